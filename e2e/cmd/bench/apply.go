@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/atlas-relay/atlas-relay/e2e/harness"
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+)
+
+// apply lets the processor drain the stream into the empty target. Its rate is from the first checkpoint seen to move.
+func (b *bench) apply(ctx context.Context) error {
+	target := b.world.Target.Client
+	if err := createCollections(ctx, target.Database(database)); err != nil {
+		return err
+	}
+
+	if err := b.relay.Processor.Start(); err != nil {
+		return err
+	}
+
+	var (
+		begin    time.Time
+		at, seen int64
+	)
+
+	err := harness.Await(ctx, 20*time.Millisecond, func(ctx context.Context) (bool, error) {
+		checkpoints, err := checkpoint.Load(ctx, target, flow)
+		if err != nil {
+			return false, err
+		}
+
+		seen = 0
+		for _, c := range checkpoints {
+			seen += c.Counters.Processed
+		}
+
+		if begin.IsZero() && seen > 0 {
+			begin, at = time.Now(), seen
+		}
+
+		return seen >= int64(b.cfg.Changes), nil
+	})
+	if err != nil {
+		return fmt.Errorf("%w; the log ends:\n%s", err, b.relay.Processor.LastWords())
+	}
+
+	b.results.apply = perSecond(int(seen-at), time.Since(begin))
+
+	return b.relay.Processor.Stop(ctx)
+}
+
+// As the processor's defaults.
+const (
+	partitions  = 16
+	concurrency = 8
+	batchSize   = 100
+)
+
+// transactionsOnly writes the same documents in the same transactions, each with a checkpoint, by the driver alone: the
+// ceiling of apply.
+func (b *bench) transactionsOnly(ctx context.Context) error {
+	db := b.world.Target.Client.Database(database + "_ceiling")
+	if err := createCollections(ctx, db); err != nil {
+		return err
+	}
+
+	lanes := make([][]int, partitions)
+	for id := range b.cfg.Changes {
+		lanes[id%partitions] = append(lanes[id%partitions], id)
+	}
+
+	for lane := range lanes {
+		_, err := db.Collection("checkpoints").InsertOne(ctx, bson.D{{Key: "_id", Value: lane}, {Key: "commits", Value: int64(0)}})
+		if err != nil {
+			return fmt.Errorf("make a checkpoint: %w", err)
+		}
+	}
+
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(concurrency)
+
+	begin := time.Now()
+
+	for lane, ids := range lanes {
+		group.Go(func() error { return b.applyLane(groupCtx, db, lane, ids) })
+	}
+
+	if err := group.Wait(); err != nil {
+		return err
+	}
+
+	b.results.transactions = perSecond(b.cfg.Changes, time.Since(begin))
+
+	if err := db.Drop(ctx); err != nil {
+		return fmt.Errorf("drop the ceiling's database: %w", err)
+	}
+
+	return nil
+}
+
+func (b *bench) applyLane(ctx context.Context, db *mongo.Database, lane int, ids []int) error {
+	session, err := db.Client().StartSession(options.Session().SetCausalConsistency(false)) // as the processor
+	if err != nil {
+		return fmt.Errorf("start a session: %w", err)
+	}
+	defer session.EndSession(context.WithoutCancel(ctx))
+
+	names := collections()
+
+	for commits := 0; len(ids) > 0; commits++ {
+		batch := ids[:min(batchSize, len(ids))]
+		ids = ids[len(batch):]
+
+		models := []mongo.ClientBulkWrite{{
+			Database: db.Name(), Collection: "checkpoints",
+			Model: mongo.NewClientUpdateOneModel().
+				SetFilter(bson.D{{Key: "_id", Value: lane}, {Key: "commits", Value: int64(commits)}}).
+				SetUpdate(bson.D{{Key: "$set", Value: bson.D{{Key: "commits", Value: int64(commits + 1)}}}}),
+		}}
+
+		for _, id := range batch {
+			raw, err := bson.Marshal(document(id, b.cfg.Size))
+			if err != nil {
+				return fmt.Errorf("make a document: %w", err)
+			}
+
+			models = append(models, mongo.ClientBulkWrite{
+				Database: db.Name(), Collection: names[id/insertMany%len(names)],
+				Model: mongo.NewClientReplaceOneModel().
+					SetFilter(bson.D{{Key: "_id", Value: int64(id)}}).SetReplacement(bson.Raw(raw)).SetUpsert(true),
+			})
+		}
+
+		_, err := session.WithTransaction(ctx, func(ctx context.Context) (any, error) {
+			result, err := db.Client().BulkWrite(ctx, models, options.ClientBulkWrite().SetOrdered(true))
+			if err == nil && result.UpsertedCount != int64(len(batch)) {
+				err = errors.New("not every document was inserted")
+			}
+
+			return nil, err
+		}, options.Transaction().SetReadConcern(&readconcern.ReadConcern{})) // nothing is read; a stand-in refuses it here
+		if err != nil {
+			return fmt.Errorf("run a transaction: %w", err)
+		}
+	}
+
+	return nil
+}

@@ -1,0 +1,45 @@
+// Command bench measures the relay's speed and memory on this machine, beside the ceilings that the same servers reach
+// in the same run without the relay.
+//
+// It prints a table and writes it to e2e/BENCHMARKS.md.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+)
+
+func main() {
+	ctx, stop := lifecycle.Signals(context.Background())
+
+	err := realMain(ctx, settings.Environ(os.Environ()))
+
+	stop()
+
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+	}
+
+	os.Exit(lifecycle.ExitCode(err))
+}
+
+// Config is everything the benchmark can be told.
+type Config struct {
+	Changes int `env:"BENCH_CHANGES" envDefault:"200000" min:"1000" help:"changes of each run at full speed"`
+	Rate    int `env:"BENCH_RATE"    envDefault:"500"    min:"1"    help:"changes per second of the latency run"`
+	Large   int `env:"BENCH_LARGE"   envDefault:"50"     min:"1"    help:"documents of 16 MiB"`
+	Size    int `env:"BENCH_SIZE"    envDefault:"500"    min:"100"  help:"bytes of a document"`
+}
+
+func realMain(ctx context.Context, environ map[string]string) error {
+	cfg := new(Config)
+	if err := settings.Load(cfg, environ); err != nil {
+		return err
+	}
+
+	return run(ctx, cfg, os.Stdout)
+}

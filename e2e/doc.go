@@ -1,0 +1,16 @@
+// Package e2e runs the whole relay as its users do, breaks it, and compares source with target.
+//
+// The invariants that its tests, the demo and the benchmark check:
+//
+//  1. When the traffic has ended and nothing is pending, every document of the source is on the target byte for byte,
+//     and the target has no other.
+//  2. On the target's own change stream the version of a document only grows: no write is applied twice, none out of
+//     order, none after a later one.
+//  3. total = processed + failed + skipped + pending, and total less the skipped ones is the number of changes that the
+//     source acknowledged.
+//  4. All of that holds across kill -9 of any service and restarts of the servers, without a person doing anything but
+//     starting what ended.
+//
+// harness starts servers and services and waits on conditions; traffic writes to the source; verify checks the
+// invariants.
+package e2e

@@ -1,0 +1,81 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	natsStart = 20 * time.Second
+	natsRetry = 20 * time.Millisecond
+)
+
+// NATS is a NATS server with JetStream on disk, a process like the services.
+type NATS struct {
+	*Service
+
+	addr string
+}
+
+// StartNATS runs a server with its files and its log in dir and waits until it answers. The caller must Stop it.
+func StartNATS(ctx context.Context, programs Programs, dir string) (*NATS, error) {
+	addr, err := FreeAddr(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("take the port of %s: %w", addr, err)
+	}
+
+	args := []string{"-port", port, "-store", filepath.Join(dir, "jetstream")}
+	n := &NATS{Service: newService("nats", programs.Path(NATSD), args, nil, dir), addr: addr}
+
+	if err := n.Start(); err != nil {
+		return nil, err
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, natsStart)
+	defer cancel()
+
+	err = Await(ctx, natsRetry, func(ctx context.Context) (bool, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		if err == nil {
+			_ = conn.Close()
+		}
+
+		return err == nil, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start NATS on %s: %w\n%s", addr, err, n.LastWords())
+	}
+
+	return n, nil
+}
+
+// URL is the address for clients; it stays the same across restarts.
+func (n *NATS) URL() string { return "nats://" + n.addr }
+
+// JetStream connects; the caller closes the connection.
+func (n *NATS) JetStream() (*nats.Conn, jetstream.JetStream, error) {
+	nc, err := nats.Connect(n.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(natsRetry))
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect to %s: %w", n.URL(), err)
+	}
+
+	js, err := jetstream.New(nc)
+	if err != nil {
+		nc.Close()
+
+		return nil, nil, fmt.Errorf("use JetStream: %w", err)
+	}
+
+	return nc, js, nil
+}

@@ -1,0 +1,203 @@
+// Package harness starts the relay as its users do: its programs, built from this tree, as separate processes with
+// settings in their environment, beside a NATS server and the MongoDB servers of pkg/mongotest.
+//
+// It waits on conditions, never for a time. Everything it starts ends with Stop, and on Linux also when the process
+// that started it is killed.
+package harness
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os/exec"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+)
+
+// Options says what a relay connects.
+type Options struct {
+	Programs Programs
+	Dir      string // of the logs
+	Flow     string
+	Source   settings.URI
+	Target   settings.URI
+	NATS     *NATS
+
+	// Env holds more settings, for every program; each takes those it knows.
+	Env map[string]string
+}
+
+// Relay is one flow: its three services, and a client of the statistics.
+type Relay struct {
+	Listener  *Service
+	Processor *Service
+	Stats     *Service
+
+	programs Programs
+	env      map[string]string
+	grpcAddr string
+	conn     *grpc.ClientConn
+}
+
+// New prepares a relay; nothing runs yet. The caller must Stop it.
+func New(ctx context.Context, o Options) (*Relay, error) {
+	grpcAddr, err := FreeAddr(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	conn, err := grpc.NewClient(grpcAddr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, fmt.Errorf("make a client of the statistics: %w", err)
+	}
+
+	env := map[string]string{
+		"FLOW":       o.Flow,
+		"NATS_URL":   o.NATS.URL(),
+		"SOURCE_URI": o.Source.Reveal(),
+		"TARGET_URI": o.Target.Reveal(),
+		"GRPC_ADDR":  grpcAddr,
+		"OPS_ADDR":   loopback + ":0",
+	}
+	maps.Copy(env, o.Env)
+
+	service := func(name string) *Service {
+		return newService(name, o.Programs.Path(name), nil, env, o.Dir)
+	}
+
+	return &Relay{
+		Listener:  service(Listener),
+		Processor: service(Processor),
+		Stats:     service(Stats),
+		programs:  o.Programs,
+		env:       env,
+		grpcAddr:  grpcAddr,
+		conn:      conn,
+	}, nil
+}
+
+// Services are the three, in the order of the data.
+func (r *Relay) Services() []*Service {
+	return []*Service{r.Listener, r.Processor, r.Stats}
+}
+
+// GRPCAddr is where the statistics answer.
+func (r *Relay) GRPCAddr() string { return r.grpcAddr }
+
+// Init makes the flow's stream: the source's changes count from here.
+func (r *Relay) Init(ctx context.Context) error { return r.mustCtl(ctx, "flow", "init") }
+
+// Delete removes the flow's stream and its checkpoints.
+func (r *Relay) Delete(ctx context.Context) error { return r.mustCtl(ctx, "flow", "delete", "--yes") }
+
+func (r *Relay) mustCtl(ctx context.Context, args ...string) error {
+	out, code, err := r.Ctl(ctx, args...)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("exit code %d:\n%s", code, out)
+	}
+
+	if err != nil {
+		return fmt.Errorf("relayctl %s: %w", strings.Join(args, " "), err)
+	}
+
+	return nil
+}
+
+// Start starts the three services.
+func (r *Relay) Start() error {
+	for _, s := range r.Services() {
+		if err := s.Start(); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+// Stop ends the services in order, the listener first.
+func (r *Relay) Stop(ctx context.Context) error {
+	var errs []error
+
+	for _, s := range r.Services() {
+		if err := s.Stop(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("stop %s: %w", s.Name, err))
+		}
+	}
+
+	return errors.Join(append(errs, r.conn.Close())...)
+}
+
+// Ctl runs relayctl with the relay's settings and returns its output, of both kinds, and its exit code.
+func (r *Relay) Ctl(ctx context.Context, args ...string) (out string, code int, err error) {
+	cmd := exec.CommandContext(ctx, r.programs.Path(Relayctl), args...)
+
+	cmd.Env = []string{"RELAY_STATS_ADDR=" + r.grpcAddr}
+	for name, value := range r.env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+
+	var both bytes.Buffer
+
+	cmd.Stdout, cmd.Stderr = &both, &both
+
+	err = cmd.Run()
+
+	if ended, ok := errors.AsType[*exec.ExitError](err); ok {
+		return both.String(), ended.ExitCode(), nil
+	}
+
+	return both.String(), 0, err
+}
+
+// sampleTimeout bounds one question to the statistics.
+const sampleTimeout = 5 * time.Second
+
+// Sample asks the statistics once. It waits for a service that is being started, within a bound.
+func (r *Relay) Sample(ctx context.Context) (*relayv1.Stats, error) {
+	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
+	defer cancel()
+
+	answer, err := relayv1.NewStatsServiceClient(r.conn).GetStats(ctx, &relayv1.GetStatsRequest{}, grpc.WaitForReady(true))
+	if err != nil {
+		return nil, fmt.Errorf("ask the statistics: %w", err)
+	}
+
+	return answer.GetStats(), nil
+}
+
+// sampleEvery is how often a condition on the statistics is looked at. A sample reads the last message of every
+// partition whole, so looking more often slows down what it waits for when documents are large.
+const sampleEvery = 500 * time.Millisecond
+
+// Await waits until a sample fulfils the condition and returns it. Trouble with the statistics is waited for too, a
+// terminal state of the flow is not. When ctx ends, the error holds what was seen last.
+func (r *Relay) Await(ctx context.Context, what string, condition func(*relayv1.Stats) bool) (*relayv1.Stats, error) {
+	var (
+		last    *relayv1.Stats
+		trouble error
+	)
+
+	err := Await(ctx, sampleEvery, func(ctx context.Context) (bool, error) {
+		sample, err := r.Sample(ctx)
+		if trouble = err; err != nil {
+			return false, nil //nolint:nilerr // kept in trouble
+		}
+
+		last = sample
+
+		return condition(sample), terminal(sample)
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s did not come true: %w; last sample: %s", what, err, Line(last)), trouble)
+	}
+
+	return last, nil
+}

@@ -1,0 +1,123 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+)
+
+// Service is a program that can be ended and started again with the same settings, address and log.
+type Service struct {
+	Name string
+
+	path string
+	args []string
+	env  map[string]string
+	log  string
+
+	mu   sync.Mutex
+	proc *Process      // nil while not started
+	seen map[int]Usage // last look at each run, by pid
+}
+
+func newService(name, path string, args []string, env map[string]string, dir string) *Service {
+	return &Service{Name: name, path: path, args: args, env: env, log: filepath.Join(dir, name+".log"), seen: map[int]Usage{}}
+}
+
+// Start runs the service; one that runs already is an error.
+func (s *Service) Start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if s.proc != nil && s.proc.running() {
+		return fmt.Errorf("%s runs already as process %d", s.Name, s.proc.PID())
+	}
+
+	proc, err := spawn(s.path, s.args, s.env, s.log)
+	if err != nil {
+		return err
+	}
+
+	s.proc = proc
+
+	return nil
+}
+
+// Process is the present or last run; nil before the first Start.
+func (s *Service) Process() *Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	return s.proc
+}
+
+// Kill ends the service as kill -9 does.
+func (s *Service) Kill() error { return s.end((*Process).Kill) }
+
+// Stop ends the service in order.
+func (s *Service) Stop(ctx context.Context) error {
+	return s.end(func(p *Process) error { return p.Stop(ctx) })
+}
+
+func (s *Service) end(how func(*Process) error) error {
+	s.observe()
+
+	proc := s.Process()
+	if proc == nil {
+		return nil
+	}
+
+	return how(proc)
+}
+
+// Restart starts the service again, after ending it in order if it runs.
+func (s *Service) Restart(ctx context.Context) error {
+	if err := s.Stop(ctx); err != nil {
+		return err
+	}
+
+	return s.Start()
+}
+
+// Freeze stops the service's process without ending it; Thaw lets it go on.
+func (s *Service) Freeze() error { return s.signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen service go on.
+func (s *Service) Thaw() error { return s.signal(syscall.SIGCONT) }
+
+func (s *Service) signal(signal syscall.Signal) error {
+	proc := s.Process()
+	if proc == nil {
+		return errors.New(s.Name + " was never started")
+	}
+
+	return proc.Signal(signal)
+}
+
+// LogFile is where the service's output goes.
+func (s *Service) LogFile() string { return s.log }
+
+// LastWords is the end of the log, to stand in an error.
+func (s *Service) LastWords() string {
+	const most = 1500
+
+	log, err := os.ReadFile(s.log)
+	if err != nil {
+		return ""
+	}
+
+	return string(log[max(0, len(log)-most):])
+}
+
+func (p *Process) running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}

@@ -1,0 +1,126 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+)
+
+// Place is where a database lives: one started here, or one given by its URI.
+type Place struct {
+	URI    settings.URI
+	Server *mongotest.Server // its Choice says what it is
+	Client *mongo.Client
+}
+
+// World is everything around the services: two databases, NATS, a directory for the logs.
+type World struct {
+	Dir    string
+	Source Place
+	Target Place
+	NATS   *NATS
+
+	removeDir func() error
+	keepDir   bool
+}
+
+// WorldOptions says which MongoDB the two places are.
+type WorldOptions struct {
+	Programs Programs
+	Source   mongotest.Choice
+	Target   mongotest.Choice
+	// SyncOnCommit makes the stand-ins keep acknowledged writes when they are killed.
+	SyncOnCommit bool
+}
+
+// StartWorld starts servers on free ports with their files in temporary directories. The caller must Stop it.
+func StartWorld(ctx context.Context, o WorldOptions) (*World, error) {
+	dir, remove, err := tempDir()
+	if err != nil {
+		return nil, err
+	}
+
+	w := &World{Dir: dir, removeDir: remove}
+
+	if err := w.start(ctx, o); err != nil {
+		return nil, errors.Join(err, w.Stop(ctx))
+	}
+
+	return w, nil
+}
+
+func (w *World) start(ctx context.Context, o WorldOptions) error {
+	var err error
+
+	if w.Source, err = startPlace(ctx, o.Source, o.SyncOnCommit); err != nil {
+		return err
+	}
+
+	if w.Target, err = startPlace(ctx, o.Target, o.SyncOnCommit); err != nil {
+		return err
+	}
+
+	w.NATS, err = StartNATS(ctx, o.Programs, w.Dir)
+
+	return err
+}
+
+func startPlace(ctx context.Context, choice mongotest.Choice, syncOnCommit bool) (Place, error) {
+	server, err := mongotest.Start(ctx, choice, mongotest.Options{SyncOnCommit: syncOnCommit})
+	if err != nil {
+		return Place{}, err
+	}
+
+	client, err := mongodb.Connect(server.URI(), mongodb.Options{AppName: "atlas-relay e2e"})
+	if err != nil {
+		return Place{}, errors.Join(err, server.Stop())
+	}
+
+	return Place{URI: server.URI(), Server: server, Client: client}, nil
+}
+
+func (p *Place) stop(ctx context.Context) error {
+	if p.Server == nil {
+		return nil
+	}
+
+	return errors.Join(mongodb.Disconnect(ctx, p.Client), p.Server.Stop())
+}
+
+// Relay prepares a relay between the two databases.
+func (w *World) Relay(ctx context.Context, programs Programs, flow string, env map[string]string) (*Relay, error) {
+	return New(ctx, Options{
+		Programs: programs, Dir: w.Dir, Flow: flow, Source: w.Source.URI, Target: w.Target.URI, NATS: w.NATS, Env: env,
+	})
+}
+
+// LogFiles is the pattern of the logs of NATS and the services.
+func (w *World) LogFiles() string { return filepath.Join(w.Dir, "*.log") }
+
+// KeepLogs makes Stop leave the logs behind, and says where.
+func (w *World) KeepLogs() string {
+	w.keepDir = true
+
+	return w.LogFiles()
+}
+
+// Stop ends the servers and removes their files.
+func (w *World) Stop(ctx context.Context) error {
+	errs := []error{w.Source.stop(ctx), w.Target.stop(ctx)}
+
+	if w.NATS != nil {
+		errs = append(errs, w.NATS.Stop(ctx))
+	}
+
+	if !w.keepDir {
+		errs = append(errs, w.removeDir())
+	}
+
+	return errors.Join(errs...)
+}

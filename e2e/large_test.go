@@ -1,0 +1,97 @@
+package e2e_test
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/atlas-relay/atlas-relay/e2e/harness"
+	"github.com/atlas-relay/atlas-relay/e2e/verify"
+)
+
+// largest is the size of the largest document that MongoDB takes (https://www.mongodb.com/docs/manual/reference/limits).
+const largest = 16 << 20
+
+// padded makes a document of exactly size bytes.
+func padded(id any, size int) bson.D {
+	document := bson.D{{Key: "_id", Value: id}, {Key: "v", Value: int64(1)}, {Key: "padding", Value: ""}}
+
+	raw, err := bson.Marshal(document)
+	if err != nil {
+		panic(err) // our own values always can be marshalled
+	}
+
+	document[2].Value = strings.Repeat("x", size-len(raw))
+
+	return document
+}
+
+// stalls is how often a run may end with a source whose change streams stand still.
+const stalls = 3
+
+// TestLargestDocuments sends documents that no NATS message of the default limit can hold, and kills both ends of the
+// stream meanwhile. On a busy machine the stand-in's change streams sometimes stand still for good after such documents,
+// for every client; such a run says nothing about the relay and is made again.
+func TestLargestDocuments(t *testing.T) {
+	for run := range stalls {
+		stalled := false
+
+		t.Run(strconv.Itoa(run), func(t *testing.T) { stalled = largestDocuments(t) })
+
+		if !stalled {
+			return
+		}
+	}
+
+	t.Fatalf("the source's own change streams stood still in %d of %d runs", stalls, stalls)
+}
+
+// largestDocuments is one run; it returns whether the source stood still.
+func largestDocuments(t *testing.T) (stalled bool) {
+	t.Helper()
+
+	s := open(t)
+	coll := s.source().Collection("large")
+	require.NoError(t, s.source().CreateCollection(t.Context(), coll.Name()))
+	s.replicate()
+
+	const documents = 4
+
+	for n := range documents {
+		_, err := coll.InsertOne(t.Context(), padded(n, largest-n))
+		require.NoError(t, err)
+
+		if n == 1 { // in the middle of its parts, or before, or behind: all of them must do
+			require.NoError(t, s.relay.Listener.Kill())
+			require.NoError(t, s.relay.Processor.Kill())
+			require.NoError(t, s.relay.Listener.Start())
+			require.NoError(t, s.relay.Processor.Start())
+		}
+	}
+
+	_, err := coll.UpdateByID(t.Context(), 1, bson.D{{Key: "$inc", Value: bson.D{{Key: "v", Value: 1}}}})
+	require.NoError(t, err)
+	_, err = coll.ReplaceOne(t.Context(), bson.D{{Key: "_id", Value: 2}}, padded(2, largest))
+	require.NoError(t, err)
+	_, err = coll.DeleteOne(t.Context(), bson.D{{Key: "_id", Value: 3}})
+	require.NoError(t, err)
+
+	const changes = documents + 3
+
+	sample, stalled := s.awaitUnlessStalled("everything applied", harness.Applied(changes))
+	if stalled {
+		return true
+	}
+
+	require.NoError(t, verify.Counters(sample, changes))
+	s.equal()
+
+	received, err := s.target().Collection("large").FindOne(t.Context(), bson.D{{Key: "_id", Value: 0}}).Raw()
+	require.NoError(t, err)
+	require.Len(t, received, largest)
+
+	return false
+}

@@ -1,0 +1,233 @@
+package e2e_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/atlas-relay/atlas-relay/e2e/harness"
+	"github.com/atlas-relay/atlas-relay/e2e/traffic"
+	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+)
+
+// patience bounds each wait of a test; on an idle machine none lasts a tenth of it.
+const patience = 2 * time.Minute
+
+// seedVariable takes the seed that a failed test printed.
+const seedVariable = "E2E_SEED"
+
+// scenario is a whole relay of a test, with or without traffic.
+type scenario struct {
+	t     *testing.T
+	world *harness.World
+	relay *harness.Relay
+	db    string
+
+	traffic *traffic.Traffic
+	order   *verify.Order
+	end     chan struct{} // closed by finish
+	running chan error    // of the traffic
+	watched chan error    // of the recording
+}
+
+// open starts servers and services between two empty databases. The source is the server of MONGODB, if that is set:
+// the target has to be one that a test may kill.
+func open(t *testing.T) *scenario {
+	t.Helper()
+
+	find := func(uri string) mongotest.Choice {
+		choice, err := mongotest.Find(t.Context(), mongotest.FindOptions{URI: settings.URI(uri), Progress: os.Stderr})
+		require.NoError(t, err)
+
+		return choice
+	}
+
+	world, err := harness.StartWorld(t.Context(), harness.WorldOptions{
+		Programs: programs, Source: find(os.Getenv(mongotest.Variable)), Target: find(""), SyncOnCommit: true,
+	})
+	require.NoError(t, err)
+
+	s := &scenario{t: t, world: world, db: "e2e_" + bson.NewObjectID().Hex()}
+
+	t.Cleanup(func() { s.close() })
+
+	s.relay, err = world.Relay(t.Context(), programs, "test", map[string]string{"INCLUDE_NAMESPACES": s.db + ".*"})
+	require.NoError(t, err)
+
+	return s
+}
+
+// replicate makes the flow, starts the services and waits until they are at work.
+func (s *scenario) replicate() {
+	s.t.Helper()
+
+	require.NoError(s.t, s.relay.Init(s.t.Context()))
+	require.NoError(s.t, s.relay.Start())
+	s.await("a flow that replicates", harness.Replicating)
+}
+
+func (s *scenario) source() *mongo.Database { return s.world.Source.Client.Database(s.db) }
+func (s *scenario) target() *mongo.Database { return s.world.Target.Client.Database(s.db) }
+
+// steady is the rate of the traffic, in changes per second: it leaves room to catch up on two cores while the services
+// look for races.
+const steady = 300
+
+// write starts traffic and the recording of the target.
+func (s *scenario) write() {
+	s.t.Helper()
+
+	seed := rand.Uint64N(1_000_000)
+
+	if given := os.Getenv(seedVariable); given != "" {
+		var err error
+
+		seed, err = strconv.ParseUint(given, 10, 64)
+		require.NoError(s.t, err)
+	}
+
+	s.t.Logf("%s=%d", seedVariable, seed)
+
+	s.traffic = traffic.New(s.source(), traffic.Options{Seed: seed, Rate: steady})
+	require.NoError(s.t, s.traffic.Prepare(s.t.Context()))
+
+	var err error
+
+	s.order, err = verify.NewOrder(s.t.Context(), s.target(), s.traffic.Journal().Seen)
+	require.NoError(s.t, err)
+
+	s.replicate()
+
+	s.end, s.running, s.watched = make(chan struct{}), make(chan error, 1), make(chan error, 1)
+
+	go func() { s.running <- s.traffic.RunUntil(s.t.Context(), s.end) }()
+	go func() { s.watched <- s.order.Run(s.t.Context()) }()
+}
+
+// progress waits until this many more changes are applied: the relay works again.
+func (s *scenario) progress(changes uint64) {
+	s.t.Helper()
+
+	from := s.await("an answer", func(*relayv1.Stats) bool { return true }).GetProcessedChanges()
+	s.await("progress", func(sample *relayv1.Stats) bool { return sample.GetProcessedChanges() >= from+changes })
+}
+
+func (s *scenario) await(what string, condition func(*relayv1.Stats) bool) *relayv1.Stats {
+	s.t.Helper()
+
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+
+	sample, err := s.relay.Await(ctx, what, condition)
+	require.NoError(s.t, err)
+
+	return sample
+}
+
+// awaitUnlessStalled is await for a source that may stand still: it gives up as soon as a change stream of the test's own
+// gets nothing from the source either.
+func (s *scenario) awaitUnlessStalled(what string, condition func(*relayv1.Stats) bool) (sample *relayv1.Stats, stalled bool) {
+	s.t.Helper()
+
+	const look = 30 * time.Second // how long nothing may have come true before the source is suspected
+
+	for waited := time.Duration(0); ; waited += look {
+		ctx, cancel := context.WithTimeout(s.t.Context(), look)
+		sample, err := s.relay.Await(ctx, what, condition)
+
+		cancel()
+
+		if err == nil {
+			return sample, false
+		}
+
+		if s.sourceStalled() {
+			s.t.Log("a bare change stream gets nothing from the source: it stands still")
+
+			return nil, true
+		}
+
+		require.Less(s.t, waited, patience, err)
+	}
+}
+
+// sourceStalled writes a document beside the replicated ones and tells whether a change stream that was open before
+// fails to show it.
+func (s *scenario) sourceStalled() bool {
+	s.t.Helper()
+
+	coll := s.world.Source.Client.Database(s.db + "_probe").Collection("probe")
+
+	stream, err := coll.Watch(s.t.Context(), mongo.Pipeline{})
+	require.NoError(s.t, err)
+
+	defer stream.Close(s.t.Context())
+
+	_, err = coll.InsertOne(s.t.Context(), bson.D{})
+	require.NoError(s.t, err)
+
+	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
+	defer cancel()
+
+	return !stream.Next(ctx)
+}
+
+// finish ends the traffic, waits until it is applied, and checks every invariant.
+func (s *scenario) finish() {
+	s.t.Helper()
+
+	close(s.end)
+	require.NoError(s.t, <-s.running)
+
+	changes := s.traffic.Journal().Changes()
+	sample := s.await("everything applied", harness.Applied(changes))
+
+	require.NoError(s.t, s.order.Finish(s.t.Context()))
+	require.NoError(s.t, <-s.watched)
+
+	events, err := s.order.Verdict()
+	require.NoError(s.t, err)
+	require.NoError(s.t, verify.Counters(sample, changes))
+	s.equal()
+
+	s.t.Logf("%d changes, %d writes on the target, latency %+v", changes, events, s.traffic.Journal().Latency())
+}
+
+func (s *scenario) equal() {
+	s.t.Helper()
+
+	result, err := verify.Compare(s.t.Context(), s.source(), s.target())
+	require.NoError(s.t, err)
+	require.True(s.t, result.Equal(), "%d documents differ: %v", result.Different, result.Differences)
+	require.Positive(s.t, result.Documents)
+}
+
+func (s *scenario) close() {
+	ctx := context.WithoutCancel(s.t.Context())
+
+	if s.t.Failed() && s.relay != nil {
+		for _, service := range s.relay.Services() {
+			s.t.Logf("the log of %s ends:\n%s", service.Name, service.LastWords())
+		}
+	}
+
+	if s.relay != nil {
+		require.NoError(s.t, s.relay.Stop(ctx))
+	}
+
+	if os.Getenv(mongotest.Variable) != "" {
+		require.NoError(s.t, s.source().Drop(ctx))
+	}
+
+	require.NoError(s.t, s.world.Stop(ctx))
+}

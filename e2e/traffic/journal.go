@@ -1,0 +1,148 @@
+package traffic
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// Key names a document on source and target alike: its namespace and the bytes of its _id.
+type Key string
+
+// KeyOf makes the key of a document.
+func KeyOf(ns string, id bson.RawValue) Key {
+	return Key(ns + "\x00" + string(rune(id.Type)) + string(id.Value))
+}
+
+// Journal remembers which writes the source has acknowledged and when the target showed them. Its methods may be called
+// from any goroutine.
+type Journal struct {
+	mu        sync.Mutex
+	changes   uint64
+	open      map[Key][]entry // written, not yet seen on the target; in the order of their versions
+	latencies []time.Duration
+}
+
+// entry is one write of a document.
+type entry struct {
+	version int64
+	deleted bool
+	acked   time.Time // zero until the source has acknowledged it
+	seen    time.Time // zero until the target has shown it
+}
+
+// NewJournal returns an empty journal.
+func NewJournal() *Journal {
+	return &Journal{open: map[Key][]entry{}}
+}
+
+// begin is told changes before they are sent: the target may show them before the acknowledgement is here.
+func (j *Journal) begin(changes []change) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+
+	for _, c := range changes {
+		j.open[c.key] = append(j.open[c.key], entry{version: c.version, deleted: c.deleted})
+	}
+}
+
+// acked is told their acknowledgement.
+func (j *Journal) acked(changes []change, at time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+
+	j.changes += uint64(len(changes))
+
+	for _, c := range changes {
+		entries := j.open[c.key]
+		for i := range entries {
+			if entries[i].version == c.version {
+				entries[i].acked = at
+			}
+		}
+
+		j.settle(c.key, entries)
+	}
+}
+
+// Seen is told that the target shows a version of a document, or its deletion. Earlier versions that the target never
+// showed were superseded: they are as good as visible now.
+func (j *Journal) Seen(key Key, version int64, deleted bool, at time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+
+	entries := j.open[key]
+
+	if deleted { // its event has no version: it is the first deletion not yet seen
+		at := slices.IndexFunc(entries, func(e entry) bool { return e.deleted && e.seen.IsZero() })
+		if at < 0 {
+			return
+		}
+
+		version = entries[at].version
+	}
+
+	for i := range entries {
+		if entries[i].version <= version && entries[i].seen.IsZero() {
+			entries[i].seen = at
+		}
+	}
+
+	j.settle(key, entries)
+}
+
+// settle moves the entries that are both acknowledged and seen to the latencies.
+func (j *Journal) settle(key Key, entries []entry) {
+	left := entries[:0]
+
+	for _, e := range entries {
+		if e.acked.IsZero() || e.seen.IsZero() {
+			left = append(left, e)
+
+			continue
+		}
+
+		j.latencies = append(j.latencies, max(0, e.seen.Sub(e.acked)))
+	}
+
+	if len(left) == 0 {
+		delete(j.open, key)
+
+		return
+	}
+
+	j.open[key] = left
+}
+
+// Changes is the number of acknowledged changes that modified something.
+func (j *Journal) Changes() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+
+	return j.changes
+}
+
+// Latency says how long changes took from the source's acknowledgement to a change stream of the target.
+type Latency struct {
+	Changes       int // that it speaks of
+	P50, P99, Max time.Duration
+}
+
+// Latency is the distribution so far.
+func (j *Journal) Latency() Latency {
+	j.mu.Lock()
+	sorted := slices.Clone(j.latencies)
+	j.mu.Unlock()
+
+	if len(sorted) == 0 {
+		return Latency{}
+	}
+
+	slices.Sort(sorted)
+
+	rank := func(share float64) time.Duration { return sorted[int(share*float64(len(sorted)-1))] }
+
+	return Latency{Changes: len(sorted), P50: rank(0.50), P99: rank(0.99), Max: sorted[len(sorted)-1]}
+}

@@ -1,0 +1,74 @@
+package traffic_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.uber.org/goleak"
+
+	"github.com/atlas-relay/atlas-relay/e2e/traffic"
+	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(mongotest.Main(m)) }
+
+// TestTrafficKeepsItsOwnPromises watches the source itself: what holds there must hold on the target.
+func TestTrafficKeepsItsOwnPromises(t *testing.T) {
+	t.Parallel()
+
+	db := mongotest.DB(t)
+	writes := traffic.New(db, traffic.Options{Seed: 1})
+	require.NoError(t, writes.Prepare(t.Context()))
+
+	journal := writes.Journal()
+	order, err := verify.NewOrder(t.Context(), db, journal.Seen)
+	require.NoError(t, err)
+
+	recorded := make(chan error, 1)
+
+	go func() { recorded <- order.Run(t.Context()) }()
+
+	require.NoError(t, writes.Run(t.Context(), 2*time.Second))
+	require.NoError(t, order.Finish(t.Context()))
+	require.NoError(t, <-recorded)
+
+	events, err := order.Verdict()
+	require.NoError(t, err)
+	require.Equal(t, journal.Changes(), uint64(events), "every acknowledged change is one event")
+	require.Greater(t, events, 500)
+
+	latency := journal.Latency()
+	require.Equal(t, events, latency.Changes, "every change was seen")
+	require.LessOrEqual(t, latency.P50, latency.P99)
+	require.LessOrEqual(t, latency.P99, latency.Max)
+
+	// All kinds of operations and of _ids took part.
+	kinds, err := db.Collection("orders").Distinct(t.Context(), "_id", bson.D{}).Raw()
+	require.NoError(t, err)
+
+	values, err := kinds.Values()
+	require.NoError(t, err)
+
+	types := map[bson.Type]bool{}
+	for _, value := range values {
+		types[value.Type] = true
+	}
+
+	require.Len(t, types, 8)
+}
+
+func TestRateIsKept(t *testing.T) {
+	t.Parallel()
+
+	const rate = 200
+
+	db := mongotest.DB(t)
+	writes := traffic.New(db, traffic.Options{Seed: 2, Rate: rate})
+	require.NoError(t, writes.Prepare(t.Context()))
+	require.NoError(t, writes.Run(t.Context(), 2*time.Second))
+
+	require.InDelta(t, 2*rate, float64(writes.Journal().Changes()), rate/4)
+}

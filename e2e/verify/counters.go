@@ -1,0 +1,41 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+)
+
+// Counters checks a sample taken after the last change was applied: its sum, and that it counts exactly the changes
+// that the source acknowledged.
+func Counters(s *relayv1.Stats, changes uint64) error {
+	total, processed, failed := s.GetTotalChanges(), s.GetProcessedChanges(), s.GetFailedChanges()
+	skipped, pending := s.GetSkippedChanges(), s.GetPendingChanges()
+
+	var errs []error
+
+	if !s.GetConsistent() {
+		errs = append(errs, errors.New("the sample is not consistent: the checkpoints moved while it was taken"))
+	}
+
+	if sum := processed + failed + skipped + pending; total != sum {
+		errs = append(errs, fmt.Errorf("total %d is not processed %d + failed %d + skipped %d + pending %d = %d",
+			total, processed, failed, skipped, pending, sum))
+	}
+
+	if s.AddsUp == nil || !s.GetAddsUp() {
+		errs = append(errs, errors.New("the statistics do not say that the counters add up"))
+	}
+
+	if total-skipped != changes {
+		errs = append(errs, fmt.Errorf("total %d less skipped %d is %d, but the source acknowledged %d changes",
+			total, skipped, total-skipped, changes))
+	}
+
+	if failed != 0 {
+		errs = append(errs, fmt.Errorf("%d changes failed", failed))
+	}
+
+	return errors.Join(errs...)
+}

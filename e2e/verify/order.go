@@ -1,0 +1,213 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/atlas-relay/atlas-relay/e2e/traffic"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/retry"
+)
+
+// sentinels is the prefix of the collection that marks the end of a recording.
+const sentinels = "relay_sentinel_"
+
+// Order records the change stream of the target and checks that the version of every document only grows.
+type Order struct {
+	db       *mongo.Database
+	told     func(key traffic.Key, version int64, deleted bool, at time.Time)
+	sentinel string
+
+	token bson.Raw // resume after this event
+
+	mu         sync.Mutex
+	versions   map[traffic.Key]int64
+	events     int
+	violations []string
+}
+
+// NewOrder opens the change stream, so that nothing that happens from now on is missed. told, which may be nil, hears of
+// every change of a document.
+func NewOrder(ctx context.Context, target *mongo.Database, told func(traffic.Key, int64, bool, time.Time)) (*Order, error) {
+	o := &Order{
+		db: target, told: told,
+		sentinel: sentinels + bson.NewObjectID().Hex(),
+		versions: map[traffic.Key]int64{},
+	}
+
+	stream, err := o.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	o.token = stream.ResumeToken()
+
+	return o, stream.Close(ctx)
+}
+
+func (o *Order) open(ctx context.Context) (*mongo.ChangeStream, error) {
+	settings := options.ChangeStream().SetMaxAwaitTime(time.Second)
+	if o.token != nil {
+		settings.SetResumeAfter(o.token)
+	}
+
+	stream, err := o.db.Watch(ctx, mongo.Pipeline{}, settings)
+	if err != nil {
+		return nil, fmt.Errorf("watch the target: %w", err)
+	}
+
+	return stream, nil
+}
+
+// Run records until it meets the sentinel that Finish writes. A target that is away is waited for.
+func (o *Order) Run(ctx context.Context) error {
+	return retry.Do(ctx, retry.Policy{Initial: 20 * time.Millisecond, Max: time.Second}, func(ctx context.Context) error {
+		err := o.record(ctx)
+		if err != nil && !mongodb.IsResumableChangeStreamError(err) {
+			return retry.Permanent(err)
+		}
+
+		return err
+	})
+}
+
+func (o *Order) record(ctx context.Context) error {
+	stream, err := o.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stream.Close(context.WithoutCancel(ctx)) }()
+
+	for stream.Next(ctx) {
+		if o.take(stream.Current, time.Now()) {
+			return nil
+		}
+
+		o.token = append(o.token[:0:0], stream.ResumeToken()...)
+	}
+
+	if err := stream.Err(); err != nil {
+		return fmt.Errorf("watch the target: %w", err)
+	}
+
+	return errors.New("the change stream of the target ended")
+}
+
+// take checks one event; the sentinel says true.
+func (o *Order) take(raw bson.Raw, at time.Time) bool {
+	var event struct {
+		Operation string `bson:"operationType"`
+		Namespace struct {
+			DB         string `bson:"db"`
+			Collection string `bson:"coll"`
+		} `bson:"ns"`
+		Key struct {
+			ID bson.RawValue `bson:"_id"`
+		} `bson:"documentKey"`
+		Document struct {
+			Version int64 `bson:"v"`
+		} `bson:"fullDocument"`
+		Update struct {
+			Fields struct {
+				Version int64 `bson:"v"`
+			} `bson:"updatedFields"`
+		} `bson:"updateDescription"`
+	}
+
+	if err := bson.Unmarshal(raw, &event); err != nil {
+		o.violated("an event of the target cannot be read: %v", err)
+
+		return false
+	}
+
+	version := event.Document.Version
+
+	switch event.Operation {
+	case "insert", "replace", "delete":
+	case "update":
+		version = event.Update.Fields.Version
+	default:
+		return false
+	}
+
+	if strings.HasPrefix(event.Namespace.Collection, sentinels) {
+		return event.Namespace.Collection == o.sentinel
+	}
+
+	key := traffic.KeyOf(event.Namespace.DB+"."+event.Namespace.Collection, event.Key.ID)
+	deleted := event.Operation == "delete"
+
+	o.check(event.Operation, key, version, deleted)
+
+	if o.told != nil {
+		o.told(key, version, deleted, at)
+	}
+
+	return false
+}
+
+func (o *Order) check(operation string, key traffic.Key, version int64, deleted bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+
+	o.events++
+
+	if deleted {
+		return
+	}
+
+	if last := o.versions[key]; version <= last {
+		o.violate("%s of %q brought version %d after version %d", operation, key, version, last)
+	}
+
+	o.versions[key] = version
+}
+
+func (o *Order) violated(format string, args ...any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+
+	o.violate(format, args...)
+}
+
+// violate keeps a finding; the caller holds the lock.
+func (o *Order) violate(format string, args ...any) {
+	if len(o.violations) <= mostDifferences {
+		o.violations = append(o.violations, fmt.Sprintf(format, args...))
+	}
+}
+
+// Finish makes Run end once it has seen everything that was written to the target so far.
+func (o *Order) Finish(ctx context.Context) error {
+	coll := o.db.Collection(o.sentinel)
+
+	if _, err := coll.InsertOne(ctx, bson.D{{Key: "_id", Value: 1}}); err != nil {
+		return fmt.Errorf("end the recording of the target: %w", err)
+	}
+
+	if err := coll.Drop(ctx); err != nil {
+		return fmt.Errorf("remove the end of the recording: %w", err)
+	}
+
+	return nil
+}
+
+// Verdict is nil when every version grew; events is how many were looked at.
+func (o *Order) Verdict() (events int, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+
+	if len(o.violations) > 0 {
+		return o.events, fmt.Errorf("the order of writes on the target is wrong:\n%s", strings.Join(o.violations, "\n"))
+	}
+
+	return o.events, nil
+}

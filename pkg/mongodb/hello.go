@@ -1,0 +1,109 @@
+package mongodb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+)
+
+// Topology is the kind of a deployment.
+type Topology string
+
+// The kinds of deployment.
+const (
+	Standalone Topology = "standalone"
+	ReplicaSet Topology = "replica set"
+	Sharded    Topology = "sharded cluster"
+)
+
+// ErrStandalone says that a deployment has neither change streams nor transactions.
+var ErrStandalone = errors.New("standalone mongod: it has no change streams and no transactions")
+
+// Hello is what a deployment says about itself.
+type Hello struct {
+	Topology        Topology
+	SetName         string // empty unless Topology is ReplicaSet
+	WritablePrimary bool
+	MaxWireVersion  int    // 25 is MongoDB 8.0: https://github.com/mongodb/mongo/blob/master/src/mongo/db/wire_version.h
+	Version         string // as buildInfo gives it; for people, not for decisions
+	MaxMessageBytes int    // largest wire message
+	OperationTime   bson.Timestamp
+}
+
+// wireVersion80 is the first one with the client-level bulkWrite.
+const wireVersion80 = 25
+
+// HasClientBulkWrite tells whether the command bulkWrite on several namespaces exists (MongoDB 8.0).
+func (h Hello) HasClientBulkWrite() bool {
+	return h.MaxWireVersion >= wireVersion80
+}
+
+// RequireReplicaSet returns ErrStandalone when the deployment can neither be watched nor written in transactions.
+func (h Hello) RequireReplicaSet() error {
+	if h.Topology == Standalone {
+		return ErrStandalone
+	}
+
+	return nil
+}
+
+// SayHello asks the deployment who it is; it waits for a server as long as the client's server selection does.
+func SayHello(ctx context.Context, client *mongo.Client) (Hello, error) {
+	admin := client.Database("admin")
+
+	var reply struct {
+		SetName           string         `bson:"setName"`
+		Message           string         `bson:"msg"`
+		IsWritablePrimary bool           `bson:"isWritablePrimary"`
+		MaxWireVersion    int            `bson:"maxWireVersion"`
+		MaxMessageBytes   int            `bson:"maxMessageSizeBytes"`
+		OperationTime     bson.Timestamp `bson:"operationTime"`
+	}
+	if err := admin.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&reply); err != nil {
+		return Hello{}, fmt.Errorf("ask MongoDB for hello: %w", err)
+	}
+
+	var build struct {
+		Version string `bson:"version"`
+	}
+	if err := admin.RunCommand(ctx, bson.D{{Key: "buildInfo", Value: 1}}).Decode(&build); err != nil {
+		return Hello{}, fmt.Errorf("ask MongoDB for its version: %w", err)
+	}
+
+	return Hello{
+		Topology:        topologyOf(reply.SetName, reply.Message),
+		SetName:         reply.SetName,
+		WritablePrimary: reply.IsWritablePrimary,
+		MaxWireVersion:  reply.MaxWireVersion,
+		Version:         build.Version,
+		MaxMessageBytes: reply.MaxMessageBytes,
+		OperationTime:   reply.OperationTime,
+	}, nil
+}
+
+// topologyOf: a mongos is known by msg "isdbgrid", a member of a set by setName
+// (https://www.mongodb.com/docs/manual/reference/command/hello/).
+func topologyOf(setName, message string) Topology {
+	switch {
+	case message == "isdbgrid":
+		return Sharded
+	case setName != "":
+		return ReplicaSet
+	default:
+		return Standalone
+	}
+}
+
+// Identity names the deployment in a way that its members, their addresses and
+// restarts do not change: the replica set's name, or that it is sharded. Two
+// deployments may share it, so equality proves nothing; a difference does.
+func (h Hello) Identity() string {
+	if h.Topology == ReplicaSet {
+		return "replica set " + h.SetName
+	}
+
+	return string(h.Topology)
+}

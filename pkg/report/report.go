@@ -1,0 +1,138 @@
+// Package report keeps an instance's last report in the KV bucket RELAY_STATS.
+//
+// A report is a gauge for people: it may be late or missing, and nothing that
+// must be exact depends on it. So trouble with the bucket never disturbs the
+// work that is reported on.
+package report
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+)
+
+// How often a report is put. Readers take an instance for gone after Gone.
+const (
+	changedEvery   = time.Second     // while something changes
+	unchangedEvery = 5 * time.Second // while nothing does
+	Gone           = 15 * time.Second
+)
+
+// putTimeout bounds one request to the bucket.
+const putTimeout = 2 * time.Second
+
+// NewInstance identifies this process.
+func NewInstance() *relayv1.Instance {
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails, see crypto/rand
+
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+
+	return &relayv1.Instance{
+		Id:        hex.EncodeToString(id[:]),
+		Host:      host,
+		Pid:       int64(os.Getpid()),
+		Version:   telemetry.Version(),
+		StartTime: timestamppb.Now(),
+	}
+}
+
+// Build makes the present report with the given report time.
+type Build func(reportTime *timestamppb.Timestamp) proto.Message
+
+// Run puts reports under key until ctx ends, and then deletes the key, so that
+// an instance that stopped cleanly is gone at once. It returns nil.
+func Run(ctx context.Context, js jetstream.KeyValueManager, key string, build Build, log *slog.Logger) error {
+	r := &reporter{js: js, key: key, build: build}
+	ticker := time.NewTicker(changedEvery)
+
+	defer ticker.Stop()
+
+	for {
+		if err := r.put(ctx); err != nil {
+			log.DebugContext(ctx, "report not put", slog.Any(telemetry.KeyError, err))
+		}
+
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return r.remove(ctx)
+		}
+	}
+}
+
+type reporter struct {
+	js    jetstream.KeyValueManager
+	key   string
+	build Build
+
+	bucket jetstream.KeyValue // nil until it was found
+	last   []byte             // last report put, without its time
+	at     time.Time          // when
+}
+
+func (r *reporter) put(ctx context.Context) error {
+	content, err := proto.MarshalOptions{Deterministic: true}.Marshal(r.build(nil))
+	if err != nil {
+		return fmt.Errorf("encode report: %w", err)
+	}
+
+	if bytes.Equal(content, r.last) && time.Since(r.at) < unchangedEvery {
+		return nil
+	}
+
+	value, err := proto.Marshal(r.build(timestamppb.Now()))
+	if err != nil {
+		return fmt.Errorf("encode report: %w", err)
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, putTimeout)
+	defer cancel()
+
+	if r.bucket == nil {
+		if r.bucket, err = r.js.KeyValue(ctx, topology.StatsBucket); err != nil {
+			r.bucket = nil
+
+			return fmt.Errorf("open bucket %s: %w", topology.StatsBucket, err)
+		}
+	}
+
+	if _, err := r.bucket.Put(ctx, r.key, value); err != nil {
+		return fmt.Errorf("put key %s of bucket %s: %w", r.key, topology.StatsBucket, err)
+	}
+
+	r.last, r.at = content, time.Now()
+
+	return nil
+}
+
+// remove deletes the key. Whoever cannot be reached any more finds out by the
+// report's age.
+func (r *reporter) remove(ctx context.Context) error {
+	if r.bucket == nil {
+		return nil
+	}
+
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putTimeout)
+	defer cancel()
+
+	_ = r.bucket.Delete(ctx, r.key)
+
+	return nil
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+)
+
+// Config is everything a listener can be told.
+type Config struct {
+	settings.Common
+
+	SourceURI    settings.URI        `env:"SOURCE_URI,required"   help:"MongoDB to read from: a replica set or a sharded cluster"`
+	Include      settings.Namespaces `env:"INCLUDE_NAMESPACES"    help:"namespaces to replicate, comma list of db.coll and db.*; empty: all"`
+	Exclude      settings.Namespaces `env:"EXCLUDE_NAMESPACES"    help:"namespaces to leave out; wins over INCLUDE_NAMESPACES"`
+	FullDocument string              `env:"FULL_DOCUMENT"         envDefault:"delta" help:"image that an update carries beside its delta; delta: none" oneof:"delta,updateLookup,whenAvailable"`
+	MemoryBudget settings.Bytes      `env:"MEMORY_BUDGET"         envDefault:"256MiB" help:"memory at which the garbage collector works harder; GOMEMLIMIT wins"`
+}
+
+const defaultOpsAddr = ":8081"
+
+// newConfig returns a Config with the defaults that tags cannot hold.
+func newConfig() *Config {
+	return &Config{Common: settings.Common{OpsAddr: defaultOpsAddr}}
+}
+
+// LoadConfig reads the configuration. The error lists every mistake.
+func LoadConfig(environ map[string]string) (*Config, error) {
+	cfg := newConfig()
+	if err := settings.Load(cfg, environ); err != nil {
+		return nil, err
+	}
+
+	return cfg, nil
+}
+
+// Validate implements the check that settings.Load makes.
+func (c *Config) Validate() error {
+	var mistakes []error
+
+	if c.SourceURI != "" {
+		if err := mongodb.CheckURI(c.SourceURI); err != nil {
+			mistakes = append(mistakes, settings.Mistake{Name: "SOURCE_URI", Value: c.SourceURI, Rule: err.Error(), Fix: "for example mongodb+srv://user:password@cluster.example.net"})
+		}
+	}
+
+	if _, err := event.ParseFilter(c.Include.Patterns(), c.Exclude.Patterns()); err != nil {
+		mistakes = append(mistakes, settings.Mistake{Name: "INCLUDE_NAMESPACES, EXCLUDE_NAMESPACES", Rule: err.Error()})
+	}
+
+	return errors.Join(mistakes...)
+}

@@ -1,0 +1,275 @@
+package capture
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/retry"
+	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
+	"github.com/atlas-relay/atlas-relay/services/listener/internal/changestream"
+)
+
+// Options of a Capture. The zero value of a duration takes its default.
+type Options struct {
+	Flow         string
+	Include      []string // patterns of namespaces, see event.ParseFilter
+	Exclude      []string
+	FullDocument changestream.FullDocument
+
+	// MarkerIdle is how long nothing may be published while the source's token
+	// moves before a marker keeps it fresh. Default 10 s.
+	MarkerIdle time.Duration
+	// StandbyPatience is how long the stream's tail must stand still before a
+	// listener that lost it to another one takes over. Default 15 s: an active
+	// listener publishes a marker every MarkerIdle. Must exceed MarkerIdle.
+	StandbyPatience time.Duration
+	// InitPoll is how often a listener looks for a stream that flow init has
+	// not made yet. Default 5 s.
+	InitPoll time.Duration
+
+	// ReplyTimeout is described at changestream.Options.
+	ReplyTimeout time.Duration
+
+	Tracer trace.Tracer // nil: none
+}
+
+const (
+	defaultMarkerIdle      = 10 * time.Second
+	defaultStandbyPatience = 15 * time.Second
+	defaultInitPoll        = 5 * time.Second
+)
+
+// Limits of waiting for servers.
+const (
+	requestTimeout = 5 * time.Second        // of a request to JetStream
+	firstBackoff   = 100 * time.Millisecond // after a session that ended with an error
+	maxBackoff     = 2 * time.Second        // "resumes within 2 s of the server's return"
+)
+
+// Capture is the active part of a listener. Make it with New, run it once.
+type Capture struct {
+	options Options
+	filter  event.Filter
+	source  *mongo.Client
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	log     *slog.Logger
+
+	writer uint64 // random number of this process
+	board  board
+
+	// What earlier sessions saw; used by Run's goroutine only.
+	seen     *topology.Stream // nil until the stream was opened once
+	lastTail *chain.Tail      // nil until a tail was read
+	checked  bool             // the source's identity and catalog are fine
+}
+
+// New returns a capture of the source into the flow's stream. The error lists
+// every bad namespace pattern.
+func New(source *mongo.Client, nc *nats.Conn, js jetstream.JetStream, log *slog.Logger, options Options) (*Capture, error) {
+	filter, err := event.ParseFilter(options.Include, options.Exclude)
+	if err != nil {
+		return nil, fmt.Errorf("read namespace patterns: %w", err)
+	}
+
+	if options.MarkerIdle == 0 {
+		options.MarkerIdle = defaultMarkerIdle
+	}
+
+	if options.StandbyPatience == 0 {
+		options.StandbyPatience = defaultStandbyPatience
+	}
+
+	if options.InitPoll == 0 {
+		options.InitPoll = defaultInitPoll
+	}
+
+	c := &Capture{
+		options: options,
+		filter:  filter,
+		source:  source,
+		nc:      nc,
+		js:      js,
+		log:     log,
+		writer:  rand.Uint64(),
+	}
+	c.setState(Starting, "connecting")
+
+	return c, nil
+}
+
+// Status returns what the listener is doing. Safe for concurrent use.
+func (c *Capture) Status() Status { return c.board.read() }
+
+// Run captures until ctx ends. Trouble that passes is waited out; trouble that
+// an operator has to settle leaves the listener in a terminal state, in which
+// it stays up and says so. It returns nil.
+func (c *Capture) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		err := retry.Do(ctx, retry.Policy{Initial: firstBackoff, Max: maxBackoff}, c.attempt)
+
+		var trouble *interruption
+		if errors.As(err, &trouble) && trouble.terminal() {
+			c.log.ErrorContext(ctx, "capture stopped for good",
+				slog.String(telemetry.KeyState, string(trouble.state)), slog.Any(telemetry.KeyError, trouble))
+			<-ctx.Done()
+		}
+	}
+
+	return nil
+}
+
+// attempt runs one session. It returns nil after one that got as far as
+// streaming, so that the next one starts without the backoff of earlier
+// failures.
+func (c *Capture) attempt(ctx context.Context) error {
+	streamed, err := c.session(ctx)
+	if err == nil {
+		return nil
+	}
+
+	if ctx.Err() != nil {
+		return retry.Permanent(err) // not trouble, but the end
+	}
+
+	var trouble *interruption
+	if !errors.As(err, &trouble) {
+		trouble = &interruption{state: Waiting, err: err}
+	}
+
+	c.setState(trouble.state, trouble.Error())
+	c.board.update(func(s *Status) { s.Recoveries++ })
+
+	switch {
+	case trouble.terminal():
+		return retry.Permanent(trouble)
+	case trouble.state == Starting:
+		return c.pause(ctx, c.options.InitPoll)
+	case streamed:
+		c.log.WarnContext(ctx, "session ended, resuming from the stream's tail", slog.Any(telemetry.KeyError, trouble))
+		// A session that streams and fails at once must not become a hot loop.
+		return c.pause(ctx, firstBackoff)
+	default:
+		return trouble
+	}
+}
+
+// setState changes the state and says so in the log.
+func (c *Capture) setState(state State, reason string) {
+	before := c.board.read()
+	if before.State == state && before.Reason == reason {
+		return
+	}
+
+	c.board.update(func(s *Status) { s.State, s.Reason, s.Since = state, reason, time.Now() })
+
+	if before.State != state {
+		c.log.Info("state changed", slog.String(telemetry.KeyState, string(state)), slog.String(telemetry.KeyReason, reason))
+	}
+}
+
+// pause waits, or less if ctx ends.
+func (*Capture) pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+
+	return nil
+}
+
+// openTail opens the flow's stream and reads its end.
+func (c *Capture) openTail(ctx context.Context) (*topology.Stream, *chain.Tail, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+
+	// Whatever this connection has sent must have arrived before the tail is
+	// read; what the server still has in its queue then breaks the new chain
+	// and is found at the next reading.
+	if err := c.nc.FlushWithContext(ctx); err != nil {
+		return nil, nil, streamTrouble(fmt.Errorf("reach NATS: %w", err), c.options.Flow, false)
+	}
+
+	stream, err := topology.Open(ctx, c.js, c.options.Flow)
+	if err != nil {
+		return nil, nil, streamTrouble(err, c.options.Flow, c.seen != nil)
+	}
+
+	if c.seen != nil && c.seen.StreamID != stream.StreamID {
+		return nil, nil, failed(
+			fmt.Errorf("stream %s has id %s, it had %s", stream.Name(), stream.StreamID, c.seen.StreamID),
+			"the stream was made anew while the listener was running: restart the listener if that was meant",
+		)
+	}
+
+	tail, err := chain.ReadTail(ctx, stream)
+	if err != nil {
+		return nil, nil, streamTrouble(err, c.options.Flow, c.seen != nil)
+	}
+
+	c.seen = stream
+
+	return stream, tail, nil
+}
+
+// lost tells whether another listener has taken the tail since the last
+// reading: its message is newer, and neither ours nor of the one who was there
+// before us (whose last messages may still have been under way).
+func (c *Capture) lost(tail *chain.Tail) bool {
+	last := c.lastTail
+
+	return last != nil &&
+		tail.Last.Sequence > last.Last.Sequence &&
+		tail.Last.Writer != c.writer &&
+		tail.Last.Writer != last.Last.Writer
+}
+
+// standBy waits until the tail has stood still for so long that the other
+// listener must be gone.
+func (c *Capture) standBy(ctx context.Context, stream *topology.Stream, tail *chain.Tail) error {
+	c.setState(Standby, "another listener publishes to this flow; taking over when it stops")
+
+	sequence, since := tail.Last.Sequence, time.Now()
+	for ctx.Err() == nil && time.Since(since) < c.options.StandbyPatience {
+		_ = c.pause(ctx, c.options.StandbyPatience/10) // it returns nil
+
+		request, cancel := context.WithTimeout(ctx, requestTimeout)
+		last, err := stream.Tail(request)
+
+		cancel()
+
+		if err != nil {
+			return streamTrouble(err, c.options.Flow, true)
+		}
+
+		if last.Sequence != sequence {
+			sequence, since = last.Sequence, time.Now()
+		}
+	}
+
+	return nil
+}
+
+// sameFilter tells whether the last marker was written with our filter.
+func (c *Capture) sameFilter(tail *chain.Tail) bool {
+	a, errA := markerPayload(nil, tail.Marker.GetFilter())
+	b, errB := markerPayload(nil, c.markerFilter())
+
+	return errA == nil && errB == nil && bytes.Equal(a, b)
+}

@@ -1,0 +1,138 @@
+package capture_test
+
+import (
+	"crypto/sha256"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	"github.com/atlas-relay/atlas-relay/services/listener/internal/capture"
+	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
+	"github.com/atlas-relay/atlas-relay/services/listener/internal/changestream"
+)
+
+// TestLargeEventArrivesByteForByte sends a 16 MiB document through messages of
+// 1 MiB, and lets a listener die between two of its parts.
+func TestLargeEventArrivesByteForByte(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t, mongotest.Options{})
+	stream := w.init(t, gib)
+
+	random := rand.NewChaCha8(sha256.Sum256([]byte(t.Name())))
+	body := make([]byte, 16<<20-64) // the limit of a document is 16 MiB
+	_, _ = random.Read(body)
+
+	_, err := w.source.Database("shop").Collection("orders").InsertOne(t.Context(),
+		bson.D{{Key: "_id", Value: int32(1)}, {Key: "body", Value: body}})
+	require.NoError(t, err)
+	insert(t, w.source, orders, 2, 4)
+
+	dieBetweenParts(t, w, stream)
+
+	w.listen(t, nil)
+	awaitTotal(t, stream, 4)
+
+	c := read(t, stream)
+	require.Equal(t, sequence(1, 4), c.ids(t, orders))
+
+	large := c.events[1]
+	require.Equal(t, 2, large.Attempt)
+	require.Greater(t, large.Parts, 16)
+
+	_, got, ok := bson.Raw(large.Payload).Lookup("fullDocument", "body").BinaryOK()
+	require.True(t, ok)
+	require.Equal(t, sha256.Sum256(body), sha256.Sum256(got))
+}
+
+// TestFilterRemovesAnUnfinishedEvent lets a listener die between two parts of an
+// event that the next one filters out: its count is given back, the marker after
+// it says so, and a third listener goes on without a gap.
+func TestFilterRemovesAnUnfinishedEvent(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t, mongotest.Options{})
+	stream := w.init(t, gib)
+
+	_, err := w.source.Database("shop").Collection("orders").InsertOne(t.Context(),
+		bson.D{{Key: "_id", Value: int32(1)}, {Key: "body", Value: make([]byte, 8<<20)}})
+	require.NoError(t, err)
+	dieBetweenParts(t, w, stream)
+
+	l := w.listen(t, func(o *capture.Options) { o.Exclude, o.MarkerIdle = []string{"shop.orders"}, 200*time.Millisecond })
+	require.Eventually(t, func() bool {
+		tail, err := stream.Tail(t.Context())
+
+		return err == nil && tail.Kind == event.KindMarker && tail.Event == 2
+	}, patience, 20*time.Millisecond)
+	l.stop()
+
+	w.listen(t, nil)
+
+	// Some of these go to the partition of the one that was removed.
+	insert(t, w.source, orders, 2, 40)
+	awaitTotal(t, stream, 40)
+	require.Equal(t, sequence(2, 40), read(t, stream).ids(t, orders))
+
+	tail, err := stream.Tail(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, uint64(1), tail.Skipped)
+}
+
+// dieBetweenParts publishes what a listener does until the middle of the first
+// large event.
+func dieBetweenParts(t *testing.T, w *world, stream *topology.Stream) {
+	t.Helper()
+
+	tail, err := chain.ReadTail(t.Context(), stream)
+	require.NoError(t, err)
+
+	ledger := chain.NewLedger(tail, 7)
+	nc := w.nats.Connect(t)
+
+	publisher, err := chain.NewPublisher(nc, flow, stream.Name(), tail)
+	require.NoError(t, err)
+
+	defer publisher.Close()
+
+	changes, err := changestream.Open(t.Context(), w.source, ledger.Token(), changestream.Options{MaxAwait: time.Second})
+	require.NoError(t, err)
+
+	defer changes.Close(t.Context())
+
+	for {
+		change, err := changes.Next(t.Context())
+		require.NoError(t, err)
+
+		if change.Event == nil {
+			continue
+		}
+
+		limit, err := event.PartLimit(nc.MaxPayload(), change.Token)
+		require.NoError(t, err)
+
+		messages, err := ledger.Take(change.Event, change.Token, limit)
+		require.NoError(t, err)
+
+		for i := range messages {
+			if i == 5 {
+				require.NoError(t, nc.Flush())
+				require.Eventually(t, func() bool {
+					last, err := stream.Tail(t.Context())
+
+					return err == nil && last.Part == 5
+				}, patience, 10*time.Millisecond)
+
+				return
+			}
+
+			require.NoError(t, publisher.Publish(time.Now(), &messages[i], false))
+		}
+	}
+}

@@ -1,0 +1,336 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
+	"github.com/atlas-relay/atlas-relay/services/listener/internal/changestream"
+)
+
+const (
+	maxAwait = time.Second // how long the source holds a request while it has nothing
+	tick     = 100 * time.Millisecond
+	// proveAfter is how long messages without a requested reply may be the last
+	// ones: it happens when filtered events follow them.
+	proveAfter = 200 * time.Millisecond
+	// closeTimeout bounds giving the cursor back to the source.
+	closeTimeout = time.Second
+)
+
+// session is one pass from a tail to the next error. Used by one goroutine.
+type session struct {
+	*Capture
+
+	ledger       *chain.Ledger
+	publisher    *chain.Publisher
+	disconnected <-chan nats.Status // nats.go sends when the connection is lost
+	maxPayload   int64
+
+	lastPublish time.Time
+	unasked     bool // the last message published asked for no reply
+}
+
+// session returns whether it got as far as streaming, and an *interruption.
+func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
+	stream, tail, err := c.openTail(ctx)
+	if err != nil {
+		return false, err
+	}
+
+	lost := c.lost(tail)
+	c.lastTail = tail
+
+	if lost {
+		return true, c.standBy(ctx, stream, tail)
+	}
+
+	if err := c.checkSource(ctx, stream.Source); err != nil {
+		return false, err
+	}
+
+	s := &session{Capture: c, ledger: chain.NewLedger(tail, c.writer), lastPublish: time.Now()}
+	if !c.sameFilter(tail) {
+		s.ledger.RequestMarker()
+	}
+
+	changes, err := changestream.Open(ctx, c.source, s.ledger.Token(), changestream.Options{
+		FullDocument: c.options.FullDocument,
+		MaxAwait:     maxAwait,
+		ReplyTimeout: c.options.ReplyTimeout,
+	})
+	if err != nil {
+		return false, sourceTrouble(err)
+	}
+
+	defer c.closeStream(ctx, changes)
+
+	disconnected := c.nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	defer c.nc.RemoveStatusListener(disconnected)
+
+	s.disconnected = disconnected
+	s.maxPayload = c.nc.MaxPayload()
+
+	s.publisher, err = chain.NewPublisher(c.nc, c.options.Flow, stream.Name(), tail)
+	if err != nil {
+		return false, streamTrouble(err, c.options.Flow, true)
+	}
+	defer s.publisher.Close()
+
+	total, skipped := s.ledger.Totals()
+	c.board.update(func(status *Status) {
+		status.Total, status.Skipped, status.Position = total, skipped, s.ledger.Position()
+	})
+	c.setState(Streaming, "")
+	c.log.InfoContext(ctx, "streaming",
+		slog.Uint64(telemetry.KeyStreamSeq, tail.Last.Sequence), slog.String(telemetry.KeyPosition, tail.Last.Position.String()))
+
+	return true, s.run(ctx, changes)
+}
+
+func (c *Capture) closeStream(ctx context.Context, changes *changestream.Stream) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+
+	if err := changes.Close(ctx); err != nil {
+		// The server drops an unused cursor by itself after a while.
+		c.log.DebugContext(ctx, "cursor not closed", slog.Any(telemetry.KeyError, err))
+	}
+}
+
+// run reads and publishes side by side until either fails or ctx ends.
+func (s *session) run(ctx context.Context, changes *changestream.Stream) error {
+	batches := make(chan []changestream.Change, readBatches)
+	group, groupCtx := errgroup.WithContext(ctx)
+
+	group.Go(func() error { return read(groupCtx, changes, batches) })
+	group.Go(func() error { return s.publish(groupCtx, batches) })
+
+	err := group.Wait()
+
+	if ctx.Err() != nil {
+		// What was published is on its way; the next tail will show it.
+		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+
+		_ = s.nc.FlushWithContext(flush) // a lost connection is the next listener's recovery
+	}
+
+	return err
+}
+
+// publish publishes what the reader finds until something breaks the chain.
+func (s *session) publish(ctx context.Context, batches <-chan []changestream.Change) error {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+
+	for {
+		select {
+		case batch := <-batches:
+			for i := range batch {
+				if err := s.take(ctx, &batch[i]); err != nil {
+					return err
+				}
+
+				batch[i].Event = nil // an event may be 16 MiB; the batch lives on until the last one
+			}
+
+			s.show(&batch[len(batch)-1])
+		case reply := <-s.publisher.Replies():
+			if err := s.publisher.Handle(reply); err != nil {
+				return streamTrouble(err, s.options.Flow, true)
+			}
+		case now := <-ticker.C:
+			if err := s.onTick(ctx, now); err != nil {
+				return err
+			}
+		case <-s.disconnected:
+			return streamTrouble(nats.ErrDisconnected, s.options.Flow, true)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// take brings one change into the stream, or counts it as left out.
+func (s *session) take(ctx context.Context, change *changestream.Change) error {
+	e := change.Event
+
+	switch {
+	case e == nil:
+		s.ledger.Idle(change.Token)
+	case event.IsInternal(e.Namespace):
+		s.ledger.Ignore(e, change.Token)
+	case !s.filter.Takes(e.Namespace):
+		if err := s.ledger.Skip(e, change.Token); err != nil {
+			return ledgerTrouble(err)
+		}
+	default:
+		if err := s.capture(ctx, e, change); err != nil {
+			return err
+		}
+	}
+
+	if s.ledger.MarkerDue(false) {
+		return s.sendMarker(ctx, change.Dry)
+	}
+
+	return nil
+}
+
+// capture publishes an event.
+func (s *session) capture(ctx context.Context, e *event.Event, change *changestream.Change) error {
+	if err := refuseUnroutable(e); err != nil {
+		return err
+	}
+
+	limit, err := event.PartLimit(s.maxPayload, change.Token)
+	if err != nil {
+		return failed(err, "raise max_payload of the NATS server")
+	}
+
+	messages, err := s.ledger.Take(e, change.Token, limit)
+	if err != nil {
+		return ledgerTrouble(err)
+	}
+
+	traceParent := s.traceParent(ctx, e)
+	for i := range messages {
+		messages[i].TraceParent = traceParent
+		if err := s.send(ctx, &messages[i], change.Dry && i == len(messages)-1); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+// ledgerTrouble classifies an event that cannot be numbered.
+func ledgerTrouble(err error) *interruption {
+	if errors.Is(err, chain.ErrHistoryChanged) {
+		return &interruption{
+			state: HistoryLost, err: err,
+			remedy: "check that SOURCE_URI names the deployment that the stream was made from and that it was not restored from a backup",
+		}
+	}
+
+	return failed(err, "the source sent an event that this version does not understand")
+}
+
+// send waits for room in the window and publishes.
+func (s *session) send(ctx context.Context, m *event.Message, dry bool) error {
+	for s.publisher.Full() {
+		if err := s.awaitReply(ctx); err != nil {
+			return err
+		}
+	}
+
+	s.lastPublish = time.Now()
+	s.unasked = !dry
+
+	if err := s.publisher.Publish(s.lastPublish, m, dry); err != nil {
+		return streamTrouble(err, s.options.Flow, true)
+	}
+
+	return nil
+}
+
+// awaitReply takes in one reply, or fails when none comes.
+func (s *session) awaitReply(ctx context.Context) error {
+	timer := time.NewTimer(chain.AckTimeout)
+	defer timer.Stop()
+
+	select {
+	case reply := <-s.publisher.Replies():
+		if err := s.publisher.Handle(reply); err != nil {
+			return streamTrouble(err, s.options.Flow, true)
+		}
+
+		return nil
+	case <-timer.C:
+		return s.timedOut()
+	case <-s.disconnected:
+		return streamTrouble(nats.ErrDisconnected, s.options.Flow, true)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *session) timedOut() error {
+	return streamTrouble(fmt.Errorf("%w: no reply to a publish within %s", chain.ErrBroken, chain.AckTimeout), s.options.Flow, true)
+}
+
+// onTick looks after what no event triggers.
+func (s *session) onTick(ctx context.Context, now time.Time) error {
+	if deadline, ok := s.publisher.Deadline(); ok && now.After(deadline) {
+		return s.timedOut()
+	}
+
+	quiet := now.Sub(s.lastPublish)
+	idle := quiet >= s.options.MarkerIdle || s.unasked && quiet >= proveAfter
+
+	if s.ledger.MarkerDue(idle) {
+		if err := s.sendMarker(ctx, true); err != nil {
+			return err
+		}
+	}
+
+	messages, size := s.publisher.Outstanding()
+	s.board.update(func(status *Status) { status.WindowMessages, status.WindowBytes = messages, size })
+
+	return nil
+}
+
+func (s *session) sendMarker(ctx context.Context, dry bool) error {
+	payload, err := markerPayload(s.ledger.Heads(), s.markerFilter())
+	if err != nil {
+		return failed(err, "")
+	}
+
+	m := s.ledger.Marker(payload)
+
+	return s.send(ctx, &m, dry)
+}
+
+func (c *Capture) markerFilter() *relayv1.Filter {
+	return &relayv1.Filter{Include: c.options.Include, Exclude: c.options.Exclude}
+}
+
+func markerPayload(heads []uint64, filter *relayv1.Filter) ([]byte, error) {
+	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(&relayv1.Marker{Heads: heads, Filter: filter})
+	if err != nil {
+		return nil, fmt.Errorf("encode marker: %w", err)
+	}
+
+	return payload, nil
+}
+
+// show puts the state after a batch on the board.
+func (s *session) show(last *changestream.Change) {
+	total, skipped := s.ledger.Totals()
+	position := s.ledger.Position()
+	messages, size := s.publisher.Outstanding()
+	now := time.Now()
+
+	s.board.update(func(status *Status) {
+		status.Total, status.Skipped, status.Position = total, skipped, position
+		status.WindowMessages, status.WindowBytes = messages, size
+		status.CaughtUp = last.Dry
+
+		if last.Dry {
+			status.CaughtUpAt = now
+		} else if !position.IsZero() {
+			status.CaughtUpAt = position.Time()
+		}
+	})
+}

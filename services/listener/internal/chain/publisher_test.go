@@ -1,0 +1,137 @@
+package chain_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/natstest"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const flow = "test"
+
+// newStream makes a flow with message 1 on a server of its own.
+func newStream(t *testing.T, maxBytes int64) (*natstest.Server, *topology.Stream) {
+	t.Helper()
+
+	server := natstest.New(t)
+	js := server.JetStream(t)
+
+	stream, err := topology.Create(t.Context(), js, flow,
+		topology.Settings{StreamID: topology.NewStreamID(), Partitions: partitions}, maxBytes)
+	require.NoError(t, err)
+
+	payload, err := proto.Marshal(&relayv1.Marker{Heads: make([]uint64, partitions)})
+	require.NoError(t, err)
+	require.NoError(t, stream.PublishFirst(t.Context(), js, &event.Message{
+		Kind: event.KindMarker, StreamID: stream.StreamID, ResumeToken: token(0),
+		Part: 1, Parts: 1, Attempt: 1, Size: len(payload), Payload: payload,
+	}))
+
+	return server, stream
+}
+
+// writer is a listener's publishing half.
+type writer struct {
+	*chain.Publisher
+
+	ledger *chain.Ledger
+}
+
+func newWriter(t *testing.T, server *natstest.Server, stream *topology.Stream, id uint64) *writer {
+	t.Helper()
+
+	tail, err := chain.ReadTail(t.Context(), stream)
+	require.NoError(t, err)
+
+	publisher, err := chain.NewPublisher(server.Connect(t), flow, stream.Name(), tail)
+	require.NoError(t, err)
+	t.Cleanup(publisher.Close)
+
+	return &writer{Publisher: publisher, ledger: chain.NewLedger(tail, id)}
+}
+
+// publish publishes event n and returns what the server says of it.
+func (w *writer) publish(t *testing.T, n int) error {
+	t.Helper()
+
+	e := makeEvent(t, n, bson.Timestamp{T: 1000, I: uint32(n)}, n, 100)
+	messages, err := w.ledger.Take(&e.event, e.token, 1<<19)
+	require.NoError(t, err)
+	require.NoError(t, w.Publish(time.Now(), &messages[0], true))
+
+	select {
+	case reply := <-w.Replies():
+		return w.Handle(reply)
+	case <-time.After(chain.AckTimeout):
+		t.Fatal("no reply")
+
+		return nil
+	}
+}
+
+func TestPublisherRefusesWhatDoesNotFollow(t *testing.T) {
+	t.Parallel()
+
+	server, stream := newStream(t, 1<<20)
+	first, second := newWriter(t, server, stream, 1), newWriter(t, server, stream, 2)
+
+	require.NoError(t, first.publish(t, 1))
+	require.NoError(t, first.publish(t, 2))
+
+	// The second one has another idea of what comes after message 1.
+	require.ErrorIs(t, second.publish(t, 9), chain.ErrBroken)
+
+	tail, err := stream.Tail(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, uint64(3), tail.Sequence)
+}
+
+// TestDuplicateIsNotSuccess publishes the same event twice within the server's
+// duplicate window: the server answers success, and nothing was stored.
+func TestDuplicateIsNotSuccess(t *testing.T) {
+	t.Parallel()
+
+	server, stream := newStream(t, 1<<20)
+	first, second := newWriter(t, server, stream, 1), newWriter(t, server, stream, 2)
+
+	require.NoError(t, first.publish(t, 1))
+	require.ErrorIs(t, second.publish(t, 1), chain.ErrBroken)
+}
+
+func TestFullStreamIsSaid(t *testing.T) {
+	t.Parallel()
+
+	server, stream := newStream(t, 4<<10)
+	w := newWriter(t, server, stream, 1)
+
+	var err error
+	for n := 1; err == nil; n++ {
+		require.Less(t, n, 100)
+
+		err = w.publish(t, n)
+	}
+
+	require.ErrorIs(t, err, chain.ErrStreamFull)
+	require.ErrorIs(t, err, chain.ErrBroken)
+}
+
+func TestPublisherSaysThatNobodyListens(t *testing.T) {
+	t.Parallel()
+
+	server, stream := newStream(t, 1<<20)
+	w := newWriter(t, server, stream, 1)
+
+	require.NoError(t, server.JetStream(t).DeleteStream(t.Context(), stream.Name()))
+	require.ErrorIs(t, w.publish(t, 1), chain.ErrBroken)
+}

@@ -1,0 +1,184 @@
+package changestream
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+)
+
+// FullDocument says which image an update carries beside its delta.
+type FullDocument string
+
+// Modes of FullDocument. An image read later is newer than its event, never
+// exact; the delta always is.
+const (
+	Delta         FullDocument = "delta"
+	UpdateLookup  FullDocument = "updateLookup"
+	WhenAvailable FullDocument = "whenAvailable"
+)
+
+// batchSize is the most events of one reply. The server ends a reply at 16 MiB
+// anyway.
+const batchSize = 2000
+
+// Options of a Stream.
+type Options struct {
+	FullDocument FullDocument
+	// MaxAwait is how long the server holds a request while nothing happens.
+	MaxAwait time.Duration
+	// ReplyTimeout is how long a reply may take beyond MaxAwait before the
+	// source counts as away: a connection that is half open, or a server that
+	// hangs, says nothing at all. Default 30 s, for a reply of 16 MiB on a slow
+	// line.
+	ReplyTimeout time.Duration
+}
+
+const defaultReplyTimeout = 30 * time.Second
+
+// Change is what one call of Next found.
+type Change struct {
+	// Event is the next whole event; nil when none came within MaxAwait. It
+	// owns its bytes.
+	Event *event.Event
+	// Token is the resume token after this change.
+	Token bson.Raw
+	// Dry says that the next call asks the server.
+	Dry bool
+}
+
+// Stream is an open change stream over the whole deployment. Filtering is the
+// caller's affair: the server refuses an event's token (error 280) as soon as
+// its $match would leave the event out. Not safe for concurrent use.
+type Stream struct {
+	cursor    *mongo.ChangeStream
+	fragments fragments
+	asked     bool // a request has followed the one that opened the cursor
+	timeout   time.Duration
+}
+
+// Open opens the change stream of the source after a token. Errors are as the
+// driver gives them; pkg/mongodb classifies.
+func Open(ctx context.Context, source *mongo.Client, after bson.Raw, opts Options) (*Stream, error) {
+	pipeline := mongo.Pipeline{{{Key: "$changeStreamSplitLargeEvent", Value: bson.D{}}}}
+
+	cursor, err := source.Watch(ctx, pipeline, watchOptions(opts).SetResumeAfter(after))
+	if isUnknownStage(err) {
+		// Servers before 6.0.9 and 7.0 do not know the stage; an event above
+		// 16 MB ends their stream with BSONObjectTooLarge instead.
+		cursor, err = source.Watch(ctx, mongo.Pipeline{}, watchOptions(opts).SetResumeAfter(after))
+	}
+
+	if err != nil {
+		return nil, fmt.Errorf("open change stream: %w", err)
+	}
+
+	// The first request scans the oplog until its batch is full, so it is sent
+	// empty: opening tells at once whether the token is good.
+	cursor.SetBatchSize(batchSize)
+
+	return &Stream{cursor: cursor, timeout: opts.MaxAwait + cmp.Or(opts.ReplyTimeout, defaultReplyTimeout)}, nil
+}
+
+func watchOptions(opts Options) *options.ChangeStreamOptionsBuilder {
+	o := options.ChangeStream().
+		SetShowExpandedEvents(true).
+		SetBatchSize(0).
+		SetMaxAwaitTime(opts.MaxAwait)
+
+	switch opts.FullDocument {
+	case UpdateLookup:
+		o.SetFullDocument(options.UpdateLookup)
+	case WhenAvailable:
+		o.SetFullDocument(options.WhenAvailable)
+	case Delta:
+	}
+
+	return o
+}
+
+// isUnknownStage tells whether the server does not know an aggregation stage
+// (40324 UnrecognizedPipelineStage is Location40324 in the server's source).
+func isUnknownStage(err error) bool {
+	var failed mongo.CommandError
+
+	return errors.As(err, &failed) && failed.HasErrorCode(40324)
+}
+
+// Next waits at most MaxAwait for the next change. After an error the stream is
+// dead: open another.
+func (s *Stream) Next(ctx context.Context) (Change, error) {
+	for {
+		if !s.tryNext(ctx) {
+			if err := s.cursor.Err(); err != nil {
+				return Change{}, fmt.Errorf("read change stream: %w", err)
+			}
+
+			if err := ctx.Err(); err != nil {
+				return Change{}, fmt.Errorf("read change stream: %w", err)
+			}
+
+			// The reply that opened the cursor has scanned nothing: its token
+			// says no more than the one we gave, and a server may well answer
+			// an older one. In the middle of a split event the token would
+			// skip the event's rest.
+			if !s.asked || s.fragments.open() {
+				s.asked = true
+
+				continue
+			}
+
+			return Change{Token: slices.Clone(s.cursor.ResumeToken()), Dry: true}, nil
+		}
+
+		// Current and the token alias the reply, which the next request reuses.
+		e, err := event.Parse(slices.Clone(s.cursor.Current))
+		if err != nil {
+			return Change{}, fmt.Errorf("read change stream: %w", err)
+		}
+
+		whole, err := s.fragments.add(e)
+		if err != nil {
+			return Change{}, fmt.Errorf("read change stream: %w", err)
+		}
+
+		if whole == nil {
+			continue
+		}
+
+		return Change{
+			Event: whole,
+			Token: slices.Clone(s.cursor.ResumeToken()),
+			Dry:   s.cursor.RemainingBatchLength() == 0,
+		}, nil
+	}
+}
+
+// tryNext asks the server when the last reply is used up, with a deadline.
+func (s *Stream) tryNext(ctx context.Context) bool {
+	if s.cursor.RemainingBatchLength() > 0 {
+		return s.cursor.TryNext(ctx)
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+
+	return s.cursor.TryNext(ctx)
+}
+
+// Close closes the cursor on the server.
+func (s *Stream) Close(ctx context.Context) error {
+	if err := s.cursor.Close(ctx); err != nil {
+		return fmt.Errorf("close change stream: %w", err)
+	}
+
+	return nil
+}

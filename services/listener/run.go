@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/natsconn"
+	"github.com/atlas-relay/atlas-relay/pkg/report"
+	"github.com/atlas-relay/atlas-relay/pkg/service"
+	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	"github.com/atlas-relay/atlas-relay/services/listener/internal/capture"
+	"github.com/atlas-relay/atlas-relay/services/listener/internal/changestream"
+)
+
+// selectionTimeout is how long an operation waits for the source before the
+// listener says that it is away.
+const selectionTimeout = 5 * time.Second
+
+// run is the listener: source, then stream, then what tells about them.
+func run(ctx context.Context, cfg *Config, p *service.Process) error {
+	source, err := mongodb.Connect(cfg.SourceURI, mongodb.Options{
+		AppName:                "atlas-relay listener " + cfg.Flow,
+		ServerSelectionTimeout: selectionTimeout,
+	})
+	if err != nil {
+		return err
+	}
+
+	defer func() { _ = mongodb.Disconnect(ctx, source) }() // the server ends what is left by itself
+
+	if err := refuse(ctx, source, p.Log); err != nil {
+		return err
+	}
+
+	nc, err := natsconn.Connect(cfg.NATS, natsconn.Options{Name: "listener " + cfg.Flow, Wait: true}, p.Log)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return fmt.Errorf("use JetStream: %w", err)
+	}
+
+	listener, err := capture.New(source, nc, js, p.Log, capture.Options{
+		Flow:         cfg.Flow,
+		Include:      cfg.Include.Patterns(),
+		Exclude:      cfg.Exclude.Patterns(),
+		FullDocument: changestream.FullDocument(cfg.FullDocument),
+		Tracer:       p.Tracers.Tracer("github.com/atlas-relay/atlas-relay/services/listener"),
+	})
+	if err != nil {
+		return err
+	}
+
+	instance := report.NewInstance()
+	key := topology.ListenerReportKey(cfg.Flow, instance.GetId())
+
+	p.Metrics.MustRegister(newMetrics(cfg.Flow, listener))
+
+	return p.Run(ctx,
+		lifecycle.Task{Name: "capture", Run: listener.Run},
+		lifecycle.Task{Name: "nats", Run: func(ctx context.Context) error { return natsconn.Watch(ctx, nc) }},
+		lifecycle.Task{Name: "readiness", Run: readiness(p.Health.Part("capture"), listener)},
+		lifecycle.Task{Name: "report", Last: true, Run: func(ctx context.Context) error {
+			return report.Run(ctx, js, key, reportOf(cfg.Flow, instance, listener), p.Log)
+		}},
+	)
+}
+
+// refuse ends the start for a source that no waiting will make right. One that
+// is away is waited for later.
+func refuse(ctx context.Context, source *mongo.Client, log *slog.Logger) error {
+	hello, err := mongodb.SayHello(ctx, source)
+	if err == nil {
+		err = hello.RequireReplicaSet()
+	}
+
+	switch {
+	case err == nil:
+		log.InfoContext(ctx, "source found", slog.String("identity", hello.Identity()), slog.String("version", hello.Version))
+
+		return nil
+	case mongodb.IsUnauthorized(err), errors.Is(err, mongodb.ErrStandalone):
+		return &refusedError{err: err}
+	default:
+		log.WarnContext(ctx, "source cannot be reached yet", slog.Any(telemetry.KeyError, err), slog.String(telemetry.KeyRemedy, mongodb.Explain(err)))
+
+		return nil
+	}
+}
+
+// refusedError is a source that the configuration should not have named.
+type refusedError struct{ err error }
+
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("SOURCE_URI refused: %v; %s", e.err, mongodb.Explain(e.err))
+}
+
+func (e *refusedError) Unwrap() error { return e.err }
+
+// ExitCode is 2: configuration refused.
+func (*refusedError) ExitCode() int { return 2 }

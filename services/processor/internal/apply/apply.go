@@ -1,0 +1,214 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+)
+
+// Deadlines of the calls to the target. A call that outlives its deadline is
+// trouble of the target, whose outcome the checkpoint then decides.
+const (
+	transactionTimeout = 60 * time.Second
+	commitTimeout      = 20 * time.Second // within the transaction's
+	abortTimeout       = 2 * time.Second
+	requestTimeout     = 10 * time.Second
+)
+
+// Errors of Commit that end an ownership or wait for the target; every other
+// one is an *EventError or names trouble of the target.
+var (
+	// ErrStale says that another owner has taken the partition.
+	ErrStale = errors.New("another processor owns the partition")
+	// ErrWentBack says that the target has lost commits: it was restored from
+	// a backup, or acknowledged what it did not keep.
+	ErrWentBack = errors.New("the target went back behind its checkpoint")
+	// ErrForeignCheckpoint says that the checkpoint is neither as this owner
+	// left it nor explained by another owner: somebody edited it.
+	ErrForeignCheckpoint = errors.New("the checkpoint was changed by somebody else")
+	// ErrMissingDocument says that an update found no document on the target.
+	ErrMissingDocument = errors.New("the document is missing on the target")
+)
+
+// Options of an Applier.
+type Options struct {
+	BypassValidation bool // documents that the source accepted need not pass the target's validators
+	ClientBulkWrite  bool // the target has the command bulkWrite (MongoDB 8.0)
+}
+
+// Target is a deployment that batches are applied to. Safe for concurrent use.
+type Target struct {
+	client  *mongo.Client
+	options Options
+	ensured ensured
+}
+
+// New returns a target. It starts nothing.
+func New(client *mongo.Client, options Options) *Target {
+	return &Target{client: client, options: options}
+}
+
+// Applier commits the batches of one partition. Not for concurrent use.
+type Applier struct {
+	*Target
+
+	session *mongo.Session
+	spent   bool // the server may hold an open transaction of the session
+}
+
+// Spent tells that a transaction may have been left open on the server: the
+// connection was lost in its middle. Acquiring the partition again ends it, and
+// learns what became of it; until then its locks stand.
+func (a *Applier) Spent() bool { return a.spent }
+
+// In returns the applier of a partition, whose transactions all run in this
+// session (see NewSession): whoever acquires the partition next can end one that
+// was left open.
+func (t *Target) In(session *mongo.Session) *Applier {
+	return &Applier{Target: t, session: session}
+}
+
+// Commit applies the plan and moves the checkpoint from last to next, which has
+// one commit more. It returns nil once both are in the target, also when it
+// learns that only from the checkpoint. Errors: ErrStale, ErrWentBack,
+// ErrForeignCheckpoint, *EventError, else trouble of the target, after which
+// the same call may be made again.
+func (a *Applier) Commit(ctx context.Context, plan *Plan, last, next *checkpoint.Document) error {
+	if err := a.ensured.collections(ctx, a.client, plan.Namespaces()); err != nil {
+		return err
+	}
+
+	err := a.transaction(ctx, plan, last, next)
+	if !errors.Is(err, errInDoubt) {
+		return err
+	}
+
+	verdict, readErr := a.judge(ctx, last, next)
+	if readErr != nil {
+		return fmt.Errorf("%w (after %w)", readErr, err)
+	}
+
+	switch verdict {
+	case Committed:
+		// A commit that timed out leaves the driver's session within its
+		// transaction, where no next one can start. The server refuses to abort
+		// what has committed; only the session takes note.
+		a.abort(ctx)
+		a.spent = false
+
+		return nil
+	case NotCommitted:
+		return err // it did not happen: to be repeated
+	case Stale:
+		return fmt.Errorf("%w: checkpoint %s", ErrStale, last.ID)
+	case WentBack:
+		return fmt.Errorf("%w: checkpoint %s", ErrWentBack, last.ID)
+	default:
+		return fmt.Errorf("%w: %s", ErrForeignCheckpoint, last.ID)
+	}
+}
+
+// errInDoubt marks an error after which only the checkpoint tells what happened;
+// errGuard that the transaction's guard matched nothing.
+var (
+	errInDoubt = errors.New("outcome to be read from the checkpoint")
+	errGuard   = fmt.Errorf("%w: the checkpoint's guard matched nothing", errInDoubt)
+)
+
+func (a *Applier) judge(ctx context.Context, last, next *checkpoint.Document) (Verdict, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+
+	held, present, err := checkpoint.LoadOne(ctx, a.client, last.Flow, last.Partition)
+	if err != nil {
+		return Unknown, err
+	}
+
+	return Judge(held, present, last, next), nil
+}
+
+// transaction runs the batch once. The driver's WithTransaction is not used: it
+// does not see the labels of a failed client bulkWrite (driver 2.10), and the
+// outcome has to be known, not assumed.
+func (a *Applier) transaction(ctx context.Context, plan *Plan, last, next *checkpoint.Document) error {
+	ctx, cancel := context.WithTimeout(ctx, transactionTimeout)
+	defer cancel()
+
+	// Without a read concern: the transaction reads nothing that it does not
+	// guard, its commit is by majority (which makes what it has read
+	// majority-committed too), and not every server takes a readConcern in a
+	// bulkWrite that is the first statement.
+	session := a.session
+
+	err := session.StartTransaction(options.Transaction().
+		SetReadConcern(&readconcern.ReadConcern{}).
+		SetReadPreference(readpref.Primary()).
+		SetWriteConcern(writeconcern.Majority()))
+	if err != nil {
+		return fmt.Errorf("start transaction: %w", err)
+	}
+
+	if err := a.write(mongo.NewSessionContext(ctx, session), plan, last, next); err != nil {
+		// The driver keeps the error of an abort to itself, so one that follows
+		// an error of the network is taken for one that did not arrive.
+		a.spent = mongo.IsNetworkError(err) || mongo.IsTimeout(err)
+		a.abort(ctx)
+
+		return err
+	}
+
+	return a.commit(ctx)
+}
+
+// abort ends a transaction that failed.
+func (a *Applier) abort(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+	defer cancel()
+
+	_ = a.session.AbortTransaction(ctx)
+}
+
+// commit commits. A commit of unknown result is safe to repeat, which the driver
+// does until the deadline.
+func (a *Applier) commit(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+
+	if err := a.session.CommitTransaction(ctx); err != nil {
+		a.spent = true
+
+		return fmt.Errorf("%w: commit: %w", errInDoubt, err)
+	}
+
+	return nil
+}
+
+// guard is the filter that only the checkpoint as this owner last committed it
+// passes.
+func guard(last *checkpoint.Document) bson.D {
+	return bson.D{
+		{Key: "_id", Value: last.ID},
+		{Key: "epoch", Value: last.Epoch},
+		{Key: "owner", Value: last.Owner},
+		{Key: "place.sequence", Value: last.Sequence},
+		{Key: "commits", Value: last.Commits},
+	}
+}
+
+func advance(next *checkpoint.Document) bson.D {
+	return bson.D{{Key: "$set", Value: bson.D{
+		{Key: "commits", Value: next.Commits},
+		{Key: "place", Value: next.Place},
+		{Key: "counters", Value: next.Counters},
+	}}}
+}

@@ -1,0 +1,203 @@
+package consume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+)
+
+// Delivery is a whole event that is not applied yet. It holds memory of the
+// Budget until Release.
+type Delivery struct {
+	Event    event.Event
+	Message  event.Message // of the event's last part, with the payload of all
+	Sequence uint64        // of that message in the stream
+
+	msg         jetstream.Msg
+	reservation *Reservation
+}
+
+// Ack tells the server that this event and all before it are applied. It is
+// not durable and not waited for: the checkpoint decides, the ack only spares
+// a delivery.
+func (d *Delivery) Ack() error {
+	if err := d.msg.Ack(); err != nil {
+		return fmt.Errorf("ack message %d: %w", d.Sequence, err)
+	}
+
+	return nil
+}
+
+// Release gives the event's memory back to the budget.
+func (d *Delivery) Release() { d.reservation.Release() }
+
+// pullShare is the part of the budget that all pulls together may hold: enough
+// for several batches of small events per partition, and little beside them.
+const pullShare = 16
+
+// PullBytes is the most that a partition pulls ahead of what it has taken. It
+// must exceed the largest message, or that one would never come.
+func PullBytes(budget int64, partitions int, maxPayload int64) int {
+	share := budget / int64(pullShare*partitions)
+
+	return int(max(share, maxPayload+64<<10))
+}
+
+// Remainder is what of the budget is left for events that were taken, at least
+// a quarter: a server with a large max_payload pulls more than the budget has.
+func Remainder(budget int64, partitions, pullBytes int) int64 {
+	return max(budget-int64(partitions)*int64(pullBytes), budget/4)
+}
+
+// pullMessages bounds a pull by messages too: small ones cost more than their
+// bytes.
+const pullMessages = 2000
+
+// Pull settings: the server answers an idle request after pullExpiry, and says
+// every pullHeartbeat that it is alive.
+const (
+	pullExpiry    = 60 * time.Second
+	pullHeartbeat = 10 * time.Second
+)
+
+// Reader reads one partition from its checkpoint on.
+type Reader struct {
+	messages jetstream.MessagesContext
+	verifier *Verifier
+	budget   *Budget
+
+	collecting *Reservation // of the event whose parts are being collected
+	// waiting is called before the reader waits for memory; see OnWait.
+	waiting func()
+}
+
+// NewReader starts reading a consumer that begins behind the checkpoint. Stop
+// it.
+func NewReader(consumer jetstream.Consumer, from *checkpoint.Place, budget *Budget, pullBytes int) (*Reader, error) {
+	messages, err := consumer.Messages(
+		jetstream.PullMaxMessagesWithBytesLimit(pullMessages, pullBytes),
+		jetstream.PullExpiry(pullExpiry),
+		jetstream.PullHeartbeat(pullHeartbeat),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("pull messages: %w", err)
+	}
+
+	return &Reader{messages: messages, verifier: NewVerifier(from), budget: budget, waiting: func() {}}, nil
+}
+
+// OnWait sets what is called before the reader waits for memory: whoever holds
+// some for this partition should settle it. Set it before the first Next.
+func (r *Reader) OnWait(waiting func()) { r.waiting = waiting }
+
+// Stop ends the pulling; a Next that waits returns an error.
+func (r *Reader) Stop() {
+	r.messages.Stop()
+	r.collecting.Release()
+	r.collecting = nil
+}
+
+// Next waits for the next event that is not applied yet. Errors: ErrReset when
+// the connection lost a delivery, ErrForeign, ErrGeneration, ErrHole,
+// event.ErrMalformed when the stream is not as it must be, else those of NATS.
+// A Reader that returned an error is of no further use.
+func (r *Reader) Next(ctx context.Context) (*Delivery, error) {
+	for {
+		msg, err := r.messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return nil, fmt.Errorf("pull messages: %w", err)
+		}
+
+		d, err := r.take(ctx, msg)
+		if err != nil || d != nil {
+			return d, err
+		}
+	}
+}
+
+// take checks a message; it returns nil while an event is not complete or was
+// applied before.
+func (r *Reader) take(ctx context.Context, msg jetstream.Msg) (*Delivery, error) {
+	metadata, err := msg.Metadata()
+	if err != nil {
+		return nil, fmt.Errorf("read delivery: %w", err)
+	}
+
+	sequence := metadata.Sequence.Stream
+
+	m, err := event.Decode(msg.Subject(), msg.Headers(), msg.Data())
+	if err != nil {
+		return nil, fmt.Errorf("message %d: %w", sequence, err)
+	}
+
+	whole, complete, err := r.verifier.Check(m, metadata.Sequence.Consumer)
+	if err != nil {
+		return nil, fmt.Errorf("message %d: %w", sequence, err)
+	}
+
+	if err := r.reserve(ctx); err != nil {
+		return nil, err
+	}
+
+	if !complete {
+		return nil, nil //nolint:nilnil // no event yet and no error is this function's normal answer
+	}
+
+	reservation := r.collecting
+	r.collecting = nil
+
+	if reservation == nil {
+		if reservation, err = r.wait(ctx, len(whole.Payload)); err != nil {
+			return nil, err
+		}
+	}
+
+	e, err := event.Parse(whole.Payload)
+	if err != nil {
+		reservation.Release()
+
+		return nil, fmt.Errorf("message %d: %w", sequence, err)
+	}
+
+	return &Delivery{Event: e, Message: whole, Sequence: sequence, msg: msg, reservation: reservation}, nil
+}
+
+// reserve keeps a reservation for the event that is being collected, whole and
+// before its second part is taken.
+func (r *Reader) reserve(ctx context.Context) error {
+	size := r.verifier.Collecting()
+
+	if size == 0 || r.collecting != nil && r.collecting.bytes == min(int64(size), r.budget.total) {
+		return nil
+	}
+
+	r.collecting.Release()
+	r.collecting = nil
+
+	reservation, err := r.wait(ctx, size)
+	r.collecting = reservation
+
+	return err
+}
+
+func (r *Reader) wait(ctx context.Context, bytes int) (*Reservation, error) {
+	if reservation, ok := r.budget.Try(bytes); ok {
+		return reservation, nil
+	}
+
+	r.waiting()
+
+	return r.budget.Reserve(ctx, bytes)
+}
+
+// IsStreamTrouble tells whether an error of Next or NewReader says that the
+// stream itself is not as it must be, which no waiting heals.
+func IsStreamTrouble(err error) bool {
+	return errors.Is(err, ErrForeign) || errors.Is(err, ErrGeneration) || errors.Is(err, ErrHole) || errors.Is(err, event.ErrMalformed)
+}

@@ -1,0 +1,94 @@
+package consume
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+)
+
+// What a message may say about the stream. Each stops the partition, loudly,
+// except ErrReset.
+var (
+	// ErrReset says that a message was delivered into a dead connection: the
+	// consumer has to start again behind the checkpoint.
+	ErrReset = errors.New("a delivery was lost")
+	// ErrForeign says that a message was not written for this stream.
+	ErrForeign = errors.New("message of another stream")
+	// ErrGeneration says that the stream was rewound, which this version does
+	// not follow.
+	ErrGeneration = errors.New("message of another generation")
+	// ErrHole says that an event is missing in the partition.
+	ErrHole = errors.New("hole in the stream")
+)
+
+// Verifier checks the messages of a partition, in the order of delivery, and
+// puts events together. It does no I/O. Nothing is ever judged by the stream's
+// sequence: a stream that lost its tail uses sequences again.
+type Verifier struct {
+	streamID   string
+	generation uint64
+	consumer   uint64 // consumer sequence of the last delivery
+
+	position event.Position // of the last event taken; at first of the checkpoint
+	count    uint64         // of the last event that is complete
+	taken    bool           // an event was taken since the start
+	parts    event.Assembler
+}
+
+// NewVerifier returns the verifier of a new consumer that starts behind the
+// checkpoint.
+func NewVerifier(from *checkpoint.Place) *Verifier {
+	return &Verifier{
+		streamID:   from.StreamID,
+		generation: from.StreamGeneration(),
+		position:   from.Position,
+		count:      from.LastCount(),
+	}
+}
+
+// Check takes in the next delivery. It returns the whole event and true when
+// the message completes one that is not applied yet.
+func (v *Verifier) Check(m event.Message, consumerSequence uint64) (event.Message, bool, error) {
+	if m.StreamID != v.streamID {
+		return event.Message{}, false, fmt.Errorf("%w: it names stream id %q, expected %q", ErrForeign, m.StreamID, v.streamID)
+	}
+
+	if consumerSequence != v.consumer+1 {
+		return event.Message{}, false, fmt.Errorf("%w: delivery %d after %d", ErrReset, consumerSequence, v.consumer)
+	}
+
+	v.consumer = consumerSequence
+
+	if m.Generation != v.generation {
+		return event.Message{}, false, fmt.Errorf("%w: %d, expected %d", ErrGeneration, m.Generation, v.generation)
+	}
+
+	if m.Position.Compare(v.position) <= 0 {
+		// Applied before. Until the first event is taken its count is the one
+		// to go on from.
+		if !v.taken && m.IsLastPart() {
+			v.count = m.Count
+		}
+
+		return event.Message{}, false, nil
+	}
+
+	if m.Count != v.count+1 {
+		return event.Message{}, false, fmt.Errorf("%w: event %d at %s has count %d, expected %d", ErrHole, m.Event, m.Position, m.Count, v.count+1)
+	}
+
+	whole, complete, err := v.parts.Add(m)
+	if err != nil || !complete {
+		return event.Message{}, false, err
+	}
+
+	v.position, v.count, v.taken = m.Position, m.Count, true
+
+	return whole, true, nil
+}
+
+// Collecting returns how many bytes the event will have whose parts are being
+// collected; 0 when there is none.
+func (v *Verifier) Collecting() int { return v.parts.Size() }

@@ -1,0 +1,254 @@
+package ownership
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/batch"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
+)
+
+// Limits of waiting for servers.
+const (
+	requestTimeout = 10 * time.Second
+	firstBackoff   = 100 * time.Millisecond
+	maxBackoff     = 2 * time.Second // "resumes within 2 s of the server's return"
+)
+
+// acquiring bounds the partitions that are acquired at the same time.
+const acquiring = 8
+
+// Observer is told what was applied, for metrics. Its methods are called by
+// several goroutines.
+type Observer interface {
+	// Batch is a committed batch and how long it took, waiting for the target
+	// included.
+	Batch(took time.Duration, plan *apply.Plan)
+	// Event is an event of a committed batch.
+	Event(position event.Position)
+}
+
+// Options of an Owner.
+type Options struct {
+	Flow         string
+	Limits       batch.Limits
+	Concurrency  int   // batches of all partitions applied at the same time
+	MemoryBudget int64 // bytes of events from delivery to commit, all partitions
+	Apply        apply.Options
+	Tracer       trace.Tracer  // of spans, one a batch, that link to the events' sampled traces
+	InitPoll     time.Duration // how often to look for a stream that flow init has not made yet
+}
+
+// Owner owns all partitions of a flow. Make it with New, run it once.
+type Owner struct {
+	options Options
+	target  *mongo.Client
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	observe Observer
+	log     *slog.Logger
+
+	limits batch.Limits
+	slots  *semaphore.Weighted
+	gate   *semaphore.Weighted // partitions being acquired
+
+	// Set by Run before any partition exists.
+	applyTo   *apply.Target
+	stream    *topology.Stream
+	budget    *consume.Budget
+	pullBytes int
+
+	mu         sync.Mutex
+	partitions []*partition // written by Run, read by Status
+	reason     string       // why there are none yet
+	warned     map[kindOfEvent]struct{}
+}
+
+type kindOfEvent struct {
+	ns event.Namespace
+	op event.Operation
+}
+
+// New returns an owner that has nothing yet.
+func New(target *mongo.Client, nc *nats.Conn, js jetstream.JetStream, observe Observer, log *slog.Logger, options Options) *Owner {
+	return &Owner{
+		options: options,
+		target:  target,
+		nc:      nc,
+		js:      js,
+		observe: observe,
+		log:     log,
+		limits:  options.Limits,
+		slots:   semaphore.NewWeighted(int64(options.Concurrency)),
+		gate:    semaphore.NewWeighted(acquiring),
+		reason:  "connecting",
+		warned:  map[kindOfEvent]struct{}{},
+	}
+}
+
+// Status returns all partitions and, while there are none, why. Safe for
+// concurrent use.
+func (o *Owner) Status() (partitions []Status, reason string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+
+	partitions = make([]Status, len(o.partitions))
+	for i, p := range o.partitions {
+		partitions[i] = p.board.read()
+	}
+
+	return partitions, o.reason
+}
+
+// Run owns all partitions of the flow until stop ends; work bounds what is in
+// flight then. It returns a *RefusedError for a target that cannot be written to
+// in transactions, and apply.ErrStale when another processor has taken a
+// partition, else nil.
+func (o *Owner) Run(stop, work context.Context) error {
+	hello, err := o.awaitTarget(stop)
+	if err != nil {
+		return err
+	}
+
+	o.options.Apply.ClientBulkWrite = hello.HasClientBulkWrite()
+	o.applyTo = apply.New(o.target, o.options.Apply)
+
+	o.openStream(stop)
+
+	if o.stream == nil {
+		return nil
+	}
+
+	o.pullBytes = consume.PullBytes(o.options.MemoryBudget, o.stream.Partitions, o.nc.MaxPayload())
+	o.budget = consume.NewBudget(consume.Remainder(o.options.MemoryBudget, o.stream.Partitions, o.pullBytes))
+
+	partitions := make([]*partition, o.stream.Partitions)
+	for i := range partitions {
+		partitions[i] = &partition{Owner: o, number: i, owner: rand.Int64()}
+		partitions[i].board.status = Status{Partition: i, State: Acquiring, Since: time.Now()}
+	}
+
+	o.mu.Lock()
+	o.partitions, o.reason = partitions, ""
+	o.mu.Unlock()
+
+	group, running := errgroup.WithContext(stop)
+	for _, p := range partitions {
+		group.Go(func() error { return p.run(running, work) })
+	}
+
+	return group.Wait()
+}
+
+// errNoStreamButCheckpoints says that the flow was replicated before and its
+// stream is gone.
+var errNoStreamButCheckpoints = errors.New("the target holds checkpoints of the flow, but the flow has no stream")
+
+// openStream waits for the flow's stream until stop ends, and says why it has
+// to.
+func (o *Owner) openStream(stop context.Context) {
+	for stop.Err() == nil {
+		err := o.tryOpen(stop)
+		if err == nil {
+			return
+		}
+
+		o.wait(stop, err, o.options.InitPoll)
+	}
+}
+
+func (o *Owner) tryOpen(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+
+	stream, err := topology.Open(ctx, o.js, o.options.Flow)
+
+	if err != nil && !errors.Is(err, topology.ErrNoStream) {
+		return err
+	}
+
+	held, readErr := checkpoint.Load(ctx, o.target, o.options.Flow)
+	if readErr != nil {
+		return readErr
+	}
+
+	switch {
+	case err != nil && len(held) > 0:
+		return fmt.Errorf("%w: %w", errNoStreamButCheckpoints, err)
+	case err != nil:
+		return err
+	}
+
+	for number := range held {
+		if number >= stream.Partitions {
+			return fmt.Errorf("%w: there is one of partition %d, the stream has %d", ErrOtherPartitions, number, stream.Partitions)
+		}
+	}
+
+	if _, err := stream.At(ctx, 1); errors.Is(err, topology.ErrNoMessage) && len(held) == 0 {
+		return fmt.Errorf("%w: flow init has not finished", err)
+	}
+
+	o.stream = stream
+
+	return nil
+}
+
+// warn logs the first unsupported event of a kind in a namespace.
+func (o *Owner) warn(ctx context.Context, ns event.Namespace, op event.Operation) {
+	o.mu.Lock()
+	kind := kindOfEvent{ns: ns, op: op}
+	_, known := o.warned[kind]
+	o.warned[kind] = struct{}{}
+	o.mu.Unlock()
+
+	if !known {
+		o.log.WarnContext(ctx, "event not applied: this version cannot",
+			slog.String(telemetry.KeyNamespace, ns.String()), slog.String(telemetry.KeyOperation, string(op)))
+	}
+}
+
+// explain is an error with its remedy, for a person.
+func explain(err error) string {
+	remedy := mongodb.Explain(err)
+
+	switch {
+	case errors.Is(err, errNoStreamButCheckpoints), errors.Is(err, ErrOtherStream), errors.Is(err, ErrStreamWentBack),
+		errors.Is(err, consume.ErrForeign), errors.Is(err, consume.ErrGeneration), errors.Is(err, consume.ErrHole), errors.Is(err, ErrNoFirstMessage):
+		remedy = "restore the stream from a backup, or copy the data again and start over with relayctl flow delete and relayctl flow init"
+	case errors.Is(err, ErrOtherPartitions), errors.Is(err, apply.ErrWentBack), errors.Is(err, apply.ErrForeignCheckpoint):
+		remedy = "copy the data again and start over with relayctl flow delete and relayctl flow init"
+	case errors.Is(err, topology.ErrNoStream), errors.Is(err, topology.ErrNoMessage):
+		remedy = "make the stream with relayctl flow init"
+	case errors.Is(err, event.ErrMalformed):
+		remedy = "somebody else writes to the flow's subjects, or a newer listener does: find out who and forbid it, or update the processor"
+	case errors.Is(err, apply.ErrStale):
+		remedy = "stop one of the two processors"
+	case errors.Is(err, apply.ErrMissingDocument), errors.Is(err, apply.ErrNeedsImage):
+		remedy = "copy the document from the source to the target, then restart the processor"
+	}
+
+	if remedy == "" {
+		return err.Error()
+	}
+
+	return err.Error() + "; " + remedy
+}

@@ -1,0 +1,75 @@
+package ownership
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
+)
+
+// helloWait is the pause between two attempts to reach the target at the start.
+const helloWait = time.Second
+
+// awaitTarget waits until the target answers. It returns a *RefusedError for
+// one that no waiting will make right, and the zero Hello when stop ends first.
+func (o *Owner) awaitTarget(stop context.Context) (mongodb.Hello, error) {
+	for stop.Err() == nil {
+		hello, err := mongodb.SayHello(stop, o.target)
+		if err == nil {
+			err = hello.RequireReplicaSet()
+		}
+
+		switch {
+		case err == nil:
+			o.log.InfoContext(stop, "target found", slog.String("identity", hello.Identity()), slog.String("version", hello.Version))
+
+			return hello, nil
+		case mongodb.IsUnauthorized(err), errors.Is(err, mongodb.ErrStandalone):
+			return mongodb.Hello{}, &RefusedError{err: err}
+		case stop.Err() == nil:
+			o.wait(stop, err, helloWait)
+		}
+	}
+
+	return mongodb.Hello{}, nil
+}
+
+// wait says why there are no partitions yet, and pauses.
+func (o *Owner) wait(stop context.Context, err error, pause time.Duration) {
+	why := explain(err)
+
+	o.mu.Lock()
+	changed := o.reason != why
+	o.reason = why
+	o.mu.Unlock()
+
+	if changed {
+		o.log.WarnContext(stop, "waiting to own partitions", slog.String(telemetry.KeyReason, why))
+	}
+
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+
+	select {
+	case <-timer.C:
+	case <-stop.Done():
+	}
+}
+
+// RefusedError is a target that the configuration should not have named.
+type RefusedError struct{ err error }
+
+// Error implements error.
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("TARGET_URI refused: %v; %s", e.err, mongodb.Explain(e.err))
+}
+
+// Unwrap returns what the target said.
+func (e *RefusedError) Unwrap() error { return e.err }
+
+// ExitCode is 2: configuration refused.
+func (*RefusedError) ExitCode() int { return 2 }

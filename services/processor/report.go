@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/ops"
+	"github.com/atlas-relay/atlas-relay/pkg/report"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/ownership"
+)
+
+// reportOf returns what the processor puts into RELAY_STATS.
+func reportOf(flow string, instance *relayv1.Instance, owner *ownership.Owner) report.Build {
+	return func(reportTime *timestamppb.Timestamp) proto.Message {
+		partitions, reason := owner.Status()
+		r := &relayv1.ProcessorReport{Flow: flow, Instance: instance, ReportTime: reportTime, Reason: reason}
+
+		for i := range partitions {
+			r.Partitions = append(r.Partitions, partitionReport(&partitions[i]))
+		}
+
+		return r
+	}
+}
+
+//nolint:gosec // numbers of checkpoints and partitions are never negative; an owner is 64 random bits
+func partitionReport(s *ownership.Status) *relayv1.PartitionReport {
+	place := &s.Checkpoint.Place
+
+	return &relayv1.PartitionReport{
+		Partition:         uint32(s.Partition),
+		State:             relayv1.PartitionState(relayv1.PartitionState_value["PARTITION_STATE_"+string(s.State)]),
+		Reason:            s.Reason,
+		Epoch:             uint64(s.Checkpoint.Epoch),
+		Owner:             uint64(s.Checkpoint.Owner),
+		PendingBatchSize:  uint64(s.Batch),
+		IsBatchProcessing: s.Processing,
+		Sequence:          uint64(place.Sequence),
+		Generation:        uint64(place.Generation),
+		ResumeToken:       place.ResumeToken,
+		Event:             uint64(place.Event),
+		Count:             uint64(place.Count),
+		Position: &relayv1.Position{
+			Seconds: place.Position.T, Increment: place.Position.I, Ordinal: place.Position.Ordinal,
+		},
+	}
+}
+
+// readyPoll is how often readiness follows the states.
+const readyPoll = 200 * time.Millisecond
+
+// readiness keeps the part ready while every partition is being applied.
+func readiness(part *ops.Part, owner *ownership.Owner) func(context.Context) error {
+	return func(ctx context.Context) error {
+		ticker := time.NewTicker(readyPoll)
+		defer ticker.Stop()
+
+		for {
+			if why := notReady(owner); why != "" {
+				part.NotReady(why)
+			} else {
+				part.Ready()
+			}
+
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+}
+
+// notReady says why not every partition is being applied; empty when all are.
+func notReady(owner *ownership.Owner) string {
+	partitions, reason := owner.Status()
+	if reason != "" {
+		return reason
+	}
+
+	waiting, first := 0, ""
+
+	for i := range partitions {
+		s := &partitions[i]
+		if s.State == ownership.Applying {
+			continue
+		}
+
+		if waiting++; first == "" {
+			first = fmt.Sprintf("partition %d is %s", s.Partition, s.State)
+			if s.Reason != "" {
+				first += ": " + s.Reason
+			}
+		}
+	}
+
+	if waiting > 1 {
+		return fmt.Sprintf("%s (and %d more)", first, waiting-1)
+	}
+
+	return first
+}
+
+// meters is the processor's own metrics. Cumulative counters of the flow come
+// from the checkpoints and are the stats service's to show.
+type meters struct {
+	batch   prometheus.Histogram
+	events  prometheus.Histogram
+	latency prometheus.Histogram
+	flow    string
+}
+
+func newMeters(flow string) *meters {
+	labels := prometheus.Labels{"flow": flow}
+
+	return &meters{
+		flow: flow,
+		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "relay_apply_batch_duration_seconds", Help: "Time from a batch's hand-over to its commit, waiting for the target included.",
+			ConstLabels: labels, Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60},
+		}),
+		events: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "relay_apply_batch_changes", Help: "Events of a committed batch.",
+			ConstLabels: labels, Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000},
+		}),
+		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "relay_event_latency_seconds", Help: "Time from an event's cluster time, which has whole seconds, to its commit on the target.",
+			ConstLabels: labels, Buckets: []float64{1, 2, 5, 10, 30, 60, 300, 1800, 3600, 21600},
+		}),
+	}
+}
+
+func (m *meters) register(registry *prometheus.Registry, owner *ownership.Owner) {
+	registry.MustRegister(m.batch, m.events, m.latency, &stateCollector{
+		owner: owner,
+		desc: prometheus.NewDesc("relay_state", "Partitions of this processor in each state.",
+			[]string{"state"}, prometheus.Labels{"flow": m.flow}),
+		lag: prometheus.NewDesc("relay_lag_seconds", "Age of the oldest event that this processor has read and not applied.",
+			nil, prometheus.Labels{"flow": m.flow, "stage": "apply"}),
+	})
+}
+
+// Batch implements ownership.Observer.
+func (m *meters) Batch(took time.Duration, plan *apply.Plan) {
+	m.batch.Observe(took.Seconds())
+	m.events.Observe(float64(plan.Events()))
+}
+
+// Event implements ownership.Observer.
+func (m *meters) Event(position event.Position) {
+	m.latency.Observe(max(time.Since(position.Time()).Seconds(), 0))
+}
+
+// stateCollector looks at the partitions at each scrape.
+type stateCollector struct {
+	owner *ownership.Owner
+	desc  *prometheus.Desc
+	lag   *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.desc
+	ch <- c.lag
+}
+
+// Collect implements prometheus.Collector.
+func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
+	partitions, _ := c.owner.Status()
+	count := map[ownership.State]int{}
+
+	lag := time.Duration(0)
+
+	for i := range partitions {
+		count[partitions[i].State]++
+
+		if oldest := partitions[i].Oldest; !oldest.IsZero() {
+			lag = max(lag, time.Since(oldest.Time()))
+		}
+	}
+
+	ch <- prometheus.MustNewConstMetric(c.lag, prometheus.GaugeValue, lag.Seconds())
+
+	for _, state := range ownership.States() {
+		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(count[state]), string(state))
+	}
+}

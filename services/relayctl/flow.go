@@ -1,0 +1,307 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
+	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/flow"
+)
+
+// Time that show and delete, and that init, give servers to come up.
+const (
+	defaultWait = 5 * time.Second
+	initWait    = time.Minute
+)
+
+func (p *program) flow() *cobra.Command {
+	cmd := &cobra.Command{Use: "flow", Short: "Make, show or remove a flow", Args: cobra.NoArgs}
+	cmd.AddCommand(p.flowInit(), p.flowShow(), p.flowDelete())
+
+	return cmd
+}
+
+func (p *program) flowInit() *cobra.Command {
+	var (
+		s    flow.InitSettings
+		wait time.Duration
+	)
+
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Make the flow's stream and its first message, once",
+		Long: "Make the flow's stream and its first message, once. Run it again as often as you like: a stream that\n" +
+			"agrees is left alone. Settings come from the environment; flags win. Secrets have no flags, but every\n" +
+			"one may be given as <NAME>_FILE.",
+		Example: "  SOURCE_URI=mongodb+srv://... TARGET_URI=mongodb://... relayctl flow init\n" +
+			"  relayctl flow init --partitions 8 --stream-max-bytes 20GiB\n" +
+			"  relayctl flow init --without-existing     with writes stopped, before a dump",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			set, err := p.load(cmd, &s)
+			if err != nil {
+				return err
+			}
+
+			ctx, cancel := context.WithTimeout(cmd.Context(), wait)
+			defer cancel()
+
+			made, err := flow.Init(ctx, &s, set, p.log())
+			if err != nil {
+				return err
+			}
+
+			return p.printMade(made)
+		},
+	}
+
+	addSettingsFlags(cmd, &s)
+	cmd.Flags().DurationVar(&wait, "wait", initWait, "how long servers get to come up")
+
+	return cmd
+}
+
+func (p *program) printMade(made *flow.Made) error {
+	for _, note := range made.Notes {
+		fmt.Fprintf(p.err, "note: %s\n", note)
+	}
+
+	if p.output == outputJSON {
+		return p.printJSON(made)
+	}
+
+	text := "flow %s is made: stream %s, id %s\n"
+	if !made.Created {
+		text = "flow %s was made before and agrees: stream %s, id %s\n"
+	}
+
+	_, err := fmt.Fprintf(p.out, text, made.Flow, made.Stream, made.StreamID)
+
+	return err
+}
+
+func (p *program) flowShow() *cobra.Command {
+	var s flow.ShowSettings
+
+	cmd := &cobra.Command{
+		Use:     "show",
+		Short:   "Settings and figures of the flow's stream",
+		Example: "  relayctl flow show\n  relayctl flow show -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := p.load(cmd, &s); err != nil {
+				return err
+			}
+
+			ctx, cancel := context.WithTimeout(cmd.Context(), defaultWait)
+			defer cancel()
+
+			shown, err := flow.Show(ctx, &s, p.log())
+			if err != nil {
+				return err
+			}
+
+			if p.output == outputJSON {
+				return p.printJSON(shown)
+			}
+
+			return p.printShown(shown)
+		},
+	}
+
+	addSettingsFlags(cmd, &s)
+
+	return cmd
+}
+
+func (p *program) printShown(s *flow.Shown) error {
+	var text strings.Builder
+
+	row := func(name string, value any) { fmt.Fprintf(&text, "%-14s %v\n", name, value) }
+
+	row("flow", s.Flow)
+	row("stream", s.Stream)
+	row("stream id", s.StreamID)
+	row("source", s.Source)
+	row("partitions", s.Partitions)
+	row("ddl", s.DDL)
+	row("messages", s.Messages)
+	row("sequences", fmt.Sprintf("%d to %d", s.FirstSequence, s.LastSequence))
+	row("bytes", fmt.Sprintf("%d of %d", s.Bytes, s.MaxBytes))
+	row("consumers", s.Consumers)
+
+	if s.Tail != nil {
+		row("events", s.Tail.Event)
+		row("skipped", s.Tail.Skipped)
+		row("position", s.Tail.Position)
+		row("last message", s.Tail.StoreTime.Format(time.RFC3339))
+	}
+
+	_, err := fmt.Fprint(p.out, text.String())
+
+	return err
+}
+
+func (p *program) flowDelete() *cobra.Command {
+	var (
+		s   flow.DeleteSettings
+		yes bool
+	)
+
+	cmd := &cobra.Command{
+		Use:   "delete",
+		Short: "Remove the flow's stream, its keys, and its checkpoints in the target",
+		Long: "Remove the flow's stream, its keys, and its checkpoints in the target. Data that was replicated stays.\n" +
+			"What was captured and not applied is lost: a new flow needs a fresh copy of the source.",
+		Example: "  relayctl flow delete            asks for the flow's name\n  relayctl flow delete --yes      for scripts",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := p.load(cmd, &s); err != nil {
+				return err
+			}
+
+			if err := p.confirm(s.Flow, yes); err != nil {
+				return err
+			}
+
+			ctx, cancel := context.WithTimeout(cmd.Context(), defaultWait)
+			defer cancel()
+
+			deleted, err := flow.Delete(ctx, &s, p.log())
+
+			return p.printDeleted(s.Flow, deleted, err)
+		},
+	}
+
+	addSettingsFlags(cmd, &s)
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+
+	return cmd
+}
+
+// printDeleted names what was removed, also when the rest failed.
+func (p *program) printDeleted(name string, deleted []string, failed error) error {
+	if p.output == outputJSON {
+		if err := p.printJSON(map[string]any{"flow": name, "deleted": append([]string{}, deleted...)}); err != nil {
+			return err
+		}
+
+		return failed
+	}
+
+	for _, what := range deleted {
+		fmt.Fprintf(p.out, "deleted %s\n", what)
+	}
+
+	if failed == nil && len(deleted) == 0 {
+		fmt.Fprintf(p.out, "flow %s: nothing to delete\n", name)
+	}
+
+	return failed
+}
+
+// confirm has a person type the flow's name; a script says --yes.
+func (p *program) confirm(name string, yes bool) error {
+	if yes {
+		return nil
+	}
+
+	if !isTerminal(p.in) {
+		return &refusedError{what: "flow delete removes flow " + name + " for good and nobody is there to confirm", next: "add --yes"}
+	}
+
+	fmt.Fprintf(p.err, "This removes flow %s for good. Type its name to go on: ", name)
+
+	// /dev/null passes for a terminal here; its end of file confirms nothing.
+	typed, err := bufio.NewReader(p.in).ReadString('\n')
+	if err != nil {
+		fmt.Fprintln(p.err)
+	}
+
+	if strings.TrimSpace(typed) != name {
+		return &refusedError{what: "not confirmed, nothing was deleted", next: "type the name of the flow, or add --yes"}
+	}
+
+	return nil
+}
+
+// addSettingsFlags gives every variable of a settings struct a flag, secrets
+// excepted: a command line is no place for them.
+func addSettingsFlags(cmd *cobra.Command, s any) {
+	for _, f := range settings.Fields(s) {
+		if f.Secret {
+			continue
+		}
+
+		name := flagName(f.Name)
+		cmd.Flags().String(name, "", f.Help+" ("+f.Name+")")
+
+		if f.Type == "true or false" {
+			cmd.Flags().Lookup(name).NoOptDefVal = "true"
+		}
+	}
+}
+
+func flagName(variable string) string { return strings.ReplaceAll(strings.ToLower(variable), "_", "-") }
+
+// load reads a settings struct from flags and environment and returns which
+// variables were given.
+func (p *program) load(cmd *cobra.Command, s any) (map[string]bool, error) {
+	environ := maps.Clone(p.environ)
+	fields := settings.Fields(s)
+	set := make(map[string]bool)
+
+	cmd.Flags().Visit(func(given *pflag.Flag) {
+		for _, f := range fields {
+			if given.Name == flagName(f.Name) {
+				environ[f.Name] = given.Value.String()
+			}
+		}
+	})
+
+	for _, f := range fields {
+		set[f.Name] = environ[f.Name] != ""
+	}
+
+	return set, settings.Load(s, environ)
+}
+
+// log is for what libraries have to say; commands speak through their errors.
+func (p *program) log() *slog.Logger {
+	return telemetry.NewLogger(p.err, "relayctl", slog.LevelError, outputText)
+}
+
+func (p *program) printJSON(value any) error {
+	encoder := json.NewEncoder(p.out)
+	encoder.SetIndent("", "  ")
+
+	return encoder.Encode(value)
+}
+
+// config prints the table of variables that the README holds.
+func (p *program) config() *cobra.Command {
+	return &cobra.Command{
+		Use:   "config",
+		Short: "Print the settings reference of flow init as Markdown",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			for _, f := range settings.Fields(new(flow.InitSettings)) {
+				if _, err := fmt.Fprintln(p.out, f.Row()); err != nil {
+					return err
+				}
+			}
+
+			return nil
+		},
+	}
+}

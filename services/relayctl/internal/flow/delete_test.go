@@ -1,0 +1,65 @@
+package flow_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/flow"
+)
+
+func TestDeleteRemovesEverythingOfTheFlowOnly(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	_, err := w.init(t)
+	require.NoError(t, err)
+
+	js := w.nats.JetStream(t)
+	bucket, err := js.KeyValue(t.Context(), topology.StatsBucket)
+	require.NoError(t, err)
+
+	for _, key := range []string{topology.ListenerReportKey(w.flow(), "a"), topology.ProcessorReportKey(w.flow(), "b"), topology.ProcessorReportKey("other", "c")} {
+		_, err := bucket.Put(t.Context(), key, []byte("x"))
+		require.NoError(t, err)
+	}
+
+	for _, name := range []string{w.flow(), w.flow() + "2"} {
+		_, err = checkpoint.Checkpoints(w.target).InsertOne(t.Context(), checkpoint.Document{
+			ID: checkpoint.ID(name, 0), Flow: name, Place: checkpoint.Place{ResumeToken: bson.Raw{5, 0, 0, 0, 0}},
+		})
+		require.NoError(t, err)
+	}
+
+	t.Cleanup(func() { _, _ = checkpoint.Delete(context.WithoutCancel(t.Context()), w.target, w.flow()+"2") })
+
+	var s flow.DeleteSettings
+	require.NoError(t, settings.Load(&s, w.env))
+
+	deleted, err := flow.Delete(t.Context(), &s, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	require.Len(t, deleted, 4)
+	require.Contains(t, deleted, "stream "+topology.StreamName(w.flow()))
+
+	_, err = js.Stream(t.Context(), topology.StreamName(w.flow()))
+	require.ErrorIs(t, err, jetstream.ErrStreamNotFound)
+
+	keys, err := bucket.Keys(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{topology.ProcessorReportKey("other", "c")}, keys)
+
+	left, err := checkpoint.Load(t.Context(), w.target, w.flow()+"2")
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+
+	again, err := flow.Delete(t.Context(), &s, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	require.Empty(t, again)
+}

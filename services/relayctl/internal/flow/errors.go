@@ -1,0 +1,108 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+)
+
+// RefusedError is something that waiting does not make right.
+type RefusedError struct {
+	What string
+	Next string
+	Err  error // may be nil
+}
+
+func (e *RefusedError) Error() string {
+	if e.Err == nil {
+		return e.What
+	}
+
+	return e.What + ": " + e.Err.Error()
+}
+
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// NextStep says what a person should do.
+func (e *RefusedError) NextStep() string { return e.Next }
+
+// ExitCode is 2: input refused.
+func (*RefusedError) ExitCode() int { return 2 }
+
+// UnreachableError is a server that cannot be reached.
+type UnreachableError struct {
+	What string
+	Next string
+	Err  error
+}
+
+func (e *UnreachableError) Error() string { return fmt.Sprintf("%s: %v", e.What, e.Err) }
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// NextStep says what a person should do.
+func (e *UnreachableError) NextStep() string { return e.Next }
+
+// ExitCode is 3: a server cannot be reached.
+func (*UnreachableError) ExitCode() int { return 3 }
+
+// gaveUp makes an error that the end of ctx caused one of a server that cannot be
+// reached, unless it says more already.
+func gaveUp(ctx context.Context, err error) error {
+	var coded interface{ ExitCode() int }
+	if err == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.As(err, &coded) {
+		return err
+	}
+
+	return &UnreachableError{What: "the servers were not there in time", Err: err, Next: "look at the servers' logs, or wait longer with --wait"}
+}
+
+// natsTrouble says what an error of NATS means.
+func natsTrouble(url settings.URI, err error) error {
+	var refused *RefusedError
+
+	switch {
+	case errors.As(err, &refused):
+		return err
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return &RefusedError{
+			What: fmt.Sprintf("NATS at %s has no JetStream", url), Err: err,
+			Next: "start nats-server with -js and -sd <directory>, or enable JetStream for the account",
+		}
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrPermissionViolation):
+		return &RefusedError{
+			What: fmt.Sprintf("NATS at %s refuses the credentials", url), Err: err,
+			Next: "check NATS_CREDS, or user and password in NATS_URL",
+		}
+	default:
+		return &UnreachableError{
+			What: fmt.Sprintf("NATS at %s cannot be reached", url), Err: err,
+			Next: "check NATS_URL, that nats-server runs, and that this host may reach it",
+		}
+	}
+}
+
+// mongoTrouble says what an error of a deployment means; variable names it.
+func mongoTrouble(variable string, uri settings.URI, err error) error {
+	next := mongodb.Explain(err)
+
+	switch {
+	case errors.As(err, new(*RefusedError)):
+		return err
+	case isRefusal(err):
+		return &RefusedError{What: fmt.Sprintf("%s (%s) is refused", variable, uri), Err: err, Next: next}
+	case mongodb.IsTransient(err):
+		return &UnreachableError{What: fmt.Sprintf("%s (%s) cannot be reached", variable, uri), Err: err, Next: next}
+	default:
+		return fmt.Errorf("%s (%s): %w", variable, uri, err)
+	}
+}
+
+func isRefusal(err error) bool {
+	return errors.Is(err, mongodb.ErrStandalone) || errors.Is(err, mongodb.ErrInvalidURI) || mongodb.IsUnauthorized(err)
+}

@@ -1,0 +1,325 @@
+package flow_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
+	"github.com/atlas-relay/atlas-relay/pkg/natstest"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/flow"
+)
+
+func TestInitMakesStreamAndFirstMessage(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	require.NoError(t, w.db.CreateCollection(t.Context(), "orders"))
+
+	made, err := w.init(t, "PARTITIONS", "4", "EXCLUDE_NAMESPACES", w.db.Name()+".secret")
+	require.NoError(t, err)
+	require.True(t, made.Created)
+
+	stream := w.open(t)
+	require.Equal(t, 4, stream.Partitions)
+	require.Equal(t, made.StreamID, stream.StreamID)
+	require.NotEmpty(t, stream.Source)
+
+	first, err := stream.At(t.Context(), 1)
+	require.NoError(t, err)
+	require.Equal(t, event.KindMarker, first.Kind)
+	require.Equal(t, stream.StreamID, first.StreamID)
+	require.True(t, first.Position.IsZero())
+	require.Zero(t, first.Event)
+
+	marker := new(relayv1.Marker)
+	require.NoError(t, proto.Unmarshal(first.Payload, marker))
+	require.Equal(t, []uint64{0, 0, 0, 0}, marker.GetHeads())
+	require.Equal(t, []string{w.db.Name() + ".*"}, marker.GetFilter().GetInclude())
+	require.Equal(t, []string{w.db.Name() + ".secret"}, marker.GetFilter().GetExclude())
+}
+
+// The token must be that of the moment: what was written before Init is not
+// behind it, what is written afterwards is, with nothing in between.
+func TestInitTakesThePresentToken(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	insert(t, w, "before")
+
+	_, err := w.init(t, "WITHOUT_EXISTING", "true")
+	require.NoError(t, err)
+
+	insert(t, w, "after")
+
+	first, err := w.open(t).At(t.Context(), 1)
+	require.NoError(t, err)
+
+	cursor, err := w.db.Client().Watch(t.Context(), mongo.Pipeline{{{Key: "$changeStreamSplitLargeEvent", Value: bson.D{}}}},
+		options.ChangeStream().SetShowExpandedEvents(true).SetResumeAfter(first.ResumeToken))
+	require.NoError(t, err)
+
+	defer cursor.Close(t.Context())
+
+	for cursor.Next(t.Context()) {
+		e, err := event.Parse(cursor.Current)
+		require.NoError(t, err)
+
+		if e.Namespace.DB == w.db.Name() && e.Operation == event.Insert {
+			require.Equal(t, "after", e.ID().StringValue())
+
+			return
+		}
+	}
+
+	require.NoError(t, cursor.Err())
+}
+
+func insert(t *testing.T, w *world, id string) {
+	t.Helper()
+
+	_, err := w.db.Collection("orders").InsertOne(t.Context(), bson.D{{Key: "_id", Value: id}})
+	require.NoError(t, err)
+}
+
+func TestInitAgainChangesNothingAndAsksNobodyElse(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	made, err := w.init(t)
+	require.NoError(t, err)
+
+	insert(t, w, "a document that a first init would refuse")
+
+	// Nobody listens there.
+	again, err := w.init(t, "SOURCE_URI", "mongodb://127.0.0.1:1/?directConnection=true", "TARGET_URI", "mongodb://127.0.0.1:2/?directConnection=true")
+	require.NoError(t, err)
+	require.False(t, again.Created)
+	require.Equal(t, made.StreamID, again.StreamID)
+}
+
+func TestInitRefusesOtherExplicitSettings(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	_, err := w.init(t, "PARTITIONS", "4")
+	require.NoError(t, err)
+
+	_, err = w.init(t, "PARTITIONS", "8", "STREAM_MAX_BYTES", "128MiB")
+	requireRefused(t, err, "PARTITIONS=8", "the stream has 4", "STREAM_MAX_BYTES=")
+
+	delete(w.env, "PARTITIONS") // the default of 16 was not asked for
+	delete(w.env, "STREAM_MAX_BYTES")
+
+	_, err = w.init(t)
+	require.NoError(t, err)
+}
+
+func TestInitGoesOnAfterACrashBeforeMessageOne(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	_, err := w.init(t)
+	require.NoError(t, err)
+
+	want := w.open(t).Settings
+	js := w.nats.JetStream(t)
+	require.NoError(t, js.DeleteStream(t.Context(), topology.StreamName(w.flow())))
+	_, err = topology.Create(t.Context(), js, w.flow(), want, 64<<20)
+	require.NoError(t, err)
+
+	insert(t, w, "written since the stream was made")
+
+	made, err := w.init(t)
+	require.NoError(t, err)
+	require.Equal(t, want.StreamID, made.StreamID)
+
+	first, err := w.open(t).At(t.Context(), 1)
+	require.NoError(t, err)
+	require.Equal(t, want.StreamID, first.StreamID)
+	require.NotEmpty(t, first.ResumeToken)
+}
+
+func TestInitMakesLostBucketsAgain(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	_, err := w.init(t)
+	require.NoError(t, err)
+
+	js := w.nats.JetStream(t)
+	require.NoError(t, js.DeleteKeyValue(t.Context(), topology.StatsBucket))
+
+	_, err = w.init(t)
+	require.NoError(t, err)
+	_, err = js.KeyValue(t.Context(), topology.StatsBucket)
+	require.NoError(t, err)
+}
+
+func TestInitByTwoAtOnceMakesOne(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+
+	var s flow.InitSettings
+	require.NoError(t, settings.Load(&s, w.env))
+
+	results := make(chan *flow.Made, 4)
+	errs := make(chan error, 4)
+
+	for range 4 {
+		go func() {
+			made, err := flow.Init(t.Context(), &s, nil, slog.New(slog.DiscardHandler))
+			results <- made
+			errs <- err
+		}()
+	}
+
+	ids := make(map[string]bool)
+
+	for range 4 {
+		require.NoError(t, <-errs)
+		ids[(<-results).StreamID] = true
+	}
+
+	require.Len(t, ids, 1)
+
+	state, _, err := w.open(t).State(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, uint64(1), state.LastSeq)
+}
+
+func TestInitRefusesExistingDocuments(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	insert(t, w, "x")
+
+	_, err := w.init(t)
+	requireRefused(t, err, w.db.Name()+".orders", "--without-existing", "mongodump", "mongorestore", "stop the writes")
+
+	_, err = topology.Open(t.Context(), w.nats.JetStream(t), w.flow())
+	require.ErrorIs(t, err, topology.ErrNoStream)
+
+	made, err := w.init(t, "WITHOUT_EXISTING", "true")
+	require.NoError(t, err)
+	require.Contains(t, fmt.Sprint(made.Notes), w.db.Name()+".orders")
+}
+
+func TestInitRefusesWhatCannotBeRouted(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	require.NoError(t, w.db.CreateCollection(t.Context(), "log", options.CreateCollection().SetCapped(true).SetSizeInBytes(1<<20)))
+
+	_, err := w.init(t)
+	requireRefused(t, err, w.db.Name()+".log", "capped", "EXCLUDE_NAMESPACES")
+
+	_, err = w.init(t, "EXCLUDE_NAMESPACES", w.db.Name()+".log")
+	require.NoError(t, err)
+}
+
+func TestInitRefusesCheckpointsWithoutStream(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	_, err := checkpoint.Checkpoints(w.target).InsertOne(t.Context(), checkpoint.Document{
+		ID: checkpoint.ID(w.flow(), 0), Flow: w.flow(), Place: checkpoint.Place{ResumeToken: bson.Raw{5, 0, 0, 0, 0}},
+	})
+	require.NoError(t, err)
+
+	_, err = w.init(t)
+	requireRefused(t, err, "checkpoints of flow", "relayctl flow delete --yes")
+}
+
+func TestInitRefusesStandaloneServers(t *testing.T) {
+	t.Parallel()
+
+	alone := mongotest.New(t, mongotest.Options{Standalone: true}).URI().Reveal()
+	w := newWorld(t)
+	target := w.env["TARGET_URI"]
+
+	_, err := w.init(t, "TARGET_URI", alone)
+	requireRefused(t, err, "TARGET_URI", "--replSet")
+
+	_, err = w.init(t, "TARGET_URI", target, "SOURCE_URI", alone)
+	requireRefused(t, err, "SOURCE_URI", "--replSet")
+}
+
+func TestInitTellsWhatIsWrongWithNATS(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+
+	bare := natstest.Start(t, natstest.Options{WithoutJetStream: true})
+	_, err := w.init(t, "NATS_URL", bare.URL())
+	requireRefused(t, err, "no JetStream", "-js")
+
+	locked := natstest.Start(t, natstest.Options{Username: "u", Password: "correct"})
+	_, err = w.init(t, "NATS_URL", "nats://u:wrong-secret@"+locked.Addr())
+	requireRefused(t, err, "credentials", "NATS_CREDS")
+	require.NotContains(t, err.Error(), "wrong-secret")
+}
+
+func TestInitWaitsForServersThatAreAway(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.nats.Stop()
+
+	time.AfterFunc(500*time.Millisecond, func() { _ = w.nats.Resume() })
+
+	_, err := w.init(t)
+	require.NoError(t, err)
+}
+
+func TestInitGivesUpWithExitCode3(t *testing.T) {
+	t.Parallel()
+
+	for _, variable := range []string{"NATS_URL", "SOURCE_URI", "TARGET_URI"} {
+		t.Run(variable, func(t *testing.T) {
+			t.Parallel()
+
+			w := newWorld(t)
+			scheme, _, _ := strings.Cut(w.env[variable], "://")
+			w.env[variable] = scheme + "://127.0.0.1:1/"
+
+			var s flow.InitSettings
+			require.NoError(t, settings.Load(&s, w.env))
+
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+
+			_, err := flow.Init(ctx, &s, nil, slog.New(slog.DiscardHandler))
+
+			var unreachable *flow.UnreachableError
+			require.ErrorAs(t, err, &unreachable)
+			require.Equal(t, 3, unreachable.ExitCode())
+			require.Contains(t, err.Error()+unreachable.NextStep(), variable)
+		})
+	}
+}
+
+func TestInitSaysWhenTheStoreIsTooSmall(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	small := natstest.Start(t, natstest.Options{MaxStore: 1 << 20})
+
+	_, err := w.init(t, "NATS_URL", small.URL())
+	requireRefused(t, err, "no room", "STREAM_MAX_BYTES")
+}

@@ -1,0 +1,74 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/atlas-relay/atlas-relay/pkg/natsconn"
+	"github.com/atlas-relay/atlas-relay/pkg/retry"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+)
+
+// requestTimeout bounds one request to a server.
+const requestTimeout = 5 * time.Second
+
+// patience is how servers are waited for, as long as the context allows.
+func patience() retry.Policy {
+	return retry.Policy{Initial: 200 * time.Millisecond, Max: 2 * time.Second}
+}
+
+// connectNATS returns a connection to a server with JetStream. It waits for the
+// server until ctx ends, but not for better credentials. The caller closes.
+func connectNATS(ctx context.Context, at settings.NATS, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
+	var (
+		nc *nats.Conn
+		js jetstream.JetStream
+	)
+
+	err := retry.Do(ctx, patience(), func(ctx context.Context) error {
+		var err error
+
+		nc, js, err = openNATS(ctx, at, log)
+		if err == nil {
+			return nil
+		}
+
+		err = natsTrouble(at.URL, err)
+		if errors.As(err, new(*RefusedError)) {
+			return retry.Permanent(err)
+		}
+
+		return err
+	})
+
+	return nc, js, err
+}
+
+func openNATS(ctx context.Context, at settings.NATS, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
+	nc, err := natsconn.Connect(at, natsconn.Options{Name: "relayctl"}, log)
+	if err != nil {
+		return nil, nil, err
+	}
+
+	js, err := jetstream.New(nc)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+
+		_, err = js.AccountInfo(ctx)
+	}
+
+	if err != nil {
+		nc.Close()
+
+		return nil, nil, fmt.Errorf("ask JetStream for its limits: %w", err)
+	}
+
+	return nc, js, nil
+}

@@ -1,0 +1,90 @@
+package flow
+
+import (
+	"errors"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+)
+
+// Connection says which flow is meant and where its stream lives.
+type Connection struct {
+	Flow string `env:"FLOW" envDefault:"atlas-to-local" help:"name of the flow: one direction, one source to one target"`
+	NATS settings.NATS
+}
+
+// Validate implements the check that settings.Load makes.
+func (c Connection) Validate() error { return settings.Common{Flow: c.Flow}.Validate() }
+
+// ShowSettings are what Show needs.
+type ShowSettings struct{ Connection }
+
+// DeleteSettings are what Delete needs.
+type DeleteSettings struct {
+	Connection
+
+	TargetURI settings.URI `env:"TARGET_URI,required" help:"MongoDB whose database atlas_relay holds the flow's checkpoints"`
+}
+
+// Validate implements the check that settings.Load makes.
+func (s *DeleteSettings) Validate() error { return checkURI("TARGET_URI", s.TargetURI) }
+
+// InitSettings are what a flow is made from.
+type InitSettings struct {
+	Connection
+
+	SourceURI settings.URI `env:"SOURCE_URI,required" help:"MongoDB to read from: a replica set or a sharded cluster"`
+	TargetURI settings.URI `env:"TARGET_URI,required" help:"MongoDB to write to: a replica set or a sharded cluster"`
+
+	Partitions int            `env:"PARTITIONS"       envDefault:"16"    help:"ordered lanes of the stream, fixed for its life: at most so many batches are applied at a time" min:"1" max:"256"`
+	MaxBytes   settings.Bytes `env:"STREAM_MAX_BYTES"                    help:"largest size of the stream; empty: 80 % of the free store, 10GiB where the account states no limit"`
+	Replicas   int            `env:"STREAM_REPLICAS"  envDefault:"1"     help:"replicas of the stream; this version can 1"`
+	Publish    string         `env:"STREAM_PUBLISH"   envDefault:"chain" help:"how the listener publishes; this version can chain"`
+
+	Include     settings.Namespaces `env:"INCLUDE_NAMESPACES" help:"namespaces to replicate, comma list of db.coll and db.*; empty: all"`
+	Exclude     settings.Namespaces `env:"EXCLUDE_NAMESPACES" help:"namespaces to leave out; wins over INCLUDE_NAMESPACES"`
+	SkipOrigins string              `env:"SKIP_ORIGINS"       help:"flows whose changes are not sent back; this version cannot, leave it empty"`
+	DDL         string              `env:"DDL"                envDefault:"off" help:"replication of schema changes; this version can off"`
+
+	WithoutExisting bool `env:"WITHOUT_EXISTING" envDefault:"false" help:"make the flow although the source has documents: they are copied by other means"`
+}
+
+// leastStream holds one event of 16 MiB several times.
+const leastStream = 64 << 20
+
+// Validate implements the check that settings.Load makes.
+func (s *InitSettings) Validate() error {
+	mistakes := []error{checkURI("SOURCE_URI", s.SourceURI), checkURI("TARGET_URI", s.TargetURI)}
+
+	refuse := func(wrong bool, name string, value any, rule, fix string) {
+		if wrong {
+			mistakes = append(mistakes, settings.Mistake{Name: name, Value: value, Rule: rule, Fix: fix})
+		}
+	}
+
+	refuse(s.SourceURI == s.TargetURI, "TARGET_URI", nil, "is the same as SOURCE_URI: a flow would feed itself", "name another deployment")
+	refuse(s.MaxBytes != 0 && s.MaxBytes < leastStream, "STREAM_MAX_BYTES", s.MaxBytes, "must be at least 64MiB", "for example STREAM_MAX_BYTES=10GiB")
+	refuse(s.Replicas != 1, "STREAM_REPLICAS", s.Replicas, "must be 1: replicated streams are not built yet", "STREAM_REPLICAS=1")
+	refuse(s.Publish != "chain", "STREAM_PUBLISH", s.Publish, "must be chain: the other mode is not built yet", "STREAM_PUBLISH=chain")
+	refuse(s.SkipOrigins != "", "SKIP_ORIGINS", s.SkipOrigins, "must be empty: two-way flows are not built yet", "unset SKIP_ORIGINS")
+	refuse(s.DDL != "off", "DDL", s.DDL, "must be off: schema changes are not replicated yet", "DDL=off")
+
+	if _, err := s.filter(); err != nil {
+		refuse(true, "INCLUDE_NAMESPACES, EXCLUDE_NAMESPACES", nil, err.Error(), "")
+	}
+
+	return errors.Join(mistakes...)
+}
+
+func checkURI(name string, uri settings.URI) error {
+	if err := mongodb.CheckURI(uri); err != nil {
+		return settings.Mistake{Name: name, Value: uri, Rule: err.Error(), Fix: "for example mongodb+srv://user:password@cluster.example.net"}
+	}
+
+	return nil
+}
+
+func (s *InitSettings) filter() (event.Filter, error) {
+	return event.ParseFilter(s.Include.Patterns(), s.Exclude.Patterns())
+}

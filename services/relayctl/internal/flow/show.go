@@ -1,0 +1,86 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+)
+
+// Shown is what Show tells: the settings of the stream and its figures.
+type Shown struct {
+	Flow        string   `json:"flow"`
+	Stream      string   `json:"stream"`
+	StreamID    string   `json:"stream_id"`
+	Source      string   `json:"source"`
+	Partitions  int      `json:"partitions"`
+	DDL         bool     `json:"ddl"`
+	SkipOrigins []string `json:"skip_origins"`
+
+	FirstSequence uint64 `json:"first_sequence"`
+	LastSequence  uint64 `json:"last_sequence"`
+	Messages      uint64 `json:"messages"`
+	Bytes         uint64 `json:"bytes"`
+	MaxBytes      int64  `json:"max_bytes"`
+	Consumers     int    `json:"consumers"`
+
+	// Of the last message; null when the stream is empty.
+	Tail *ShownTail `json:"tail"`
+}
+
+// ShownTail is the stream's last message.
+type ShownTail struct {
+	Event      uint64    `json:"event"`   // events of the source counted so far
+	Skipped    uint64    `json:"skipped"` // of them left out
+	Generation uint64    `json:"generation"`
+	Position   string    `json:"position"`
+	StoreTime  time.Time `json:"store_time"`
+}
+
+// Show reads the flow's stream.
+func Show(ctx context.Context, s *ShowSettings, log *slog.Logger) (*Shown, error) {
+	nc, js, err := connectNATS(ctx, s.NATS, log)
+	if err != nil {
+		return nil, err
+	}
+	defer nc.Close()
+
+	stream, err := topology.Open(ctx, js, s.Flow)
+	if errors.Is(err, topology.ErrNoStream) {
+		return nil, &RefusedError{What: fmt.Sprintf("flow %s has no stream at %s", s.Flow, s.NATS.URL), Next: "relayctl flow init, or set FLOW to another one"}
+	}
+
+	if err != nil {
+		return nil, openTrouble(s.NATS.URL, s.Flow, err)
+	}
+
+	state, config, err := stream.State(ctx)
+	if err != nil {
+		return nil, natsTrouble(s.NATS.URL, err)
+	}
+
+	shown := &Shown{
+		Flow: s.Flow, Stream: stream.Name(), StreamID: stream.StreamID, Source: stream.Source, Partitions: stream.Partitions, DDL: stream.DDL,
+		SkipOrigins:   append([]string{}, stream.SkipOrigins...),
+		FirstSequence: state.FirstSeq, LastSequence: state.LastSeq, Messages: state.Msgs, Bytes: state.Bytes, MaxBytes: config.MaxBytes,
+		Consumers: state.Consumers,
+	}
+
+	tail, err := stream.Tail(ctx)
+	if errors.Is(err, topology.ErrNoMessage) {
+		return shown, nil
+	}
+
+	if err != nil {
+		return nil, fmt.Errorf("NATS at %s: %w", s.NATS.URL, err)
+	}
+
+	shown.Tail = &ShownTail{
+		Event: tail.Event, Skipped: tail.Skipped, Generation: tail.Generation, Position: tail.Position.String(), StoreTime: tail.Time,
+	}
+
+	return shown, nil
+}

@@ -1,0 +1,184 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/retry"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+)
+
+// connectMongo returns a client of a deployment that has change streams and
+// transactions. It waits for the deployment until ctx ends, but not for another
+// kind of deployment or better credentials. The caller disconnects.
+func connectMongo(ctx context.Context, variable string, uri settings.URI) (*mongo.Client, mongodb.Hello, error) {
+	client, err := mongodb.Connect(uri, mongodb.Options{AppName: "atlas-relay relayctl", ServerSelectionTimeout: requestTimeout})
+	if err != nil {
+		return nil, mongodb.Hello{}, mongoTrouble(variable, uri, err)
+	}
+
+	var hello mongodb.Hello
+
+	err = retry.Do(ctx, patience(), func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+
+		var err error
+		if hello, err = mongodb.SayHello(ctx, client); err == nil {
+			err = hello.RequireReplicaSet()
+		}
+
+		if err == nil && hello.Topology == mongodb.ReplicaSet && !hello.WritablePrimary {
+			return &UnreachableError{
+				What: fmt.Sprintf("%s (%s) has no primary", variable, uri), Err: errors.New("hello answers isWritablePrimary: false"),
+				Next: "run rs.initiate() if it is new, else look at rs.status()",
+			}
+		}
+
+		if err = mongoTroubleOrNil(variable, uri, err); err != nil && !errors.As(err, new(*UnreachableError)) {
+			return retry.Permanent(err)
+		}
+
+		return err
+	})
+	if err != nil {
+		_ = mongodb.Disconnect(ctx, client) // the first error is the one that tells
+
+		return nil, mongodb.Hello{}, err
+	}
+
+	return client, hello, nil
+}
+
+func mongoTroubleOrNil(variable string, uri settings.URI, err error) error {
+	if err == nil {
+		return nil
+	}
+
+	return mongoTrouble(variable, uri, err)
+}
+
+// presentToken returns the resume token of now: the first change after the call
+// is the first one behind it. The change stream is the listener's own, because
+// a token is good for the stream it came from.
+func presentToken(ctx context.Context, source *mongo.Client) (bson.Raw, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+
+	// Nothing is read: a token that came with an event lies behind it.
+	o := options.ChangeStream().SetShowExpandedEvents(true).SetBatchSize(0)
+
+	cursor, err := source.Watch(ctx, mongo.Pipeline{{{Key: "$changeStreamSplitLargeEvent", Value: bson.D{}}}}, o)
+	if isUnknownStage(err) { // servers before 6.0.9 and 7.0
+		cursor, err = source.Watch(ctx, mongo.Pipeline{}, o)
+	}
+
+	if err != nil {
+		return nil, fmt.Errorf("open change stream: %w", err)
+	}
+
+	token := slices.Clone(cursor.ResumeToken())
+
+	if err := cursor.Close(ctx); err != nil {
+		return nil, fmt.Errorf("close change stream: %w", err)
+	}
+
+	if token == nil {
+		return nil, errors.New("the source gave no resume token with an empty batch; MongoDB 4.0.7 or later is needed")
+	}
+
+	return token, nil
+}
+
+// isUnknownStage tells whether the server does not know an aggregation stage
+// (Location40324 in the server's source).
+func isUnknownStage(err error) bool {
+	var failed mongo.CommandError
+
+	return errors.As(err, &failed) && failed.HasErrorCode(40324)
+}
+
+// scope is what of the source's catalog the filter takes.
+type scope struct {
+	replicated    []event.Namespace
+	unroutable    []string // with the reason; this version cannot order their changes
+	notReplicated []string // views and time series: they have no change events
+}
+
+func readScope(ctx context.Context, source *mongo.Client, filter event.Filter) (scope, error) {
+	catalog, err := mongodb.Catalog(ctx, source)
+	if err != nil {
+		return scope{}, err
+	}
+
+	var s scope
+
+	for _, c := range catalog {
+		ns := event.Namespace{DB: c.DB, Coll: c.Name}
+
+		switch {
+		case event.IsInternal(ns), !filter.Takes(ns):
+		case c.Type == "view", c.Type == "timeseries":
+			s.notReplicated = append(s.notReplicated, fmt.Sprintf("%s (%s)", ns, c.Type))
+		case c.Unroutable() != "":
+			s.unroutable = append(s.unroutable, fmt.Sprintf("%s: %s", ns, c.Unroutable()))
+		default:
+			s.replicated = append(s.replicated, ns)
+		}
+	}
+
+	return s, nil
+}
+
+// existing returns the collections that have documents.
+func (s *scope) existing(ctx context.Context, source *mongo.Client) ([]string, error) {
+	var found []string
+
+	for _, ns := range s.replicated {
+		err := source.Database(ns.DB).Collection(ns.Coll).
+			FindOne(ctx, bson.D{}, options.FindOne().SetProjection(bson.D{{Key: "_id", Value: 1}})).Err()
+
+		switch {
+		case err == nil:
+			found = append(found, ns.String())
+		case !errors.Is(err, mongo.ErrNoDocuments):
+			return nil, fmt.Errorf("look for documents in %s: %w", ns, err)
+		}
+	}
+
+	return found, nil
+}
+
+// recipe says how documents that were there before the flow reach the target.
+const recipe = `copy them by hand, with writes to the source stopped:
+    1  stop the writes to the source
+    2  relayctl flow init --without-existing
+    3  mongodump --uri "$SOURCE_URI" --archive=copy.gz --gzip      (not --oplog)
+    4  mongorestore --uri "$TARGET_URI" --archive=copy.gz --gzip
+    5  start the writes again, then the services`
+
+func refuseExisting(found []string) error {
+	return &RefusedError{
+		What: "the source has documents already, and a flow replicates changes only: " + some(found),
+		Next: recipe,
+	}
+}
+
+// some lists the first names of a list that may be long.
+func some(names []string) string {
+	const most = 10
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}

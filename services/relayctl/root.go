@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
+	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
+)
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitNotFine = 1
+	exitRefused = 2
+)
+
+// streams are where a command reads and writes: data to out, messages to err.
+type streams struct {
+	in  io.Reader
+	out io.Writer
+	err io.Writer
+}
+
+// program is one call of relayctl.
+type program struct {
+	streams
+
+	environ map[string]string
+	output  string // -o
+	running bool   // arguments and flags were understood
+}
+
+// notFine ends a command that worked with exit code 1: the answer was printed.
+type notFineError struct{}
+
+func (notFineError) Error() string { return "not fine" }
+func (notFineError) ExitCode() int { return exitNotFine }
+
+// execute runs one command line and returns the exit code. It is the only place
+// that prints errors.
+func execute(ctx context.Context, s streams, args []string, environ map[string]string) int {
+	p := &program{streams: s, environ: maps.Clone(environ)}
+	root := p.root() //nolint:contextcheck // cobra hands ctx to the commands
+	root.SetArgs(args)
+	root.SetIn(s.in)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+
+	err := root.ExecuteContext(ctx)
+
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, new(notFineError)):
+		return exitNotFine
+	case !p.running: // cobra's own: an unknown command, flag or argument
+		fmt.Fprintf(s.err, "relayctl: %v\n  next: relayctl --help\n", err)
+
+		return exitRefused
+	}
+
+	fmt.Fprintf(s.err, "relayctl: %v\n", err)
+
+	var helpful interface{ NextStep() string }
+	if errors.As(err, &helpful) && helpful.NextStep() != "" {
+		fmt.Fprintf(s.err, "  next: %s\n", helpful.NextStep())
+	}
+
+	return lifecycle.ExitCode(err)
+}
+
+const rootExample = `  relayctl status                    is it fine?
+  relayctl stats --watch             one line a second
+  relayctl flow init                 make a flow's stream (once)
+  relayctl flow show -o json         settings and figures of the stream`
+
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "relayctl",
+		Short:         "Ask how a flow is doing, make and remove flows",
+		Example:       rootExample,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if p.output != outputText && p.output != outputJSON {
+				return fmt.Errorf("unknown output %q: use -o text or -o json", p.output)
+			}
+
+			p.running = true
+
+			return nil
+		},
+	}
+
+	root.PersistentFlags().StringVarP(&p.output, "output", "o", outputText, "form of the answer: text or json")
+	root.SetUsageTemplate(examplesFirst(root.UsageTemplate()))
+	root.AddCommand(p.status(), p.stats(), p.flow(), p.version(), p.config())
+
+	return root
+}
+
+// Forms of an answer.
+const (
+	outputText = "text"
+	outputJSON = "json"
+)
+
+// examplesFirst moves the examples of cobra's template to its top: they are
+// what most readers came for.
+func examplesFirst(template string) string {
+	const examples = "{{if .HasExample}}\n\nExamples:\n{{.Example}}{{end}}"
+	if !strings.Contains(template, examples) {
+		return template
+	}
+
+	return "{{if .HasExample}}Examples:\n{{.Example}}\n\n{{end}}" + strings.Replace(template, examples, "", 1)
+}
+
+func (p *program) version() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if p.output == outputJSON {
+				return p.printJSON(map[string]string{"version": telemetry.Version()})
+			}
+
+			_, err := fmt.Fprintln(p.out, "relayctl", telemetry.Version())
+
+			return err
+		},
+	}
+}
+
+// color tells whether the answer goes to a person who did not refuse colours
+// (no-color.org).
+func (p *program) color() bool {
+	return p.environ["NO_COLOR"] == "" && p.environ["TERM"] != "dumb" && isTerminal(p.out)
+}
+
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	if !ok {
+		return false
+	}
+
+	info, err := file.Stat()
+
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+)
+
+// Config is everything the stats service can be told.
+type Config struct {
+	settings.Common
+
+	GRPCAddr string `env:"GRPC_ADDR" envDefault:":50051" help:"address of the gRPC API"`
+
+	TargetURI  settings.URI    `env:"TARGET_URI"  help:"MongoDB that FLOW writes to; its checkpoints are read"`
+	TargetURIs settings.Secret `env:"TARGET_URIS" help:"instead of FLOW and TARGET_URI, several flows: comma list of flow=uri"`
+}
+
+const (
+	defaultOpsAddr = ":8083"
+	// memoryBudget is where the garbage collector works harder; a sample of 64
+	// partitions needs less than 1 MiB, messages of 1 MiB under way included
+	// some 20.
+	memoryBudget = 64 << 20
+)
+
+// newConfig returns a Config with the defaults that tags cannot hold.
+func newConfig() *Config {
+	return &Config{Common: settings.Common{OpsAddr: defaultOpsAddr}}
+}
+
+// LoadConfig reads the configuration. The error lists every mistake.
+func LoadConfig(environ map[string]string) (*Config, error) {
+	cfg := newConfig()
+	if err := settings.Load(cfg, environ); err != nil {
+		return nil, err
+	}
+
+	return cfg, nil
+}
+
+// Targets returns the target of each flow.
+func (c *Config) Targets() map[string]settings.URI {
+	if c.TargetURI != "" {
+		return map[string]settings.URI{c.Flow: c.TargetURI}
+	}
+
+	return parseTargets(c.TargetURIs.Reveal())
+}
+
+// parseTargets takes flow=uri,flow=uri apart. A URI may hold commas between its
+// hosts and = in its options, so an item begins only where a scheme follows.
+func parseTargets(text string) map[string]settings.URI {
+	begin := regexp.MustCompile(`(?:^|,)\s*([^=,\s]+)=(mongodb(?:\+srv)?://)`)
+	found := begin.FindAllStringSubmatchIndex(text, -1)
+	targets := make(map[string]settings.URI, len(found))
+
+	for i, at := range found {
+		end := len(text)
+		if i+1 < len(found) {
+			end = found[i+1][0]
+		}
+
+		targets[text[at[2]:at[3]]] = settings.URI(text[at[4]:end])
+	}
+
+	return targets
+}
+
+// Validate implements the check that settings.Load makes.
+func (c *Config) Validate() error {
+	switch {
+	case c.TargetURI == "" && c.TargetURIs == "":
+		return settings.Mistake{
+			Name: "TARGET_URI", Rule: "is required but not set: MongoDB that FLOW writes to",
+			Fix: "for example TARGET_URI=mongodb://host:27017/?replicaSet=rs0, or TARGET_URIS for several flows",
+		}
+	case c.TargetURI != "" && c.TargetURIs != "":
+		return settings.Mistake{Name: "TARGET_URIS", Rule: "is set beside TARGET_URI", Fix: "keep one of the two"}
+	case len(c.Targets()) == 0:
+		return settings.Mistake{
+			Name: "TARGET_URIS", Rule: "must be a comma list of flow=uri",
+			Fix: "for example TARGET_URIS=atlas-to-local=mongodb://a:27017,edge-to-atlas=mongodb://b:27017",
+		}
+	}
+
+	return c.checkTargets()
+}
+
+func (c *Config) checkTargets() error {
+	name := "TARGET_URI"
+	if c.TargetURI == "" {
+		name = "TARGET_URIS"
+	}
+
+	var mistakes []error
+
+	targets := c.Targets()
+	for _, flow := range slices.Sorted(maps.Keys(targets)) {
+		if err := (settings.Common{Flow: flow}).Validate(); err != nil && name == "TARGET_URIS" {
+			mistakes = append(mistakes, settings.Mistake{Name: name, Rule: fmt.Sprintf("names the flow %q, which must be 1 to 32 of a-z, 0-9 and -", flow)})
+		}
+
+		if err := mongodb.CheckURI(targets[flow]); err != nil {
+			mistakes = append(mistakes, settings.Mistake{Name: name, Rule: "of flow " + flow + ": " + err.Error(), Fix: "for example mongodb://host:27017/?replicaSet=rs0"})
+		}
+	}
+
+	return errors.Join(mistakes...)
+}

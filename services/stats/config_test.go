@@ -1,0 +1,52 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+)
+
+func TestTargets(t *testing.T) {
+	t.Parallel()
+
+	cfg, err := LoadConfig(map[string]string{"TARGET_URI": "mongodb://a"})
+	require.NoError(t, err)
+	require.Equal(t, map[string]settings.URI{"atlas-to-local": "mongodb://a"}, cfg.Targets())
+	require.Equal(t, ":50051", cfg.GRPCAddr)
+	require.Equal(t, ":8083", cfg.OpsAddr)
+
+	cfg, err = LoadConfig(map[string]string{"TARGET_URIS": "a=mongodb://u:p@h1:1,h2:2/?replicaSet=rs&w=majority, b-2=mongodb+srv://h.example.net"})
+	require.NoError(t, err)
+	require.Equal(t, map[string]settings.URI{
+		"a":   "mongodb://u:p@h1:1,h2:2/?replicaSet=rs&w=majority",
+		"b-2": "mongodb+srv://h.example.net",
+	}, cfg.Targets())
+}
+
+func TestWrongSettings(t *testing.T) {
+	t.Parallel()
+
+	for name, test := range map[string]struct {
+		environ map[string]string
+		want    string
+	}{
+		"nothing":      {map[string]string{}, "TARGET_URI"},
+		"both":         {map[string]string{"TARGET_URI": "mongodb://a", "TARGET_URIS": "f=mongodb://b"}, "keep one"},
+		"no list":      {map[string]string{"TARGET_URIS": "mongodb://u:hunter2@b"}, "comma list of flow=uri"},
+		"bad flow":     {map[string]string{"TARGET_URIS": "Not_a_flow=mongodb://u:hunter2@b"}, `"Not_a_flow"`},
+		"bad uri":      {map[string]string{"TARGET_URI": "mongodb://u:hunter2%zz@b"}, "percent-encoded"},
+		"bad uri list": {map[string]string{"TARGET_URIS": "f=mongodb://u:hunter2%zz@b"}, "of flow f"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			_, err := LoadConfig(test.environ)
+			require.ErrorContains(t, err, test.want)
+			require.NotContains(t, err.Error(), "hunter2")
+			require.Equal(t, 2, lifecycle.ExitCode(err))
+		})
+	}
+}

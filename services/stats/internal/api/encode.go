@@ -1,0 +1,163 @@
+package api
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
+)
+
+func encode(s *tally.Stats) *relayv1.Stats {
+	out := &relayv1.Stats{
+		Flow:           s.Flow,
+		SampleTime:     timestamppb.New(s.Time),
+		Status:         relayv1.Status(relayv1.Status_value["STATUS_"+string(s.Status)]),
+		Reasons:        s.Reasons,
+		NextStep:       s.NextStep,
+		UnknownBecause: s.Unknown,
+
+		TotalChanges:      s.Total,
+		ProcessedChanges:  s.Processed,
+		FailedChanges:     s.Failed,
+		SkippedChanges:    s.Skipped,
+		PendingChanges:    s.Pending,
+		BatchesProcessed:  s.Batches,
+		PendingBatchSize:  s.PendingBatchSize,
+		IsBatchProcessing: s.IsProcessing,
+
+		Consistent: s.Consistent,
+		AddsUp:     s.AddsUp,
+		CaptureLag: encodeDuration(s.CaptureLag),
+		Lag:        encodeDuration(s.Lag),
+		Stream:     encodeStream(s.Stream),
+	}
+
+	for i := range s.Listeners {
+		out.Listeners = append(out.Listeners, encodeListener(s.Flow, &s.Listeners[i]))
+	}
+
+	for i := range s.Processors {
+		out.Processors = append(out.Processors, encodeProcessor(&s.Processors[i]))
+	}
+
+	for i := range s.Partitions {
+		out.Partitions = append(out.Partitions, encodePartition(&s.Partitions[i]))
+	}
+
+	for i := range s.Unsupported {
+		out.Unsupported = append(out.Unsupported, encodeUnsupported(&s.Unsupported[i]))
+	}
+
+	return out
+}
+
+func encodeStream(s *tally.Stream) *relayv1.StreamStats {
+	if s == nil {
+		return nil
+	}
+
+	return &relayv1.StreamStats{
+		Name:          s.Name,
+		StreamId:      s.ID,
+		FirstSequence: s.FirstSequence,
+		LastSequence:  s.LastSequence,
+		Messages:      s.Messages,
+		Bytes:         s.Bytes,
+		MaxBytes:      s.MaxBytes,
+		Generation:    s.Generation,
+		Position:      encodePosition(s.Position),
+	}
+}
+
+func encodeListener(flow string, l *tally.Listener) *relayv1.ListenerReport {
+	return &relayv1.ListenerReport{
+		Flow:           flow,
+		Instance:       encodeInstance(&l.Instance),
+		State:          relayv1.ListenerState(relayv1.ListenerState_value["LISTENER_STATE_"+l.State]),
+		Reason:         l.Reason,
+		ReportTime:     encodeTime(l.ReportTime),
+		Position:       encodePosition(l.Position),
+		TotalEvents:    l.Total,
+		SkippedEvents:  l.Skipped,
+		CaptureLag:     encodeDuration(l.CaptureLag),
+		WindowMessages: l.WindowMessages,
+		WindowBytes:    l.WindowBytes,
+		Recoveries:     l.Recoveries,
+	}
+}
+
+func encodeProcessor(p *tally.Processor) *relayv1.ProcessorInstance {
+	return &relayv1.ProcessorInstance{
+		Instance:   encodeInstance(&p.Instance),
+		ReportTime: encodeTime(p.ReportTime),
+		Partitions: uint32(len(p.Partitions)), //nolint:gosec // at most topology.MaxPartitions
+		Reason:     p.Reason,
+	}
+}
+
+func encodePartition(p *tally.Partition) *relayv1.PartitionStats {
+	d := &p.Checkpoint
+
+	return &relayv1.PartitionStats{
+		Partition:         uint32(p.Number), //nolint:gosec // at most topology.MaxPartitions
+		State:             relayv1.PartitionState(relayv1.PartitionState_value["PARTITION_STATE_"+p.State]),
+		Reason:            p.Reason,
+		OwnerInstance:     p.Owner,
+		Epoch:             unsigned(d.Epoch),
+		Sequence:          unsigned(d.Sequence),
+		Position:          encodePosition(d.Position),
+		PendingChanges:    p.Pending,
+		ProcessedChanges:  unsigned(d.Counters.Processed),
+		FailedChanges:     unsigned(d.Counters.Failed),
+		SkippedChanges:    unsigned(d.Counters.Skipped),
+		BatchesProcessed:  unsigned(d.Counters.Batches),
+		PendingBatchSize:  p.PendingBatchSize,
+		IsBatchProcessing: p.IsProcessing,
+		Lag:               encodeDuration(p.Lag),
+	}
+}
+
+func encodeUnsupported(u *checkpoint.UnsupportedDocument) *relayv1.UnsupportedEvents {
+	return &relayv1.UnsupportedEvents{
+		Namespace:     &relayv1.Namespace{Database: u.DB, Collection: u.Coll},
+		Operation:     u.Operation,
+		Events:        unsigned(u.Events),
+		Diverges:      u.Diverges,
+		FirstPosition: encodePosition(u.First),
+		LastPosition:  encodePosition(u.Last),
+	}
+}
+
+func encodeInstance(i *tally.Instance) *relayv1.Instance {
+	return &relayv1.Instance{Id: i.ID, Host: i.Host, Pid: i.PID, Version: i.Version, StartTime: encodeTime(i.Start)}
+}
+
+func encodePosition(p event.Position) *relayv1.Position {
+	return &relayv1.Position{Seconds: p.T, Increment: p.I, Ordinal: p.Ordinal}
+}
+
+func encodeTime(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+
+	return timestamppb.New(t)
+}
+
+func encodeDuration(d *time.Duration) *durationpb.Duration {
+	if d == nil {
+		return nil
+	}
+
+	return durationpb.New(*d)
+}
+
+// unsigned reads a number of a checkpoint, where none is negative.
+func unsigned(n int64) uint64 {
+	return uint64(max(n, 0))
+}

@@ -1,0 +1,111 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+// Reasons of ErrorInfo. They are part of the contract and change only by adding.
+const (
+	reasonFlowNotFound  = "FLOW_NOT_FOUND"
+	reasonFlowRequired  = "FLOW_REQUIRED"
+	reasonInterval      = "INTERVAL_TOO_SHORT"
+	reasonNobodyAnswers = "SERVERS_UNREACHABLE"
+	reasonStopping      = "STOPPING"
+)
+
+// domain of ErrorInfo (AIP-193): who defines the reasons.
+const domain = "relay.v1"
+
+// retryAfter is when a client may ask again after UNAVAILABLE.
+const retryAfter = time.Second
+
+var (
+	errNobodyAnswers = errors.New("neither NATS nor the target can be asked")
+	errStopping      = errors.New("the stats service is stopping")
+)
+
+// flowError is a request for a flow that is not watched here.
+type flowError struct {
+	reason string
+	name   string
+	known  []string
+}
+
+func (e *flowError) Error() string {
+	if e.reason == reasonFlowRequired {
+		return "this service watches several flows, name one of them: " + list(e.known)
+	}
+
+	return fmt.Sprintf("flow %q is not watched by this service; it watches: %s", e.name, list(e.known))
+}
+
+type intervalError struct{ interval time.Duration }
+
+func (e *intervalError) Error() string {
+	return fmt.Sprintf("interval %s is too short, the least is %s", e.interval, minInterval)
+}
+
+// nobodyError is errNobodyAnswers with the reasons.
+type nobodyError struct{ reasons []string }
+
+func (e *nobodyError) Error() string {
+	return errNobodyAnswers.Error() + ": " + strings.Join(e.reasons, "; ")
+}
+
+func (*nobodyError) Unwrap() error { return errNobodyAnswers }
+
+// toStatus is the one place where errors become codes. What it does not know is
+// INTERNAL without details: it may tell of our insides.
+func toStatus(err error) error {
+	var (
+		flow     *flowError
+		interval *intervalError
+	)
+
+	switch {
+	case errors.As(err, &flow) && flow.reason == reasonFlowRequired:
+		return with(codes.InvalidArgument, err, flow.reason, "set the field flow", map[string]string{"flows": list(flow.known)})
+	case errors.As(err, &flow):
+		return with(codes.NotFound, err, flow.reason, "ask for a flow of the list, or add this one to TARGET_URIS of the stats service",
+			map[string]string{"flow": flow.name, "flows": list(flow.known)})
+	case errors.As(err, &interval):
+		return with(codes.InvalidArgument, err, reasonInterval, "ask for a longer interval", map[string]string{"least": minInterval.String()})
+	case errors.Is(err, errNobodyAnswers):
+		return with(codes.Unavailable, err, reasonNobodyAnswers, "check that NATS and the target run and that the stats service reaches them", nil,
+			&errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
+	case errors.Is(err, errStopping):
+		return with(codes.Unavailable, err, reasonStopping, "connect again when it is back", nil,
+			&errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return status.FromContextError(err).Err()
+	default:
+		return status.Error(codes.Internal, "internal error")
+	}
+}
+
+// with adds the machine's reason and the person's remedy.
+func with(code codes.Code, err error, reason, remedy string, metadata map[string]string, more ...protoadapt.MessageV1) error {
+	if metadata == nil {
+		metadata = make(map[string]string)
+	}
+
+	metadata["remedy"] = remedy
+	details := append([]protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: reason, Domain: domain, Metadata: metadata}}, more...)
+
+	s, failed := status.New(code, err.Error()).WithDetails(details...)
+	if failed != nil {
+		return status.Error(code, err.Error())
+	}
+
+	return s.Err()
+}

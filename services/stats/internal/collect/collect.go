@@ -1,0 +1,166 @@
+// Package collect reads what is known of a flow: the instances' reports, the
+// figures of JetStream, the checkpoints in the target.
+//
+// A sample reads the checkpoints first, the stream second and the checkpoints
+// again. It is consistent when neither moved meanwhile; after three tries that
+// is given up and the sample says so. Whatever cannot be asked is named in the
+// sample; the rest is answered all the same.
+package collect
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
+)
+
+const (
+	// tries to find stream and checkpoints standing still.
+	tries = 3
+	// askTimeout bounds what one server gets for one sample.
+	askTimeout = 2 * time.Second
+	// fresh is how long callers share a sample.
+	fresh = 200 * time.Millisecond
+)
+
+// Flow samples one flow. Safe for concurrent use.
+type Flow struct {
+	name   string
+	js     jetstream.StreamManager
+	target *mongo.Client
+	book   *Book
+
+	turn chan struct{} // holds one token: who has it samples, the others wait
+	last tally.Stats   // guarded by turn
+	at   time.Time     // when last was taken
+}
+
+// NewFlow returns the sampler of a flow.
+func NewFlow(name string, js jetstream.StreamManager, target *mongo.Client, book *Book) *Flow {
+	f := &Flow{name: name, js: js, target: target, book: book, turn: make(chan struct{}, 1)}
+	f.turn <- struct{}{}
+
+	return f
+}
+
+// Name returns the name of the flow.
+func (f *Flow) Name() string { return f.name }
+
+// Sample returns a sample that is at most 200 ms old: callers share it. It must
+// not be changed. The error is that of ctx.
+func (f *Flow) Sample(ctx context.Context) (tally.Stats, error) {
+	select {
+	case <-f.turn:
+	case <-ctx.Done():
+		return tally.Stats{}, ctx.Err()
+	}
+
+	defer func() { f.turn <- struct{}{} }()
+
+	if !f.at.IsZero() && time.Since(f.at) < fresh {
+		return f.last, nil
+	}
+
+	in := f.read(ctx)
+	if err := ctx.Err(); err != nil {
+		return tally.Stats{}, err // what failed did so because the caller left
+	}
+
+	f.last, f.at = tally.Count(in), time.Now()
+
+	return f.last, nil
+}
+
+// read asks everybody, several times if things move.
+func (f *Flow) read(ctx context.Context) *tally.Input {
+	var in *tally.Input
+
+	for range tries {
+		in = f.readOnce(ctx)
+		if in.Still || in.Stream == nil || in.Checkpoints == nil {
+			break
+		}
+	}
+
+	return in
+}
+
+func (f *Flow) readOnce(ctx context.Context) *tally.Input {
+	in := &tally.Input{Flow: f.name}
+
+	before := f.readTarget(ctx, in)
+	still := f.readStream(ctx, in, before)
+	in.Still = still && f.stoodStill(ctx, before)
+	in.Now = time.Now()
+
+	if in.Stream == nil && in.Problem == nil {
+		// The bucket lives beside the stream: what was heard before NATS went
+		// away is no news.
+		return in
+	}
+
+	reports, err := f.book.Reports(f.name, in.Now)
+	if err != nil {
+		in.Unknown = append(in.Unknown, "reports of the instances: "+err.Error())
+	}
+
+	in.Reports = reports
+
+	return in
+}
+
+// readTarget reads checkpoints and unsupported events side by side.
+func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoint.Document {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+
+	group, ctx := errgroup.WithContext(ctx)
+
+	var (
+		checkpoints map[int]checkpoint.Document
+		unsupported []checkpoint.UnsupportedDocument
+	)
+
+	group.Go(func() (err error) {
+		checkpoints, err = checkpoint.Load(ctx, f.target, f.name)
+
+		return err
+	})
+	group.Go(func() (err error) {
+		unsupported, err = checkpoint.LoadUnsupported(ctx, f.target, f.name)
+
+		return err
+	})
+
+	if err := group.Wait(); err != nil {
+		in.Unknown = append(in.Unknown, "target: "+err.Error())
+
+		return nil
+	}
+
+	in.Checkpoints, in.Unsupported = checkpoints, unsupported
+
+	return checkpoints
+}
+
+// stoodStill reads the checkpoints again.
+func (f *Flow) stoodStill(ctx context.Context, before map[int]checkpoint.Document) bool {
+	if before == nil {
+		return false
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+
+	after, err := checkpoint.Load(ctx, f.target, f.name)
+
+	return err == nil && maps.EqualFunc(before, after, func(a, b checkpoint.Document) bool {
+		return a.Epoch == b.Epoch && a.Owner == b.Owner && a.Commits == b.Commits
+	})
+}

@@ -1,0 +1,325 @@
+package collect_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/collect"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
+)
+
+func TestSampleOfAFlow(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+
+	now := time.Now()
+	w.event(t, 0, now)                   // sequence 2
+	w.event(t, 1, now.Add(-time.Hour))   // 3
+	w.event(t, 1, now.Add(-time.Minute)) // 4: the oldest that is pending
+	w.event(t, 1, now)                   // 5
+	w.settle(t, 0, 2)
+	w.settle(t, 1, 3)
+	w.reportHealthy(t)
+
+	s := await(t, w.flow(t), isOK)
+
+	require.Equal(t, uint64(4), *s.Total)
+	require.Equal(t, uint64(2), *s.Processed)
+	require.Equal(t, uint64(2), *s.Pending)
+	require.Equal(t, uint64(2), *s.Batches)
+	require.True(t, s.Consistent)
+	require.True(t, *s.AddsUp)
+	require.InDelta(t, 59, s.Lag.Seconds(), 5)
+	require.Equal(t, uint64(5), s.Stream.LastSequence)
+	require.Equal(t, w.stream.StreamID, s.Stream.ID)
+	require.Equal(t, "p", s.Partitions[3].Owner)
+}
+
+func TestHeadsComeFromTheMarkerAfterAPurge(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+	w.event(t, 2, time.Now())
+	w.settle(t, 2, 2)
+	w.publish(t, w.marker(t)) // 3
+
+	live, err := w.js.Stream(t.Context(), topology.StreamName(w.name))
+	require.NoError(t, err)
+	require.NoError(t, live.Purge(t.Context(), jetstream.WithPurgeSequence(3)))
+	w.reportHealthy(t)
+
+	s := await(t, w.flow(t), isOK)
+	require.Equal(t, uint64(0), *s.Pending)
+	require.True(t, *s.AddsUp)
+}
+
+// An event whose parts are not all there is pending. When it is dropped, the
+// marker after it says that its count was given back.
+func TestUnfinishedEvent(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+	w.reportHealthy(t)
+
+	w.number, w.heads[3] = 1, 1
+	w.publish(t, &event.Message{
+		Kind: event.KindEvent, Partition: 3, Namespace: event.Namespace{DB: "db", Coll: "c"}, StreamID: w.stream.StreamID,
+		ResumeToken: emptyDocument(), Event: 1, Count: 1, Position: event.Position{T: uint32(time.Now().Unix())},
+		Part: 1, Parts: 2, Size: 100, Attempt: 1, Payload: []byte("half"),
+	})
+
+	f := w.flow(t)
+	s := await(t, f, isOK)
+	require.Equal(t, uint64(1), *s.Pending)
+	require.True(t, *s.AddsUp)
+
+	w.heads[3] = 0
+	dropped := w.marker(t)
+	dropped.Skipped = 1
+	w.publish(t, dropped)
+
+	s = await(t, f, func(s *tally.Stats) bool { return s.Stream != nil && s.Stream.LastSequence == 3 })
+	require.Equal(t, uint64(0), *s.Pending)
+	require.Equal(t, uint64(1), *s.Skipped)
+	require.True(t, *s.AddsUp)
+}
+
+func TestCallersShareASample(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+
+	f := w.flow(t)
+	first, err := f.Sample(t.Context())
+	require.NoError(t, err)
+	second, err := f.Sample(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, first.Time, second.Time)
+
+	await(t, f, func(s *tally.Stats) bool { return s.Time.After(first.Time) })
+}
+
+func TestMissingAndEmptyStream(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	f := w.flow(t)
+
+	s := await(t, f, func(s *tally.Stats) bool { return s.Status == tally.Down })
+	require.Contains(t, s.Reasons[0], "there is no stream")
+	require.Contains(t, s.NextStep, "relayctl flow init")
+	require.Nil(t, s.Total)
+
+	_, err := topology.Create(t.Context(), w.js, w.name, topology.Settings{StreamID: "x", Partitions: partitions}, 64<<20)
+	require.NoError(t, err)
+
+	s = await(t, f, func(s *tally.Stats) bool {
+		return s.Status == tally.Down && s.Reasons[0] != "there is no stream "+topology.StreamName(w.name)
+	})
+	require.Contains(t, s.Reasons[0], "is empty")
+}
+
+func TestForeignMessageIsDown(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+
+	_, err := w.js.Publish(t.Context(), "cdc."+w.name+".00.db.c", []byte("not ours"))
+	require.NoError(t, err)
+
+	s := await(t, w.flow(t), func(s *tally.Stats) bool { return s.Status == tally.Down })
+	require.Contains(t, s.Reasons[0], "malformed")
+}
+
+func TestRecreatedStreamIsSeen(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+	w.event(t, 0, time.Now())
+	w.settle(t, 0, 2)
+	w.reportHealthy(t)
+
+	f := w.flow(t)
+	await(t, f, isOK)
+
+	require.NoError(t, w.js.DeleteStream(t.Context(), topology.StreamName(w.name)))
+	w.create(t)
+
+	s := await(t, f, func(s *tally.Stats) bool { return s.Status == tally.Down && s.Stream != nil })
+	require.Contains(t, s.Reasons[0], "belongs to stream id")
+	require.Nil(t, s.Pending)
+	require.Nil(t, s.AddsUp)
+}
+
+func TestTargetAwayAndBack(t *testing.T) {
+	t.Parallel()
+
+	server := mongotest.New(t, mongotest.Options{SyncOnCommit: true})
+	target, err := mongodb.Connect(server.URI(), mongodb.Options{ServerSelectionTimeout: 200 * time.Millisecond})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = mongodb.Disconnect(context.WithoutCancel(t.Context()), target) })
+
+	w := newWorld(t)
+	w.target = target
+	w.create(t)
+	w.event(t, 0, time.Now())
+	w.settle(t, 0, 2)
+	w.reportHealthy(t)
+
+	f := w.flowOn(t, target)
+	await(t, f, isOK)
+
+	require.NoError(t, server.Kill())
+
+	s := await(t, f, func(s *tally.Stats) bool { return s.Status == tally.Unknown })
+	require.Equal(t, uint64(1), *s.Total)
+	require.Nil(t, s.Processed)
+	require.Contains(t, s.Unknown[0], "target: ")
+
+	require.NoError(t, server.Restart(t.Context()))
+	w.reportHealthy(t)
+
+	s = await(t, f, isOK)
+	require.Equal(t, uint64(1), *s.Processed)
+}
+
+func TestNATSAwayAndBack(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+	w.event(t, 0, time.Now())
+	w.settle(t, 0, 2)
+	w.reportHealthy(t)
+
+	f := w.flow(t)
+	await(t, f, isOK)
+
+	w.nats.Stop()
+
+	s := await(t, f, func(s *tally.Stats) bool { return s.Status == tally.Unknown })
+	require.Nil(t, s.Total)
+	require.Nil(t, s.CaptureLag)
+	require.Equal(t, uint64(1), *s.Processed)
+	require.Contains(t, s.Unknown[0], "NATS: ")
+
+	require.NoError(t, w.nats.Resume())
+	await(t, f, isOK)
+}
+
+func TestReportsVanishWithTheirInstance(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+	w.reportHealthy(t)
+
+	f := w.flow(t)
+	await(t, f, isOK)
+
+	bucket, err := w.js.KeyValue(t.Context(), topology.StatsBucket)
+	require.NoError(t, err)
+	require.NoError(t, bucket.Delete(t.Context(), topology.ListenerReportKey(w.name, "l"))) // a clean stop
+
+	s := await(t, f, func(s *tally.Stats) bool { return s.Status == tally.Down })
+	require.Equal(t, "no listener reports", s.Reasons[0])
+	require.Empty(t, s.Listeners)
+	require.Len(t, s.Processors, 1)
+}
+
+func TestSampleEndsWithItsCaller(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	f := w.flow(t)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+
+	_, err := f.Sample(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// restless is JetStream where something happens each time that a sample has read
+// the heads and asks for the tail.
+type restless struct {
+	jetstream.JetStream
+
+	happen func()
+}
+
+func (r restless) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	stream, err := r.JetStream.Stream(ctx, name)
+
+	return restlessStream{stream, r.happen}, err
+}
+
+type restlessStream struct {
+	jetstream.Stream
+
+	happen func()
+}
+
+func (r restlessStream) GetLastMsgForSubject(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+	if subject == ">" {
+		r.happen()
+	}
+
+	return r.Stream.GetLastMsgForSubject(ctx, subject)
+}
+
+// Heads and tail of different moments do not add up, and nobody may be told that
+// they should.
+func TestWhatMovesIsNotConsistent(t *testing.T) {
+	t.Parallel()
+
+	for name, happen := range map[string]func(t *testing.T, w *world){
+		"stream": func(t *testing.T, w *world) { //nolint:thelper // a case, not a helper
+			w.event(t, 0, time.Now())
+		},
+		"checkpoint": func(t *testing.T, w *world) { //nolint:thelper // a case, not a helper
+			_, err := checkpoint.Checkpoints(w.target).UpdateByID(t.Context(), checkpoint.ID(w.name, 0), bson.M{"$inc": bson.M{"commits": 1}})
+			require.NoError(t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			w := newWorld(t)
+			w.create(t)
+			w.event(t, 0, time.Now())
+			w.settle(t, 0, 2)
+			w.reportHealthy(t)
+
+			times := 0
+			js := restless{w.js, func() {
+				times++
+				happen(t, w)
+			}}
+
+			s, err := collect.NewFlow(w.name, js, w.target, startBook(t, w)).Sample(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, 3, times, "it is tried again")
+			require.False(t, s.Consistent)
+			require.Nil(t, s.AddsUp)
+			require.NotNil(t, s.Pending, "a number that moves is still one")
+		})
+	}
+}

@@ -1,0 +1,79 @@
+package collect
+
+import (
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
+)
+
+// decodeListener reads a value of the bucket; ok is false for one that is no
+// report of this or a compatible version.
+func decodeListener(value []byte) (l tally.Listener, ok bool) {
+	r := new(relayv1.ListenerReport)
+	if proto.Unmarshal(value, r) != nil {
+		return tally.Listener{}, false
+	}
+
+	l = tally.Listener{
+		Instance:       decodeInstance(r.GetInstance()),
+		State:          strings.TrimPrefix(r.GetState().String(), "LISTENER_STATE_"),
+		Reason:         r.GetReason(),
+		ReportTime:     r.GetReportTime().AsTime(),
+		Position:       decodePosition(r.GetPosition()),
+		Total:          r.GetTotalEvents(),
+		Skipped:        r.GetSkippedEvents(),
+		WindowMessages: r.GetWindowMessages(),
+		WindowBytes:    r.GetWindowBytes(),
+		Recoveries:     r.GetRecoveries(),
+	}
+
+	if lag := r.GetCaptureLag(); lag != nil {
+		l.CaptureLag = new(max(0, lag.AsDuration()))
+	}
+
+	return l, true
+}
+
+func decodeProcessor(value []byte) (p tally.Processor, ok bool) {
+	r := new(relayv1.ProcessorReport)
+	if proto.Unmarshal(value, r) != nil {
+		return tally.Processor{}, false
+	}
+
+	p = tally.Processor{
+		Instance:   decodeInstance(r.GetInstance()),
+		Reason:     r.GetReason(),
+		ReportTime: r.GetReportTime().AsTime(),
+	}
+
+	for _, owned := range r.GetPartitions() {
+		p.Partitions = append(p.Partitions, tally.Ownership{
+			Partition:        int(owned.GetPartition()),
+			State:            strings.TrimPrefix(owned.GetState().String(), "PARTITION_STATE_"),
+			Reason:           owned.GetReason(),
+			Epoch:            owned.GetEpoch(),
+			PendingBatchSize: owned.GetPendingBatchSize(),
+			IsProcessing:     owned.GetIsBatchProcessing(),
+		})
+	}
+
+	return p, true
+}
+
+func decodeInstance(i *relayv1.Instance) tally.Instance {
+	var start time.Time
+	if i.GetStartTime() != nil {
+		start = i.GetStartTime().AsTime()
+	}
+
+	return tally.Instance{ID: i.GetId(), Host: i.GetHost(), PID: i.GetPid(), Version: i.GetVersion(), Start: start}
+}
+
+func decodePosition(p *relayv1.Position) event.Position {
+	return event.Position{T: p.GetSeconds(), I: p.GetIncrement(), Ordinal: p.GetOrdinal()}
+}

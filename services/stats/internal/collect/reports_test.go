@@ -1,0 +1,122 @@
+package collect_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/atlas-relay/atlas-relay/pkg/report"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/collect"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
+)
+
+func startBook(t *testing.T, w *world) *collect.Book {
+	t.Helper()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	book := collect.NewBook(w.nc, w.js, slog.New(slog.DiscardHandler))
+	done := make(chan error, 1)
+
+	go func() { done <- book.Run(ctx) }()
+
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-done)
+	})
+
+	return book
+}
+
+func awaitReports(t *testing.T, book *collect.Book, flow string, listeners int) *tally.Reports {
+	t.Helper()
+
+	var last *tally.Reports
+
+	require.Eventually(t, func() bool {
+		reports, err := book.Reports(flow, time.Now())
+		last = reports
+
+		return err == nil && len(reports.Listeners) == listeners
+	}, 20*time.Second, 20*time.Millisecond)
+
+	return last
+}
+
+func TestReportsAreGoneByTheirArrival(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+	w.reportHealthy(t)
+
+	book := startBook(t, w)
+	awaitReports(t, book, w.name, 1)
+
+	reports, err := book.Reports(w.name, time.Now().Add(report.Gone-time.Second))
+	require.NoError(t, err)
+	require.Len(t, reports.Listeners, 1)
+
+	reports, err = book.Reports(w.name, time.Now().Add(report.Gone+time.Second))
+	require.NoError(t, err)
+	require.Empty(t, reports.Listeners)
+	require.Empty(t, reports.Processors)
+}
+
+func TestReportsOfOtherFlowsAndStrangersAreLeftOut(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+	w.reportHealthy(t)
+
+	bucket, err := w.js.KeyValue(t.Context(), topology.StatsBucket)
+	require.NoError(t, err)
+	_, err = bucket.Put(t.Context(), topology.ListenerReportKey(w.name, "damaged"), []byte{0xff, 0xff})
+	require.NoError(t, err)
+
+	book := startBook(t, w)
+	require.Equal(t, "l", awaitReports(t, book, w.name, 1).Listeners[0].ID)
+
+	other, err := book.Reports("other", time.Now().Add(time.Minute))
+	require.NoError(t, err)
+	require.Empty(t, other.Listeners)
+}
+
+// Just after the bucket could be read again, a missing report proves nothing.
+func TestReportsAreAwaitedBeforeTheyAreMissed(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+
+	book := startBook(t, w)
+
+	require.Eventually(t, func() bool {
+		_, err := book.Reports(w.name, time.Now())
+
+		return err != nil && len(err.Error()) > 0 && err.Error() != "not asked yet"
+	}, 20*time.Second, 5*time.Millisecond)
+
+	awaitReports(t, book, w.name, 0)
+}
+
+func TestBucketThatComesLater(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	book := startBook(t, w)
+
+	require.Eventually(t, func() bool {
+		_, err := book.Reports(w.name, time.Now())
+
+		return err != nil && err.Error() != "not asked yet"
+	}, 20*time.Second, 5*time.Millisecond)
+
+	w.create(t)
+	w.reportHealthy(t)
+	awaitReports(t, book, w.name, 1)
+}

@@ -1,0 +1,254 @@
+package tally
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+)
+
+// Count makes the sample.
+func Count(in *Input) Stats {
+	s := Stats{
+		Flow:        in.Flow,
+		Time:        in.Now,
+		Unknown:     slices.Clone(in.Unknown),
+		Stream:      in.Stream,
+		Unsupported: in.Unsupported,
+		Consistent:  in.Still && in.Stream != nil && in.Checkpoints != nil && sameGeneration(in),
+	}
+
+	if in.Reports != nil {
+		s.Listeners, s.Processors = in.Reports.Listeners, in.Reports.Processors
+	}
+
+	s.Partitions = partitions(in)
+	s.cumulate(in)
+	s.gauge(in)
+
+	if s.Consistent && sameStream(in) {
+		s.AddsUp = new(*s.Total == *s.Processed+*s.Failed+*s.Skipped+*s.Pending)
+	}
+
+	s.judge(in)
+
+	return s
+}
+
+// cumulate fills the counters.
+func (s *Stats) cumulate(in *Input) {
+	if in.Stream != nil {
+		s.Total = new(in.Stream.Total)
+	}
+
+	if in.Checkpoints == nil {
+		return
+	}
+
+	var processed, failed, skipped, batches, pending uint64
+
+	for i := range s.Partitions {
+		counters := s.Partitions[i].Checkpoint.Counters
+		processed += unsigned(counters.Processed)
+		failed += unsigned(counters.Failed)
+		skipped += unsigned(counters.Skipped)
+		batches += unsigned(counters.Batches)
+
+		if p := s.Partitions[i].Pending; p != nil {
+			pending += *p
+		}
+	}
+
+	s.Processed, s.Failed, s.Batches = &processed, &failed, &batches
+
+	if in.Stream != nil {
+		s.Skipped = new(in.Stream.Skipped + skipped)
+	}
+
+	if sameStream(in) {
+		s.Pending = &pending
+		s.Lag = s.lag()
+	}
+}
+
+// lag is that of the partition furthest behind; nil if one is unknown.
+func (s *Stats) lag() *time.Duration {
+	var longest time.Duration
+
+	for i := range s.Partitions {
+		if s.Partitions[i].Lag == nil {
+			return nil
+		}
+
+		longest = max(longest, *s.Partitions[i].Lag)
+	}
+
+	return &longest
+}
+
+// gauge fills what the instances say of themselves.
+func (s *Stats) gauge(in *Input) {
+	if in.Reports == nil {
+		return
+	}
+
+	if active := activeListener(in.Reports.Listeners); active == nil {
+		s.Unknown = append(s.Unknown, "capture lag: no listener reports")
+	} else if s.CaptureLag = active.CaptureLag; s.CaptureLag == nil {
+		s.Unknown = append(s.Unknown, "capture lag: the listener has read nothing yet")
+	}
+
+	if len(in.Reports.Processors) == 0 {
+		s.Unknown = append(s.Unknown, "batches in work: no processor reports")
+
+		return
+	}
+
+	size, processing := uint64(0), false
+
+	for _, p := range s.Partitions {
+		size += p.PendingBatchSize
+		processing = processing || p.IsProcessing
+	}
+
+	s.PendingBatchSize, s.IsProcessing = &size, &processing
+}
+
+// partitions joins heads, checkpoints and owners. How many there are is known
+// by the stream alone; without it, those are listed that somebody speaks of.
+func partitions(in *Input) []Partition {
+	number := 0
+	if in.Stream != nil {
+		number = len(in.Stream.Heads)
+	} else {
+		for partition := range in.Checkpoints {
+			number = max(number, partition+1)
+		}
+	}
+
+	list := make([]Partition, number)
+	for i := range list {
+		list[i] = partition(in, i)
+	}
+
+	return list
+}
+
+func partition(in *Input, number int) Partition {
+	p := Partition{Number: number, Checkpoint: in.Checkpoints[number]}
+	if in.Reports != nil {
+		p.Owner, p.Ownership = owner(in.Reports.Processors, number, unsigned(p.Checkpoint.Epoch))
+	}
+
+	if !sameStream(in) {
+		return p
+	}
+
+	head := in.Stream.Heads[number]
+	p.Pending = new(Pending(head.Count, p.Checkpoint))
+	p.Lag = lagOf(in.Now, *p.Pending, head.Oldest)
+
+	return p
+}
+
+// Pending is how many events of a partition are published and not settled. A
+// partition without a checkpoint (the zero Document) has settled none. A head
+// behind the checkpoint is a stream that lost its tail: nothing is pending until
+// the listener has published it again.
+func Pending(head uint64, d checkpoint.Document) uint64 {
+	if settled := unsigned(d.Count); head > settled {
+		return head - settled
+	}
+
+	return 0
+}
+
+// clusterTimeStep is the resolution of a cluster time.
+const clusterTimeStep = time.Second
+
+// lagOf is how long the oldest pending event has been waiting. Its cluster time
+// knows whole seconds only, so the end of that second is taken; while the flow
+// keeps up, the time since NATS stored the event is longer and finer. Both
+// compare clocks of different hosts: good to what these agree on, never below 0.
+func lagOf(now time.Time, pending uint64, oldest *Waiting) *time.Duration {
+	if pending == 0 {
+		return new(time.Duration(0))
+	}
+
+	if oldest == nil {
+		return nil
+	}
+
+	return new(max(0, now.Sub(oldest.Stored), now.Sub(oldest.Position.Time().Add(clusterTimeStep))))
+}
+
+// owner finds the report of the partition's owner: the highest epoch wins, and
+// one below the checkpoint's was fenced and owns nothing any more.
+func owner(processors []Processor, number int, fence uint64) (instance string, o Ownership) {
+	o.Epoch = fence
+
+	for i := range processors {
+		for _, claim := range processors[i].Partitions {
+			if claim.Partition == number && claim.Epoch >= o.Epoch {
+				instance, o = processors[i].ID, claim
+			}
+		}
+	}
+
+	o.Partition = number
+
+	return instance, o
+}
+
+// sameStream tells whether the checkpoints speak of this stream. One of another
+// stream has counts that mean nothing here.
+func sameStream(in *Input) bool {
+	return in.Stream != nil && in.Checkpoints != nil && foreignCheckpoint(in) == nil
+}
+
+func foreignCheckpoint(in *Input) *checkpoint.Document {
+	if in.Stream == nil {
+		return nil
+	}
+
+	for _, partition := range slices.Sorted(maps.Keys(in.Checkpoints)) {
+		// An owner that has acquired and not committed yet has no place.
+		if d := in.Checkpoints[partition]; d.StreamID != "" && d.StreamID != in.Stream.ID {
+			return &d
+		}
+	}
+
+	return nil
+}
+
+// sameGeneration tells whether every checkpoint has reached the stream's last
+// rewind; a count belongs to its generation.
+func sameGeneration(in *Input) bool {
+	for _, d := range in.Checkpoints {
+		if d.StreamID != "" && unsigned(d.Generation) != in.Stream.Generation {
+			return false
+		}
+	}
+
+	return true
+}
+
+// unsigned reads a counter of a checkpoint. BSON has no unsigned integers; ours
+// are never negative, and one that is was not written by us.
+func unsigned(n int64) uint64 {
+	return uint64(max(n, 0))
+}
+
+// Sum is the identity in words, for a person.
+func (s *Stats) Sum() string {
+	return fmt.Sprintf("total %d, processed %d + failed %d + skipped %d + pending %d",
+		*s.Total, *s.Processed, *s.Failed, *s.Skipped, *s.Pending)
+}
+
+// NobodyAnswers tells whether neither NATS nor the target could be asked:
+// nothing is known about the flow.
+func (s *Stats) NobodyAnswers() bool {
+	return s.Status == Unknown && s.Stream == nil && s.Processed == nil
+}

@@ -1,0 +1,266 @@
+package tally
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// States of listeners and partitions, as their reports name them.
+const (
+	streaming   = "STREAMING"
+	standby     = "STANDBY"
+	historyLost = "HISTORY_LOST"
+	failed      = "FAILED"
+	applying    = "APPLYING"
+)
+
+// finding is one thing that is not fine.
+type finding struct {
+	status   Status
+	reason   string
+	nextStep string
+}
+
+// judge decides the status: that of the worst finding, whose next step is the
+// one to take.
+//
+//	DOWN      no usable stream; checkpoints of another stream; no listener or all
+//	          of them FAILED or HISTORY_LOST; no processor; a FAILED partition:
+//	          the changes of its documents wait for a person
+//	UNKNOWN   NATS or the target cannot be asked
+//	DIVERGED  an event was not applied that the target misses
+//	DEGRADED  whatever goes on by itself: a server that is waited for, a partition
+//	          without an owner beside others that have one; and a sum that does
+//	          not add up
+func (s *Stats) judge(in *Input) {
+	var findings []finding
+
+	findings = append(findings, judgeStream(in)...)
+	findings = append(findings, judgeListeners(in)...)
+	findings = append(findings, s.judgeProcessors(in)...)
+	findings = append(findings, judgeUnsupported(in)...)
+
+	for _, what := range in.Unknown {
+		findings = append(findings, finding{
+			status: Unknown, reason: what, nextStep: "bring the server back, or mend the way to it; the services wait and go on by themselves",
+		})
+	}
+
+	if s.AddsUp != nil && !*s.AddsUp {
+		findings = append(findings, finding{
+			status: Degraded, reason: "the numbers do not add up: " + s.Sum(),
+			nextStep: "look for a stream that lost messages, or a target or stream that was restored from a backup",
+		})
+	}
+
+	rank := func(f finding) int { return slices.Index(Statuses(), f.status) }
+	slices.SortStableFunc(findings, func(a, b finding) int { return rank(b) - rank(a) })
+
+	s.Status = OK
+
+	for i, f := range findings {
+		if i == 0 {
+			s.Status, s.NextStep = f.status, f.nextStep
+		}
+
+		s.Reasons = append(s.Reasons, f.reason)
+	}
+}
+
+func judgeStream(in *Input) []finding {
+	if in.Problem != nil {
+		return []finding{{Down, in.Problem.Reason, in.Problem.NextStep}}
+	}
+
+	if d := foreignCheckpoint(in); d != nil {
+		return []finding{{
+			status: Down,
+			reason: fmt.Sprintf("checkpoint %s belongs to stream id %s, the stream has %s: it was made anew", d.ID, d.StreamID, in.Stream.ID),
+			nextStep: "restore the stream from its backup; or copy the data afresh: relayctl flow delete --yes, relayctl flow init --without-existing, " +
+				"dump and restore",
+		}}
+	}
+
+	return nil
+}
+
+// activeListener is the one that streams, else any that does not merely stand
+// by, else any.
+func activeListener(listeners []Listener) *Listener {
+	var active *Listener
+
+	for i := range listeners {
+		l := &listeners[i]
+
+		switch {
+		case l.State == streaming:
+			return l
+		case active == nil || active.State == standby:
+			active = l
+		}
+	}
+
+	return active
+}
+
+func isTerminal(state string) bool { return state == failed || state == historyLost }
+
+func judgeListeners(in *Input) []finding {
+	if in.Reports == nil {
+		return nil
+	}
+
+	listeners := in.Reports.Listeners
+
+	active := activeListener(listeners)
+	if active == nil {
+		return []finding{{Down, "no listener reports", "start a listener, or look at the log of the one that should run"}}
+	}
+
+	// As long as one can go on, the others are only worth a look.
+	terminal := Down
+	if slices.ContainsFunc(listeners, func(l Listener) bool { return !isTerminal(l.State) }) {
+		terminal = Degraded
+	}
+
+	var findings []finding
+
+	for _, l := range listeners {
+		switch {
+		case isTerminal(l.State):
+			findings = append(findings, finding{terminal, l.describe(), "do what the reason says, then restart the listener"})
+		case l.State == streaming, l.State == standby && active.State == streaming:
+		default:
+			findings = append(findings, finding{Degraded, l.describe(), "nothing, if it passes; the listener goes on by itself"})
+		}
+	}
+
+	return findings
+}
+
+func (l *Listener) describe() string {
+	return withReason("listener on "+l.Host+" is "+l.State, l.Reason)
+}
+
+func withReason(what, reason string) string {
+	if reason == "" {
+		return what
+	}
+
+	return what + ": " + reason
+}
+
+func (s *Stats) judgeProcessors(in *Input) []finding {
+	if in.Reports == nil {
+		return nil
+	}
+
+	if len(in.Reports.Processors) == 0 {
+		return []finding{{Down, "no processor reports", "start a processor, or look at the log of the one that should run"}}
+	}
+
+	var findings []finding
+
+	for i := range in.Reports.Processors {
+		if p := &in.Reports.Processors[i]; p.Reason != "" {
+			findings = append(findings, finding{Degraded, withReason("processor on "+p.Host+" is not ready", p.Reason), "nothing, if it passes; look at its log otherwise"})
+		}
+	}
+
+	return append(findings, s.judgePartitions()...)
+}
+
+// judgePartitions says each reason once, with all the partitions it concerns.
+func (s *Stats) judgePartitions() []finding {
+	type group struct{ state, reason string }
+
+	var order []group
+
+	numbers := make(map[group][]int)
+
+	for _, p := range s.Partitions {
+		g := group{p.State, p.Reason}
+		if p.Owner == "" {
+			g = group{}
+		} else if p.State == applying {
+			continue
+		}
+
+		if _, known := numbers[g]; !known {
+			order = append(order, g)
+		}
+
+		numbers[g] = append(numbers[g], p.Number)
+	}
+
+	findings := make([]finding, 0, len(order))
+	for _, g := range order {
+		findings = append(findings, s.judgePartition(g.state, g.reason, numbers[g]))
+	}
+
+	return findings
+}
+
+func (s *Stats) judgePartition(state, reason string, numbers []int) finding {
+	which := "partition " + ranges(numbers) + " is "
+	if len(numbers) > 1 {
+		which = "partitions " + ranges(numbers) + " are "
+	}
+
+	switch state {
+	case "":
+		f := finding{Degraded, which + "without an owner that reports", "nothing, if it passes; start a processor otherwise"}
+		if len(numbers) == len(s.Partitions) {
+			f.status = Down
+		}
+
+		return f
+	case failed:
+		return finding{Down, withReason(which+state, reason), "do what the reason says, then restart the processor"}
+	default:
+		return finding{Degraded, withReason(which+state, reason), "nothing, if it passes; the processor goes on by itself"}
+	}
+}
+
+// ranges writes ascending numbers as 0-3, 7.
+func ranges(numbers []int) string {
+	var parts []string
+
+	for i := 0; i < len(numbers); {
+		j := i
+		for j+1 < len(numbers) && numbers[j+1] == numbers[j]+1 {
+			j++
+		}
+
+		part := strconv.Itoa(numbers[i])
+		if j > i {
+			part += "-" + strconv.Itoa(numbers[j])
+		}
+
+		parts = append(parts, part)
+		i = j + 1
+	}
+
+	return strings.Join(parts, ", ")
+}
+
+func judgeUnsupported(in *Input) []finding {
+	var findings []finding
+
+	for _, u := range in.Unsupported {
+		if !u.Diverges {
+			continue
+		}
+
+		namespace := strings.TrimSuffix(u.DB+"."+u.Coll, ".")
+		findings = append(findings, finding{
+			status:   Diverged,
+			reason:   fmt.Sprintf("%s on %s was not applied (events: %d)", u.Operation, namespace, u.Events),
+			nextStep: "compare " + namespace + " on both sides and bring the target up to the source by hand",
+		})
+	}
+
+	return findings
+}

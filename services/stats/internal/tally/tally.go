@@ -1,0 +1,189 @@
+// Package tally counts: what was read of a flow in, its statistics and the
+// answer to "is it fine?" out. It does no I/O and looks at no clock.
+//
+// The unit is one event of the source. Counters come from the stream's headers
+// and from the checkpoints, so they are exact across crashes; gauges come from
+// the instances' reports and vanish with them. What was not read is absent in
+// the result and named in Unknown, never a number of earlier.
+//
+//	total     = event number of the stream's tail
+//	skipped   = skipped number of the tail + those that the checkpoints skipped
+//	pending   = sum over partitions of head - count of the checkpoint
+//
+// So total = processed + failed + skipped + pending is a test, not a definition.
+package tally
+
+import (
+	"time"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+)
+
+// Status is the answer to "is it fine?".
+type Status string
+
+// The answers, from best to worst. Unknown is worse than Diverged because what
+// cannot be asked may be anything; Down is a fact whatever else is unknown.
+const (
+	OK       Status = "OK"
+	Degraded Status = "DEGRADED"
+	Diverged Status = "DIVERGED"
+	Unknown  Status = "UNKNOWN"
+	Down     Status = "DOWN"
+)
+
+// Statuses lists all of them, from best to worst.
+func Statuses() []Status { return []Status{OK, Degraded, Diverged, Unknown, Down} }
+
+// Input is what was read of a flow.
+type Input struct {
+	Flow string
+	Now  time.Time
+
+	Stream  *Stream // nil: not read, Problem or Unknown says why
+	Problem *Problem
+
+	Checkpoints map[int]checkpoint.Document // by partition; nil: not read
+	Unsupported []checkpoint.UnsupportedDocument
+
+	Reports *Reports // nil: not read
+
+	// Still says that neither the stream nor the checkpoints moved while they
+	// were read.
+	Still bool
+	// Unknown says what could not be asked and why, one sentence each.
+	Unknown []string
+}
+
+// Problem is a stream that answers but cannot be used.
+type Problem struct {
+	Reason   string
+	NextStep string
+}
+
+// Stream is what JetStream says of the flow's stream.
+type Stream struct {
+	Name          string
+	ID            string
+	FirstSequence uint64
+	LastSequence  uint64
+	Messages      uint64
+	Bytes         uint64
+	MaxBytes      uint64 // 0 when unlimited
+
+	// Of the tail.
+	Generation uint64
+	Position   event.Position
+	Total      uint64
+	Skipped    uint64
+
+	Heads []Head // by partition
+}
+
+// Head is the end of a partition.
+type Head struct {
+	// Count of the last event published. One whose last part is missing counts:
+	// it is part of the tail's total already.
+	Count uint64
+	// Oldest is the first message behind the checkpoint; nil when there is none
+	// or it was not read.
+	Oldest *Waiting
+}
+
+// Waiting is a message that is not applied.
+type Waiting struct {
+	Position event.Position
+	Stored   time.Time // by the NATS server's clock
+}
+
+// Reports are what the instances said lately.
+type Reports struct {
+	Listeners  []Listener
+	Processors []Processor
+}
+
+// Instance is a running process.
+type Instance struct {
+	ID      string
+	Host    string
+	PID     int64
+	Version string
+	Start   time.Time // by its own clock
+}
+
+// Listener is a listener's report.
+type Listener struct {
+	Instance
+	State          string // such as "STREAMING"
+	Reason         string
+	ReportTime     time.Time // by its own clock
+	Position       event.Position
+	Total          uint64
+	Skipped        uint64
+	CaptureLag     *time.Duration
+	WindowMessages uint64
+	WindowBytes    uint64
+	Recoveries     uint64
+}
+
+// Processor is a processor's report.
+type Processor struct {
+	Instance
+	Reason     string    // why it is not ready; empty when it is
+	ReportTime time.Time // by its own clock
+	Partitions []Ownership
+}
+
+// Ownership is a partition as its owner sees it.
+type Ownership struct {
+	Partition        int
+	State            string
+	Reason           string
+	Epoch            uint64
+	PendingBatchSize uint64
+	IsProcessing     bool
+}
+
+// Stats is a sample of one flow. A nil number is unknown.
+type Stats struct {
+	Flow string
+	Time time.Time
+
+	Status   Status
+	Reasons  []string
+	NextStep string
+	Unknown  []string
+
+	Total            *uint64
+	Processed        *uint64
+	Failed           *uint64
+	Skipped          *uint64
+	Pending          *uint64
+	Batches          *uint64
+	PendingBatchSize *uint64
+	IsProcessing     *bool
+
+	Consistent bool
+	AddsUp     *bool // nil unless Consistent and all terms are known
+
+	CaptureLag *time.Duration
+	Lag        *time.Duration
+
+	Stream      *Stream
+	Listeners   []Listener
+	Processors  []Processor
+	Partitions  []Partition
+	Unsupported []checkpoint.UnsupportedDocument
+}
+
+// Partition is one partition: its checkpoint, joined with its owner's report.
+type Partition struct {
+	Number int
+	Owner  string // instance id; empty when no owner reports
+	Ownership
+
+	Checkpoint checkpoint.Document // zero before the first commit
+	Pending    *uint64
+	Lag        *time.Duration
+}

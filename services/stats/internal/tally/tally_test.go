@@ -1,0 +1,336 @@
+package tally_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
+)
+
+const streamID = "0123456789abcdef"
+
+// noon is the present of the tests.
+func noon() time.Time { return time.Unix(1_800_000_000, 0) }
+
+// healthy is a flow of two partitions that has nothing to do.
+func healthy() *tally.Input {
+	return &tally.Input{
+		Flow: "f",
+		Now:  noon(),
+		Stream: &tally.Stream{
+			Name: "CDC_f", ID: streamID, FirstSequence: 1, LastSequence: 9, Messages: 9, Total: 10, Skipped: 3,
+			Heads: []tally.Head{{Count: 4}, {Count: 3}},
+		},
+		Checkpoints: map[int]checkpoint.Document{
+			0: settled(0, 4, checkpoint.Counters{Processed: 4, Batches: 2}),
+			1: settled(1, 3, checkpoint.Counters{Processed: 2, Skipped: 1, Batches: 1}),
+		},
+		Reports: &tally.Reports{
+			Listeners: []tally.Listener{{Instance: tally.Instance{ID: "l", Host: "h1"}, State: "STREAMING", CaptureLag: new(time.Duration(0))}},
+			Processors: []tally.Processor{{Instance: tally.Instance{ID: "p", Host: "h2"}, Partitions: []tally.Ownership{
+				{Partition: 0, State: "APPLYING", Epoch: 5, PendingBatchSize: 2, IsProcessing: true},
+				{Partition: 1, State: "APPLYING", Epoch: 5, PendingBatchSize: 3},
+			}}},
+		},
+		Still: true,
+	}
+}
+
+func settled(partition int, count int64, counters checkpoint.Counters) checkpoint.Document {
+	return checkpoint.Document{
+		ID: checkpoint.ID("f", partition), Flow: "f", Partition: partition, Epoch: 5,
+		Place: checkpoint.Place{StreamID: streamID, Count: count}, Counters: counters,
+	}
+}
+
+func TestHealthyFlow(t *testing.T) {
+	t.Parallel()
+
+	s := tally.Count(healthy())
+
+	require.Equal(t, tally.OK, s.Status)
+	require.Empty(t, s.Reasons)
+	require.Empty(t, s.NextStep)
+	require.Empty(t, s.Unknown)
+	require.Equal(t, uint64(10), *s.Total)
+	require.Equal(t, uint64(6), *s.Processed)
+	require.Equal(t, uint64(0), *s.Failed)
+	require.Equal(t, uint64(4), *s.Skipped) // 3 by the listener, 1 at the target
+	require.Equal(t, uint64(0), *s.Pending)
+	require.Equal(t, uint64(3), *s.Batches)
+	require.Equal(t, uint64(5), *s.PendingBatchSize)
+	require.True(t, *s.IsProcessing)
+	require.True(t, s.Consistent)
+	require.True(t, *s.AddsUp)
+	require.Equal(t, time.Duration(0), *s.Lag)
+	require.Equal(t, "p", s.Partitions[1].Owner)
+}
+
+// Each case breaks the healthy flow in one way and names what must be said.
+// The table is the definition of the states.
+func TestStatus(t *testing.T) {
+	t.Parallel()
+
+	for name, test := range map[string]struct {
+		breakIt func(*tally.Input)
+		status  tally.Status
+		reason  string // part of the first one
+	}{
+		"no stream": {func(in *tally.Input) {
+			in.Stream, in.Problem = nil, &tally.Problem{Reason: "there is no stream CDC_f", NextStep: "relayctl flow init"}
+		}, tally.Down, "there is no stream CDC_f"},
+		"checkpoints of another stream": {func(in *tally.Input) {
+			d := in.Checkpoints[1]
+			d.StreamID = "fedcba9876543210"
+			in.Checkpoints[1] = d
+		}, tally.Down, "checkpoint f/01 belongs to stream id fedcba9876543210"},
+		"no listener":             {func(in *tally.Input) { in.Reports.Listeners = nil }, tally.Down, "no listener reports"},
+		"listener failed":         {listener("FAILED", "wrong password"), tally.Down, "listener on h1 is FAILED: wrong password"},
+		"history lost":            {listener("HISTORY_LOST", "oplog too short"), tally.Down, "HISTORY_LOST"},
+		"listener waits for NATS": {listener("WAITING", "stream is full"), tally.Degraded, "listener on h1 is WAITING: stream is full"},
+		"source away":             {listener("STALLED", "no primary"), tally.Degraded, "STALLED"},
+		"listener starts":         {listener("STARTING", ""), tally.Degraded, "listener on h1 is STARTING"},
+		"only a standby":          {listener("STANDBY", ""), tally.Degraded, "STANDBY"},
+		"a standby beside it": {func(in *tally.Input) {
+			in.Reports.Listeners = append(in.Reports.Listeners, tally.Listener{State: "STANDBY"})
+		}, tally.OK, ""},
+		"one of two listeners failed": {func(in *tally.Input) {
+			in.Reports.Listeners = append(in.Reports.Listeners, tally.Listener{Instance: tally.Instance{Host: "h9"}, State: "FAILED"})
+		}, tally.Degraded, "listener on h9 is FAILED"},
+		"no processor":           {func(in *tally.Input) { in.Reports.Processors = nil }, tally.Down, "no processor reports"},
+		"processor not ready":    {func(in *tally.Input) { in.Reports.Processors[0].Reason = "target away" }, tally.Degraded, "processor on h2 is not ready: target away"},
+		"no partition is owned":  {func(in *tally.Input) { in.Reports.Processors[0].Partitions = nil }, tally.Down, "partitions 0-1 are without an owner"},
+		"one partition is owned": {func(in *tally.Input) { in.Reports.Processors[0].Partitions = in.Reports.Processors[0].Partitions[:1] }, tally.Degraded, "partition 1 is without an owner"},
+		"owner is fenced":        {func(in *tally.Input) { in.Reports.Processors[0].Partitions[0].Epoch = 4 }, tally.Degraded, "partition 0 is without an owner"},
+		"partition failed":       {partition(0, "FAILED", "cannot decode"), tally.Down, "partition 0 is FAILED: cannot decode"},
+		"partition paused":       {partition(1, "PAUSED", "no primary"), tally.Degraded, "partition 1 is PAUSED: no primary"},
+		"partition waits":        {partition(1, "WAITING_REWIND", "hole"), tally.Degraded, "WAITING_REWIND"},
+		"diverging event": {func(in *tally.Input) {
+			in.Unsupported = []checkpoint.UnsupportedDocument{{DB: "shop", Coll: "old", Operation: "drop", Events: 2, Diverges: true}}
+		}, tally.Diverged, "drop on shop.old was not applied (events: 2)"},
+		"harmless unsupported event": {func(in *tally.Input) {
+			in.Unsupported = []checkpoint.UnsupportedDocument{{DB: "shop", Coll: "old", Operation: "modify", Events: 2}}
+		}, tally.OK, ""},
+		"target away": {func(in *tally.Input) {
+			in.Checkpoints, in.Unknown = nil, []string{"target: no primary"}
+		}, tally.Unknown, "target: no primary"},
+		"target away and listener failed": {func(in *tally.Input) {
+			in.Checkpoints, in.Unknown = nil, []string{"target: no primary"}
+			listener("FAILED", "x")(in)
+		}, tally.Down, "listener on h1 is FAILED"},
+		"numbers do not add up": {func(in *tally.Input) { in.Stream.Total++ }, tally.Degraded, "do not add up: total 11, processed 6 + failed 0 + skipped 4 + pending 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			in := healthy()
+			test.breakIt(in)
+			s := tally.Count(in)
+
+			require.Equal(t, test.status, s.Status, "%v", s.Reasons)
+
+			if test.status == tally.OK {
+				require.Empty(t, s.Reasons)
+				return
+			}
+
+			require.Contains(t, s.Reasons[0], test.reason)
+			require.NotEmpty(t, s.NextStep)
+		})
+	}
+}
+
+func listener(state, reason string) func(*tally.Input) {
+	return func(in *tally.Input) { in.Reports.Listeners[0].State, in.Reports.Listeners[0].Reason = state, reason }
+}
+
+func partition(number int, state, reason string) func(*tally.Input) {
+	return func(in *tally.Input) {
+		p := &in.Reports.Processors[0].Partitions[number]
+		p.State, p.Reason = state, reason
+	}
+}
+
+func TestWhatIsUnknownIsAbsent(t *testing.T) {
+	t.Parallel()
+
+	t.Run("target", func(t *testing.T) {
+		t.Parallel()
+
+		in := healthy()
+		in.Checkpoints, in.Unknown = nil, []string{"target: away"}
+		s := tally.Count(in)
+
+		require.Equal(t, uint64(10), *s.Total)
+		require.Nil(t, s.Processed)
+		require.Nil(t, s.Failed)
+		require.Nil(t, s.Skipped)
+		require.Nil(t, s.Pending)
+		require.Nil(t, s.Lag)
+		require.Nil(t, s.AddsUp)
+		require.False(t, s.Consistent)
+		require.Equal(t, []string{"target: away"}, s.Unknown)
+		require.False(t, s.NobodyAnswers())
+	})
+
+	t.Run("NATS", func(t *testing.T) {
+		t.Parallel()
+
+		in := healthy()
+		in.Stream, in.Reports, in.Unknown = nil, nil, []string{"NATS: away"}
+		s := tally.Count(in)
+
+		require.Nil(t, s.Total)
+		require.Nil(t, s.Skipped, "the listener's part of it is unknown")
+		require.Nil(t, s.Pending)
+		require.Nil(t, s.CaptureLag)
+		require.Nil(t, s.PendingBatchSize)
+		require.Equal(t, uint64(6), *s.Processed)
+		require.Len(t, s.Partitions, 2)
+		require.False(t, s.NobodyAnswers())
+	})
+
+	t.Run("both", func(t *testing.T) {
+		t.Parallel()
+
+		in := healthy()
+		in.Stream, in.Checkpoints, in.Reports, in.Unknown = nil, nil, nil, []string{"NATS: away", "target: away"}
+		s := tally.Count(in)
+		require.True(t, s.NobodyAnswers())
+	})
+
+	t.Run("instances", func(t *testing.T) {
+		t.Parallel()
+
+		in := healthy()
+		in.Reports.Listeners, in.Reports.Processors = nil, nil
+		s := tally.Count(in)
+
+		require.Nil(t, s.CaptureLag)
+		require.Nil(t, s.PendingBatchSize)
+		require.Nil(t, s.IsProcessing)
+		require.Len(t, s.Unknown, 2)
+	})
+}
+
+func TestLagIsTheAgeOfTheOldestPendingEvent(t *testing.T) {
+	t.Parallel()
+
+	at := func(seconds int) event.Position { return event.Position{T: uint32(noon().Unix()) - uint32(seconds)} }
+
+	for name, test := range map[string]struct {
+		oldest *tally.Waiting
+		lag    *time.Duration
+	}{
+		"by the time it was stored":              {&tally.Waiting{Position: at(0), Stored: noon().Add(-5 * time.Millisecond)}, new(5 * time.Millisecond)},
+		"by its cluster time, to the second":     {&tally.Waiting{Position: at(60), Stored: noon().Add(-time.Second)}, new(59 * time.Second)},
+		"never negative when clocks differ":      {&tally.Waiting{Position: at(-60), Stored: noon().Add(time.Minute)}, new(time.Duration(0))},
+		"unknown when the message was not found": {nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			in := healthy()
+			in.Stream.Total++
+			in.Stream.Heads[1] = tally.Head{Count: 4, Oldest: test.oldest}
+			s := tally.Count(in)
+
+			require.Equal(t, uint64(1), *s.Pending)
+			require.True(t, *s.AddsUp)
+			require.Equal(t, test.lag, s.Lag)
+			require.Equal(t, test.lag, s.Partitions[1].Lag)
+			require.Equal(t, time.Duration(0), *s.Partitions[0].Lag)
+		})
+	}
+}
+
+func TestBeforeTheFirstCheckpointNothingIsSettled(t *testing.T) {
+	t.Parallel()
+
+	in := healthy()
+	in.Checkpoints = map[int]checkpoint.Document{0: {ID: "f/00", Partition: 0, Epoch: 5}} // acquired, nothing committed
+	s := tally.Count(in)
+
+	require.Equal(t, uint64(7), *s.Pending)
+	require.Equal(t, uint64(0), *s.Processed)
+	require.True(t, *s.AddsUp)
+}
+
+// The stream lost its tail after it was applied: until the listener has
+// published it again nothing is pending, and the sum says that it is wrong.
+func TestHeadBehindTheCheckpoint(t *testing.T) {
+	t.Parallel()
+
+	in := healthy()
+	in.Stream.Total, in.Stream.Heads[0].Count = 8, 2
+	s := tally.Count(in)
+
+	require.Equal(t, uint64(0), *s.Pending)
+	require.False(t, *s.AddsUp)
+	require.Equal(t, tally.Degraded, s.Status)
+}
+
+func TestAnotherGenerationIsMoving(t *testing.T) {
+	t.Parallel()
+
+	in := healthy()
+	in.Stream.Generation = 1
+	s := tally.Count(in)
+
+	require.False(t, s.Consistent)
+	require.Nil(t, s.AddsUp)
+}
+
+// Whatever the listener publishes and skips, and however far each partition has
+// got, the four classes sum up to the total.
+func TestAddsUpForEveryHistory(t *testing.T) {
+	t.Parallel()
+
+	rapid.Check(t, func(t *rapid.T) {
+		partitions := rapid.IntRange(1, 8).Draw(t, "partitions")
+		events := rapid.SliceOfN(rapid.IntRange(-1, partitions-1), 0, 200).Draw(t, "events") // -1: filtered
+
+		in := healthy()
+		in.Stream.Total, in.Stream.Skipped = uint64(len(events)), 0
+		in.Stream.Heads = make([]tally.Head, partitions)
+
+		for _, p := range events {
+			if p < 0 {
+				in.Stream.Skipped++
+			} else {
+				in.Stream.Heads[p].Count++
+			}
+		}
+
+		in.Checkpoints = make(map[int]checkpoint.Document)
+
+		var pending uint64
+
+		for p, head := range in.Stream.Heads {
+			done := rapid.Uint64Range(0, head.Count).Draw(t, "settled")
+			failed := rapid.Uint64Range(0, done).Draw(t, "failed")
+			skipped := rapid.Uint64Range(0, done-failed).Draw(t, "skipped")
+			pending += head.Count - done
+
+			if done > 0 || rapid.Bool().Draw(t, "has a checkpoint") {
+				in.Checkpoints[p] = settled(p, int64(done), checkpoint.Counters{
+					Processed: int64(done - failed - skipped), Failed: int64(failed), Skipped: int64(skipped),
+				})
+			}
+		}
+
+		s := tally.Count(in)
+		if *s.Pending != pending {
+			t.Fatalf("pending %d, want %d", *s.Pending, pending)
+		}
+
+		if !*s.AddsUp {
+			t.Fatalf("does not add up: %s", s.Sum())
+		}
+	})
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/api"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
+)
+
+type fixedFlow struct{ stats tally.Stats }
+
+func (f fixedFlow) Name() string                                { return f.stats.Flow }
+func (f fixedFlow) Sample(context.Context) (tally.Stats, error) { return f.stats, nil }
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+
+	m := newMetrics(func() (context.Context, context.CancelFunc) { return context.WithCancel(t.Context()) }, []api.Flow{
+		fixedFlow{tally.Stats{
+			Flow: "a", Status: tally.OK, Total: new(uint64(10)), Processed: new(uint64(6)), Failed: new(uint64(1)), Skipped: new(uint64(2)),
+			Pending: new(uint64(1)), Lag: new(1500 * time.Millisecond), CaptureLag: new(time.Duration(0)),
+			Partitions: []tally.Partition{{Number: 7, Pending: new(uint64(1))}},
+		}},
+		fixedFlow{tally.Stats{Flow: "b", Status: tally.Unknown}}, // nothing is known, so nothing is told
+	})
+
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(m)
+
+	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP relay_captured_changes_total Events of the source counted so far; from the stream's tail: survives restarts.
+# TYPE relay_captured_changes_total counter
+relay_captured_changes_total{flow="a"} 10
+# HELP relay_changes_total Events of the source that are settled, by result; from the checkpoints: survives restarts.
+# TYPE relay_changes_total counter
+relay_changes_total{flow="a",result="failed"} 1
+relay_changes_total{flow="a",result="processed"} 6
+relay_changes_total{flow="a",result="skipped"} 2
+# HELP relay_lag_seconds Age of the oldest event not captured (stage capture) or not applied (stage apply).
+# TYPE relay_lag_seconds gauge
+relay_lag_seconds{flow="a",stage="apply"} 1.5
+relay_lag_seconds{flow="a",stage="capture"} 0
+# HELP relay_partition_pending_changes Events published to the partition and not settled.
+# TYPE relay_partition_pending_changes gauge
+relay_partition_pending_changes{flow="a",partition="7"} 1
+# HELP relay_pending_changes Events published and not settled.
+# TYPE relay_pending_changes gauge
+relay_pending_changes{flow="a"} 1
+# HELP relay_state 1 for the status that the flow has, 0 for all others.
+# TYPE relay_state gauge
+relay_state{flow="a",state="DEGRADED"} 0
+relay_state{flow="a",state="DIVERGED"} 0
+relay_state{flow="a",state="DOWN"} 0
+relay_state{flow="a",state="OK"} 1
+relay_state{flow="a",state="UNKNOWN"} 0
+relay_state{flow="b",state="DEGRADED"} 0
+relay_state{flow="b",state="DIVERGED"} 0
+relay_state{flow="b",state="DOWN"} 0
+relay_state{flow="b",state="OK"} 0
+relay_state{flow="b",state="UNKNOWN"} 1
+`)))
+}

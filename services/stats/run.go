@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/natsconn"
+	"github.com/atlas-relay/atlas-relay/pkg/service"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/api"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/collect"
+)
+
+const (
+	// selectionTimeout is how long a target that is away holds up a sample.
+	selectionTimeout = time.Second
+	// poolSize suffices: a flow's callers share its samples.
+	poolSize = 4
+)
+
+// run is the stats service: where it reads, what it answers. Neither NATS nor a
+// target has to be there.
+func run(ctx context.Context, cfg *Config, p *service.Process) error {
+	nc, err := natsconn.Connect(cfg.NATS, natsconn.Options{Name: "stats", Wait: true}, p.Log)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return fmt.Errorf("use JetStream: %w", err)
+	}
+
+	book := collect.NewBook(nc, js, p.Log)
+	targets := cfg.Targets()
+
+	var flows []api.Flow
+
+	for _, name := range slices.Sorted(maps.Keys(targets)) {
+		target, err := mongodb.Connect(targets[name], mongodb.Options{
+			AppName: "atlas-relay stats " + name, ServerSelectionTimeout: selectionTimeout, MaxPoolSize: poolSize,
+		})
+		if err != nil {
+			return err
+		}
+
+		defer func() { _ = mongodb.Disconnect(ctx, target) }() // the server ends what is left by itself
+
+		flows = append(flows, collect.NewFlow(name, js, target, book))
+	}
+
+	server, err := api.Listen(ctx, cfg.GRPCAddr, flows)
+	if err != nil {
+		return err
+	}
+
+	p.Log.InfoContext(ctx, "serving gRPC", slog.String("grpc_addr", server.Addr()))
+	p.Metrics.MustRegister(newMetrics(func() (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, scrapeTimeout) }, flows))
+
+	return p.Run(ctx,
+		lifecycle.Task{Name: "reports", Run: book.Run},
+		lifecycle.Task{Name: "nats", Run: func(ctx context.Context) error { return natsconn.Watch(ctx, nc) }},
+		lifecycle.Task{Name: "grpc", Run: server.Serve},
+	)
+}
