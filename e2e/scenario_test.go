@@ -134,54 +134,6 @@ func (s *scenario) await(what string, condition func(*relayv1.Stats) bool) *rela
 	return sample
 }
 
-// awaitUnlessStalled is await for a source that may stand still: it gives up as soon as a change stream of the test's own
-// gets nothing from the source either.
-func (s *scenario) awaitUnlessStalled(what string, condition func(*relayv1.Stats) bool) (sample *relayv1.Stats, stalled bool) {
-	s.t.Helper()
-
-	const look = 30 * time.Second // how long nothing may have come true before the source is suspected
-
-	for waited := time.Duration(0); ; waited += look {
-		ctx, cancel := context.WithTimeout(s.t.Context(), look)
-		sample, err := s.relay.Await(ctx, what, condition)
-
-		cancel()
-
-		if err == nil {
-			return sample, false
-		}
-
-		if s.sourceStalled() {
-			s.t.Log("a bare change stream gets nothing from the source: it stands still")
-
-			return nil, true
-		}
-
-		require.Less(s.t, waited, patience, err)
-	}
-}
-
-// sourceStalled writes a document beside the replicated ones and tells whether a change stream that was open before
-// fails to show it.
-func (s *scenario) sourceStalled() bool {
-	s.t.Helper()
-
-	coll := s.world.Source.Client.Database(s.db + "_probe").Collection("probe")
-
-	stream, err := coll.Watch(s.t.Context(), mongo.Pipeline{})
-	require.NoError(s.t, err)
-
-	defer stream.Close(s.t.Context())
-
-	_, err = coll.InsertOne(s.t.Context(), bson.D{})
-	require.NoError(s.t, err)
-
-	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
-	defer cancel()
-
-	return !stream.Next(ctx)
-}
-
 // finish ends the traffic, waits until it is applied, and checks every invariant.
 func (s *scenario) finish() {
 	s.t.Helper()

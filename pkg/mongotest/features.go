@@ -12,6 +12,7 @@ import (
 // differs on a stand-in asks here. On mongod all are true.
 type Features struct {
 	SplitsLargeEvents    bool // $changeStreamSplitLargeEvent cuts an event above 16 MB; else its splitEvent is always 1 of 1
+	BoundsReplies        bool // a change stream's reply ends at 16 MiB; else it may exceed the 48 MB of a message, which no driver reads
 	IdenticalReplaceNoop bool // replacing a document by itself makes no event, also when the replacement leaves out _id
 	RetryableWrites      bool // a write that is sent twice with one txnNumber happens once; else use retryWrites=false in crash tests
 	SingleTxnClusterTime bool // all events of a transaction carry one clusterTime
@@ -68,7 +69,7 @@ func featuresOf(flavor Flavor) Features {
 		}
 	default:
 		return Features{
-			SplitsLargeEvents: true, IdenticalReplaceNoop: true, RetryableWrites: true, SingleTxnClusterTime: true,
+			SplitsLargeEvents: true, BoundsReplies: true, IdenticalReplaceNoop: true, RetryableWrites: true, SingleTxnClusterTime: true,
 			KeepsEmptyTimestamp: true, KeepsDeprecatedTypes: true, DatesBeyondYear9999: true, CreateEvents: true,
 			IndexOptionsInEvents: true, HashesDatabases: true, AppendsOplogNotes: true, OplogNaturalOrder: true,
 			SurvivesKillBySelf: true, LSIDNamesUser: true,

@@ -71,3 +71,28 @@ func operationsUntilDelete(t *testing.T, stream *mongo.ChangeStream) map[string]
 
 	return seen
 }
+
+// TestFeatureBoundsReplies has a server of its own: one that does not bound its replies computes them again and again.
+func TestFeatureBoundsReplies(t *testing.T) {
+	t.Parallel()
+
+	server := mongotest.New(t, mongotest.Options{})
+	coll := server.DB(t).Collection("large")
+	stream, err := coll.Watch(t.Context(), mongo.Pipeline{}, options.ChangeStream().SetBatchSize(0).SetMaxAwaitTime(time.Second))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = stream.Close(context.WithoutCancel(t.Context())) })
+
+	const size, documents = 15 << 20, 4 // together above the 48 MB of a message
+
+	for range documents {
+		_, err := coll.InsertOne(t.Context(), bson.D{{Key: "padding", Value: make([]byte, size)}})
+		require.NoError(t, err)
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+
+	stream.SetBatchSize(documents)
+
+	require.Equal(t, server.Features(t).BoundsReplies, stream.Next(ctx), "%v", stream.Err())
+}
