@@ -109,7 +109,7 @@ func TestFrozenServices(t *testing.T) {
 	s := open(t)
 	s.write()
 
-	for _, service := range []*harness.Service{s.relay.Listener, s.relay.Processor, s.world.NATS.Service} {
+	for _, service := range []*harness.Service{s.relay.Listener, s.relay.Processors()[0], s.world.NATS.Service} {
 		s.progress(steady)
 		require.NoError(t, service.Freeze())
 

@@ -52,9 +52,9 @@ func TestLargestDocuments(t *testing.T) {
 
 		if n == 1 { // in the middle of its parts, or before, or behind: all of them must do
 			require.NoError(t, s.relay.Listener.Kill())
-			require.NoError(t, s.relay.Processor.Kill())
+			require.NoError(t, s.relay.Processors()[0].Kill())
 			require.NoError(t, s.relay.Listener.Start())
-			require.NoError(t, s.relay.Processor.Start())
+			require.NoError(t, s.relay.Processors()[0].Start())
 		}
 	}
 

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -33,6 +34,7 @@ type scenario struct {
 	relay *harness.Relay
 	db    string
 
+	seed    uint64 // of everything random
 	traffic *traffic.Traffic
 	order   *verify.Order
 	end     chan struct{} // closed by finish
@@ -43,6 +45,13 @@ type scenario struct {
 // open starts servers and services between two empty databases. The source is the server of MONGODB, if that is set:
 // the target has to be one that a test may kill.
 func open(t *testing.T) *scenario {
+	t.Helper()
+
+	return openWith(t, nil)
+}
+
+// openWith is open with settings of its own for the services.
+func openWith(t *testing.T, env map[string]string) *scenario {
 	t.Helper()
 
 	find := func(uri string) mongotest.Choice {
@@ -61,7 +70,10 @@ func open(t *testing.T) *scenario {
 
 	t.Cleanup(func() { s.close() })
 
-	s.relay, err = world.Relay(t.Context(), programs, "test", map[string]string{"INCLUDE_NAMESPACES": s.db + ".*"})
+	own := map[string]string{"INCLUDE_NAMESPACES": s.db + ".*"}
+	maps.Copy(own, env)
+
+	s.relay, err = world.Relay(t.Context(), programs, "test", own)
 	require.NoError(t, err)
 
 	return s
@@ -87,18 +99,18 @@ const steady = 300
 func (s *scenario) write() {
 	s.t.Helper()
 
-	seed := rand.Uint64N(1_000_000)
+	s.seed = rand.Uint64N(1_000_000)
 
 	if given := os.Getenv(seedVariable); given != "" {
 		var err error
 
-		seed, err = strconv.ParseUint(given, 10, 64)
+		s.seed, err = strconv.ParseUint(given, 10, 64)
 		require.NoError(s.t, err)
 	}
 
-	s.t.Logf("%s=%d", seedVariable, seed)
+	s.t.Logf("%s=%d", seedVariable, s.seed)
 
-	s.traffic = traffic.New(s.source(), traffic.Options{Seed: seed, Rate: steady})
+	s.traffic = traffic.New(s.source(), traffic.Options{Seed: s.seed, Rate: steady})
 	require.NoError(s.t, s.traffic.Prepare(s.t.Context()))
 
 	var err error
@@ -112,6 +124,23 @@ func (s *scenario) write() {
 
 	go func() { s.running <- s.traffic.RunUntil(s.t.Context(), s.end) }()
 	go func() { s.watched <- s.order.Run(s.t.Context()) }()
+}
+
+// supervise starts processors that were killed again, until the returned function is called.
+func (s *scenario) supervise() (stop func()) {
+	s.t.Helper()
+
+	ctx, cancel := context.WithCancel(s.t.Context())
+	supervised := make(chan error, 1)
+
+	go func() {
+		supervised <- harness.Supervise(ctx, s.relay.Processors, func(d harness.Death) { s.t.Logf("%s ended: %s", d.Service.Name, d.How) })
+	}()
+
+	return func() {
+		cancel()
+		require.NoError(s.t, <-supervised)
+	}
 }
 
 // progress waits until this many more changes are applied: the relay works again.

@@ -59,7 +59,7 @@ func TestStatusWords(t *testing.T) {
 	require.Contains(t, becomes("DIVERGED", 1), s.db+".orders")
 
 	// It survives every restart.
-	require.NoError(t, s.relay.Processor.Restart(t.Context()))
+	require.NoError(t, s.relay.Processors()[0].Restart(t.Context()))
 	require.NoError(t, s.relay.Stats.Restart(t.Context()))
 	becomes("DIVERGED", 1)
 

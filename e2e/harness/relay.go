@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"maps"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,20 +32,22 @@ type Options struct {
 	Target   settings.URI
 	NATS     *NATS
 
+	Processors int // how many to begin with; 0 is 1
+
 	// Env holds more settings, for every program; each takes those it knows.
 	Env map[string]string
 }
 
-// Relay is one flow: its three services, and a client of the statistics.
+// Relay is one flow: its services, and a client of the statistics.
 type Relay struct {
-	Listener  *Service
-	Processor *Service
-	Stats     *Service
+	Listener *Service
+	Stats    *Service
 
-	programs Programs
-	env      map[string]string
-	grpcAddr string
-	conn     *grpc.ClientConn
+	processors processors
+	programs   Programs
+	env        map[string]string
+	grpcAddr   string
+	conn       *grpc.ClientConn
 }
 
 // New prepares a relay; nothing runs yet. The caller must Stop it.
@@ -69,24 +72,48 @@ func New(ctx context.Context, o Options) (*Relay, error) {
 	}
 	maps.Copy(env, o.Env)
 
-	service := func(name string) *Service {
-		return newService(name, o.Programs.Path(name), nil, env, o.Dir)
+	service := func(name, program string) *Service {
+		return newService(name, o.Programs.Path(program), nil, env, o.Dir)
 	}
 
-	return &Relay{
-		Listener:  service(Listener),
-		Processor: service(Processor),
-		Stats:     service(Stats),
-		programs:  o.Programs,
-		env:       env,
-		grpcAddr:  grpcAddr,
-		conn:      conn,
-	}, nil
+	r := &Relay{
+		Listener: service(Listener, Listener),
+		Stats:    service(Stats, Stats),
+		programs: o.Programs,
+		env:      env,
+		grpcAddr: grpcAddr,
+		conn:     conn,
+	}
+
+	r.processors.make = func(name string) *Service { return service(name, Processor) }
+	r.processors.grow(max(o.Processors, 1))
+
+	return r, nil
 }
 
-// Services are the three, in the order of the data.
+// Processors are those that there are now, the oldest first.
+func (r *Relay) Processors() []*Service { return r.processors.list() }
+
+// Scale starts processors or stops the newest, in order, until there are n: as docker compose up --scale does.
+func (r *Relay) Scale(ctx context.Context, n int) error {
+	for _, s := range r.processors.shrink(n) {
+		if err := s.Stop(ctx); err != nil {
+			return fmt.Errorf("stop %s: %w", s.Name, err)
+		}
+	}
+
+	for _, s := range r.processors.grow(n) {
+		if err := s.Start(); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+// Services are all that there are now, in the order of the data.
 func (r *Relay) Services() []*Service {
-	return []*Service{r.Listener, r.Processor, r.Stats}
+	return slices.Concat([]*Service{r.Listener}, r.Processors(), []*Service{r.Stats})
 }
 
 // GRPCAddr is where the statistics answer.
@@ -111,7 +138,7 @@ func (r *Relay) mustCtl(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// Start starts the three services.
+// Start starts the services.
 func (r *Relay) Start() error {
 	for _, s := range r.Services() {
 		if err := s.Start(); err != nil {

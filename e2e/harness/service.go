@@ -19,9 +19,10 @@ type Service struct {
 	env  map[string]string
 	log  string
 
-	mu   sync.Mutex
-	proc *Process      // nil while not started
-	seen map[int]Usage // last look at each run, by pid
+	mu      sync.Mutex
+	proc    *Process      // nil while not started
+	stopped bool          // the present run was asked to end: nobody starts it again
+	seen    map[int]Usage // last look at each run, by pid
 }
 
 func newService(name, path string, args []string, env map[string]string, dir string) *Service {
@@ -42,7 +43,7 @@ func (s *Service) Start() error {
 		return err
 	}
 
-	s.proc = proc
+	s.proc, s.stopped = proc, false
 
 	return nil
 }
@@ -58,8 +59,12 @@ func (s *Service) Process() *Process {
 // Kill ends the service as kill -9 does.
 func (s *Service) Kill() error { return s.end((*Process).Kill) }
 
-// Stop ends the service in order.
+// Stop ends the service in order, for good: Supervise leaves it alone.
 func (s *Service) Stop(ctx context.Context) error {
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+
 	return s.end(func(p *Process) error { return p.Stop(ctx) })
 }
 

@@ -3,7 +3,6 @@ package harness
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 )
 
@@ -21,66 +20,85 @@ const (
 	shortLives = 3
 )
 
-// Supervise starts every service that ends again, and tells, until ctx ends. It returns an error for one that does not
-// stay alive.
-func Supervise(ctx context.Context, services []*Service, told func(Death)) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+// Of Supervise.
+const (
+	lookEvery    = 50 * time.Millisecond
+	observeEvery = time.Second // a process that died can no longer be asked for its usage
+)
 
-	var watching sync.WaitGroup
+// Supervise starts every service again that ended without being stopped, and tells, until ctx ends. The list is asked
+// for each time: services may come and go. It returns an error for one that does not stay alive.
+func Supervise(ctx context.Context, services func() []*Service, told func(Death)) error {
+	look, observe := time.NewTicker(lookEvery), time.NewTicker(observeEvery)
+	defer look.Stop()
+	defer observe.Stop()
 
-	for _, s := range services {
-		watching.Go(func() {
-			if err := s.supervise(ctx, told); err != nil {
-				cancel(err)
+	lives := map[*Service]*life{}
+
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-observe.C:
+			for _, s := range services() {
+				s.observe()
 			}
-		})
+		case <-look.C:
+			for _, s := range services() {
+				if lives[s] == nil {
+					lives[s] = &life{}
+				}
+
+				if err := lives[s].look(s, told); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+// life is what a supervisor knows of a service.
+type life struct {
+	proc  *Process // the run that was seen last
+	begin time.Time
+	short int // runs in a row that ended soon
+}
+
+func (l *life) look(s *Service, told func(Death)) error {
+	proc, stopped := s.run()
+	if proc == nil || stopped {
+		return nil
 	}
 
-	watching.Wait()
-
-	if cause := context.Cause(ctx); cause != ctx.Err() { //nolint:errorlint // the very value: the context ended without a cause of ours
-		return cause
+	if proc != l.proc {
+		l.proc, l.begin = proc, time.Now()
 	}
+
+	if proc.running() {
+		return nil
+	}
+
+	if l.short++; time.Since(l.begin) > shortLife {
+		l.short = 1
+	}
+
+	if l.short > shortLives {
+		return fmt.Errorf("%s ended %d times in a row soon after its start (%s); its log ends:\n%s", s.Name, shortLives, proc.How(), s.LastWords())
+	}
+
+	if err := s.Start(); err != nil {
+		return err
+	}
+
+	told(Death{Service: s, PID: proc.PID(), How: proc.How(), NewPID: s.Process().PID()})
 
 	return nil
 }
 
-func (s *Service) supervise(ctx context.Context, told func(Death)) error {
-	short := 0
+// run is the present run and whether it was asked to end.
+func (s *Service) run() (proc *Process, stopped bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 
-	for {
-		proc, begin := s.Process(), time.Now()
-
-		watch := time.NewTicker(time.Second) // a process that died can no longer be asked for its usage
-
-		for alive := true; alive; {
-			select {
-			case <-ctx.Done():
-				watch.Stop()
-
-				return nil
-			case <-watch.C:
-				s.observe()
-			case <-proc.Done():
-				alive = false
-			}
-		}
-
-		watch.Stop()
-
-		if short++; time.Since(begin) > shortLife {
-			short = 1
-		}
-
-		if short > shortLives {
-			return fmt.Errorf("%s ended %d times in a row soon after its start (%s); its log ends:\n%s", s.Name, shortLives, proc.How(), s.LastWords())
-		}
-
-		if err := s.Start(); err != nil {
-			return err
-		}
-
-		told(Death{Service: s, PID: proc.PID(), How: proc.How(), NewPID: s.Process().PID()})
-	}
+	return s.proc, s.stopped
 }

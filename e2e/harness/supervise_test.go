@@ -40,7 +40,9 @@ func TestSuperviseStartsWhatEnds(t *testing.T) {
 	deaths := make(chan Death, 1)
 	supervised := make(chan error, 1)
 
-	go func() { supervised <- Supervise(ctx, []*Service{service}, func(d Death) { deaths <- d }) }()
+	go func() {
+		supervised <- Supervise(ctx, func() []*Service { return []*Service{service} }, func(d Death) { deaths <- d })
+	}()
 
 	require.NoError(t, service.Kill())
 
@@ -57,7 +59,9 @@ func TestSuperviseStartsWhatEnds(t *testing.T) {
 func TestSuperviseGivesUpOnWhatDoesNotLive(t *testing.T) {
 	t.Parallel()
 
-	err := Supervise(t.Context(), []*Service{program(t, "false"), program(t, "sleep", "600")}, func(Death) {})
+	services := []*Service{program(t, "false"), program(t, "sleep", "600")}
+
+	err := Supervise(t.Context(), func() []*Service { return services }, func(Death) {})
 	require.ErrorContains(t, err, "false ended 3 times in a row")
 }
 
@@ -120,4 +124,51 @@ func TestAwaitEndsWithItsContext(t *testing.T) {
 
 	err := Await(ctx, time.Millisecond, func(context.Context) (bool, error) { return false, nil })
 	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+func TestSuperviseLeavesAloneWhatWasStopped(t *testing.T) {
+	t.Parallel()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped, killed := program(t, "sleep", "600"), program(t, "sleep", "600")
+	deaths := make(chan Death, 2)
+	supervised := make(chan error, 1)
+
+	go func() {
+		supervised <- Supervise(ctx, func() []*Service { return []*Service{stopped, killed} }, func(d Death) { deaths <- d })
+	}()
+
+	require.NoError(t, stopped.Stop(t.Context()))
+	require.NoError(t, killed.Kill())
+	require.Same(t, killed, (<-deaths).Service, "the one before it in the list was looked at first")
+
+	cancel()
+	require.NoError(t, <-supervised)
+	require.False(t, stopped.Process().running())
+}
+
+func TestScaleKeepsTheOldest(t *testing.T) {
+	t.Parallel()
+
+	path, err := exec.LookPath("sleep")
+	require.NoError(t, err)
+
+	r := &Relay{}
+	dir := t.TempDir()
+	r.processors.make = func(name string) *Service { return newService(name, path, []string{"600"}, nil, dir) }
+
+	t.Cleanup(func() {
+		for _, s := range r.processors.all {
+			require.NoError(t, s.Kill())
+		}
+	})
+
+	for _, n := range []int{1, 3, 2, 5} {
+		require.NoError(t, r.Scale(t.Context(), n))
+		require.Len(t, r.Processors(), n)
+
+		for i, s := range r.processors.all {
+			require.Equal(t, i < n, s.Process().running(), "%s of %d", s.Name, n)
+		}
+	}
 }

@@ -23,7 +23,8 @@ func (b *bench) apply(ctx context.Context) error {
 		return err
 	}
 
-	if err := b.relay.Processor.Start(); err != nil {
+	processor := b.relay.Processors()[0]
+	if err := processor.Start(); err != nil {
 		return err
 	}
 
@@ -50,12 +51,12 @@ func (b *bench) apply(ctx context.Context) error {
 		return seen >= int64(b.cfg.Changes), nil
 	})
 	if err != nil {
-		return fmt.Errorf("%w; the log ends:\n%s", err, b.relay.Processor.LastWords())
+		return fmt.Errorf("%w; the log ends:\n%s", err, processor.LastWords())
 	}
 
 	b.results.apply = perSecond(int(seen-at), time.Since(begin))
 
-	return b.relay.Processor.Stop(ctx)
+	return processor.Stop(ctx)
 }
 
 // As the processor's defaults.

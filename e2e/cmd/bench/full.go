@@ -59,7 +59,7 @@ func (b *bench) full(ctx context.Context) error {
 
 // cpu is what listener, processor and NATS have used so far.
 func (b *bench) cpu() time.Duration {
-	return b.relay.Listener.Usage().CPU + b.relay.Processor.Usage().CPU + b.world.NATS.Usage().CPU
+	return b.relay.Listener.Usage().CPU + b.relay.Processors()[0].Usage().CPU + b.world.NATS.Usage().CPU
 }
 
 // latencyTime is how long the latency runs last.

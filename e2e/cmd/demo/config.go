@@ -10,7 +10,10 @@ type Config struct {
 	Seconds int    `env:"DEMO_SECONDS" envDefault:"20"  min:"1" max:"86400" help:"how long the traffic lasts"`
 	Rate    int    `env:"DEMO_RATE"    min:"0" max:"100000" help:"changes per second; 500, and 200 on the Python stand-in"`
 	Keep    bool   `env:"DEMO_KEEP"    help:"leave everything running until Ctrl-C"`
-	Seed    uint64 `env:"DEMO_SEED"    help:"of the traffic; 0: a new one each time"`
+	Seed    uint64 `env:"DEMO_SEED"    help:"of traffic and chaos; 0: a new one each time"`
+
+	Processors int  `env:"PROCESSORS" envDefault:"1" min:"1" max:"64" help:"how many share the partitions"`
+	Chaos      bool `env:"DEMO_CHAOS" help:"kill, freeze, add and remove processors while the traffic lasts"`
 
 	SourceURI settings.URI `env:"SOURCE_URI" help:"MongoDB to write to and read from; empty: one of its own"`
 	TargetURI settings.URI `env:"TARGET_URI" help:"MongoDB to replicate to; empty: one of its own"`

@@ -39,11 +39,11 @@ func (p *printer) Linef(format string, args ...any) {
 }
 
 // Processes says what runs where, so that it can be looked at and killed.
-func (p *printer) Processes(d *demo, seed uint64) {
+func (p *printer) Processes(d *demo) {
 	p.Linef("")
-	p.Linef("  source     %s", d.world.Source.URI)
-	p.Linef("  target     %s", d.world.Target.URI)
-	p.Linef("  NATS       %s  pid %d", d.world.NATS.URL(), d.world.NATS.Process().PID())
+	p.Linef("  source      %s", d.world.Source.URI)
+	p.Linef("  target      %s", d.world.Target.URI)
+	p.Linef("  NATS        %s  pid %d", d.world.NATS.URL(), d.world.NATS.Process().PID())
 
 	for _, s := range d.relay.Services() {
 		where := ""
@@ -51,11 +51,11 @@ func (p *printer) Processes(d *demo, seed uint64) {
 			where = "  gRPC " + d.relay.GRPCAddr()
 		}
 
-		p.Linef("  %-10s pid %d%s", s.Name, s.Process().PID(), where)
+		p.Linef("  %-11s pid %d%s", s.Name, s.Process().PID(), where)
 	}
 
-	p.Linef("  logs       %s", d.world.LogFiles())
-	p.Linef("  seed       %d (DEMO_SEED)", seed)
+	p.Linef("  logs        %s", d.world.LogFiles())
+	p.Linef("  seed        %d (DEMO_SEED)", d.seed)
 	p.Linef("")
 	p.Linef("Kill any service with kill -9 <pid> while this runs: it is started again, and the outcome is the same.")
 }
@@ -153,12 +153,16 @@ func (p *printer) Verdict(d *demo, c *verify.Comparison, events int) {
 	p.Linef("transactions with its checkpoint. The target's own change stream had %d writes; the version of every", events)
 	p.Linef("document only grew: none came twice, none out of order. The counters add up exactly.")
 
+	if d.cfg.Chaos {
+		p.Linef("All of that with %s of processors meanwhile.", d.hits)
+	}
+
 	if d.given() {
 		p.Linef("The database %s stays on both sides; the flow and its checkpoints are removed.", database)
 	}
 
 	p.Linef("\nTry next:")
-	p.Linef("  make demo DEMO_SECONDS=60 DEMO_RATE=1000   and kill -9 the printed pids while it runs")
+	p.Linef("  make demo PROCESSORS=3 DEMO_CHAOS=1        processors are killed, frozen, added and removed by themselves")
 	p.Linef("  make demo DEMO_KEEP=1                      leaves it running to look around with relayctl and mongosh")
 	p.Linef("  make bench                                 speed and memory beside the ceilings of this machine")
 }

@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/atlas-relay/atlas-relay/e2e/fault"
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/e2e/traffic"
 	"github.com/atlas-relay/atlas-relay/e2e/verify"
@@ -41,6 +42,8 @@ type demo struct {
 	traffic  *traffic.Traffic
 	order    *verify.Order
 	rate     int
+	seed     uint64
+	hits     fault.Hits
 	began    time.Time // of the traffic
 	ended    time.Time // everything was applied
 }
@@ -147,12 +150,11 @@ func (d *demo) startRelay(ctx context.Context) error {
 		}
 	}
 
-	seed := d.cfg.Seed
-	if seed == 0 {
-		seed = rand.Uint64N(1_000_000)
+	if d.seed = d.cfg.Seed; d.seed == 0 {
+		d.seed = rand.Uint64N(1_000_000)
 	}
 
-	d.traffic = traffic.New(d.source(), traffic.Options{Seed: seed, Rate: float64(d.rate)})
+	d.traffic = traffic.New(d.source(), traffic.Options{Seed: d.seed, Rate: float64(d.rate)})
 	if err := d.traffic.Prepare(ctx); err != nil {
 		return err
 	}
@@ -178,6 +180,10 @@ func (d *demo) startRelay(ctx context.Context) error {
 		return err
 	}
 
+	if err := d.relay.Scale(ctx, d.cfg.Processors); err != nil {
+		return err
+	}
+
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 
@@ -185,7 +191,7 @@ func (d *demo) startRelay(ctx context.Context) error {
 		return err
 	}
 
-	d.out.Processes(d, seed)
+	d.out.Processes(d)
 
 	return nil
 }
@@ -202,7 +208,7 @@ func (d *demo) replicate(ctx context.Context) error {
 
 	defer stopWatching()
 
-	group.Go(func() error { return harness.Supervise(watchCtx, d.relay.Services(), d.out.Death) })
+	group.Go(func() error { return harness.Supervise(watchCtx, d.relay.Services, d.out.Death) })
 	group.Go(func() error { return d.watch(watchCtx) })
 	group.Go(func() error { return d.order.Run(groupCtx) })
 	group.Go(func() error {
@@ -230,7 +236,7 @@ func (d *demo) replicate(ctx context.Context) error {
 func (d *demo) shift(ctx context.Context) error {
 	d.began = time.Now()
 
-	if err := d.traffic.Run(ctx, time.Duration(d.cfg.Seconds)*time.Second); err != nil {
+	if err := d.disturb(ctx, func() error { return d.traffic.Run(ctx, time.Duration(d.cfg.Seconds)*time.Second) }); err != nil {
 		return err
 	}
 
@@ -248,6 +254,41 @@ func (d *demo) shift(ctx context.Context) error {
 	d.out.Linef("traffic ended after %d changes; %s later all of them are applied", changes, d.ended.Sub(stopped).Round(time.Millisecond))
 
 	return d.order.Finish(ctx)
+}
+
+// Of the chaos: a freeze outlasts the leases of a processor, whose default is 5 s.
+const (
+	chaosEvery  = 3 * time.Second
+	chaosFreeze = 7 * time.Second
+	chaosMost   = 5 // processors
+)
+
+// disturb runs the traffic, with processors that come, go, die and freeze if that is wanted.
+func (d *demo) disturb(ctx context.Context, run func() error) error {
+	if !d.cfg.Chaos {
+		return run()
+	}
+
+	chaos := fault.Processors{
+		Relay: d.relay, Seed: d.seed, Every: chaosEvery, Freeze: chaosFreeze, Most: max(chaosMost, d.cfg.Processors),
+		Told: func(what string) { d.out.Linef("chaos: %s", what) },
+	}
+
+	chaosCtx, stop := context.WithCancel(ctx)
+	group := new(errgroup.Group)
+
+	group.Go(func() error {
+		defer stop()
+
+		return run()
+	})
+	group.Go(func() (err error) {
+		d.hits, err = chaos.Run(chaosCtx)
+
+		return err
+	})
+
+	return group.Wait()
 }
 
 // judge compares what there is with what was promised.
@@ -280,7 +321,7 @@ func (d *demo) judge(ctx context.Context) error {
 func (d *demo) keep(ctx context.Context) error {
 	d.out.Keeping(d)
 
-	return harness.Supervise(ctx, d.relay.Services(), d.out.Death)
+	return harness.Supervise(ctx, d.relay.Services, d.out.Death)
 }
 
 // stop ends everything. After a failure the logs are kept.

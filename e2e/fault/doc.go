@@ -1,0 +1,2 @@
+// Package fault breaks things while the relay works: one type per kind of failure.
+package fault
