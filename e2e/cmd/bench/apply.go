@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -24,6 +25,11 @@ func (b *bench) apply(ctx context.Context) error {
 	}
 
 	processor := b.relay.Processors()[0]
+	spent := func() []time.Duration {
+		return []time.Duration{processor.Usage().CPU, b.world.NATS.Usage().CPU, cpuOf(b.world.Target.Server.PID())}
+	}
+	before := spent()
+
 	if err := processor.Start(); err != nil {
 		return err
 	}
@@ -55,6 +61,7 @@ func (b *bench) apply(ctx context.Context) error {
 	}
 
 	b.results.apply = perSecond(int(seen-at), time.Since(begin))
+	b.results.applyCPU = difference(spent(), before)
 
 	return processor.Stop(ctx)
 }
@@ -89,7 +96,8 @@ func (b *bench) transactionsOnly(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(concurrency)
 
-	begin := time.Now()
+	spent := func() []time.Duration { return []time.Duration{cpuOf(os.Getpid()), cpuOf(b.world.Target.Server.PID())} }
+	before, begin := spent(), time.Now()
 
 	for lane, ids := range lanes {
 		group.Go(func() error { return b.applyLane(groupCtx, db, lane, ids) })
@@ -100,12 +108,32 @@ func (b *bench) transactionsOnly(ctx context.Context) error {
 	}
 
 	b.results.transactions = perSecond(b.cfg.Changes, time.Since(begin))
+	b.results.transactionsCPU = difference(spent(), before)
 
 	if err := db.Drop(ctx); err != nil {
 		return fmt.Errorf("drop the ceiling's database: %w", err)
 	}
 
 	return nil
+}
+
+// cpuOf is what a process has used so far; 0 where that cannot be asked.
+func cpuOf(pid int) time.Duration {
+	usage, err := harness.UsageOf(pid)
+	if err != nil {
+		return 0
+	}
+
+	return usage.CPU
+}
+
+func difference(after, before []time.Duration) []time.Duration {
+	list := make([]time.Duration, len(after))
+	for i := range after {
+		list[i] = after[i] - before[i]
+	}
+
+	return list
 }
 
 func (b *bench) applyLane(ctx context.Context, db *mongo.Database, lane int, ids []int) error {

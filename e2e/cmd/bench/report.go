@@ -19,7 +19,11 @@ import (
 type results struct {
 	capture, cursor, chain float64
 	apply, transactions    float64
-	full                   float64
+
+	// CPU time of the two runs: processor, NATS, target; this program, target.
+	applyCPU, transactionsCPU []time.Duration
+
+	full float64
 
 	cpuPer100k time.Duration // listener, processor and NATS together
 	cpu        map[string]time.Duration
@@ -62,6 +66,9 @@ func (b *bench) rows() []row {
 		{"apply: a processor alone", rate(r.apply), "", true},
 		{"— ceiling: the same transactions by the bare driver", rate(r.transactions), "", true},
 		{"— of the ceiling", share(r.apply / r.transactions), "≥ " + share(applyGoal), r.apply/r.transactions >= applyGoal},
+		{"— CPU per 100 000 documents: processor + NATS + target", b.perDocuments(r.applyCPU), "", true},
+		{"— CPU of the ceiling: driver + target", b.perDocuments(r.transactionsCPU), "", true},
+		{"— of the ceiling, if nothing but CPU time counted", share(float64(sum(r.transactionsCPU)) / float64(sum(r.applyCPU))), "", true},
 		{"end to end at full speed", rate(r.full), "", true},
 		{"latency p50", milliseconds(r.latency.P50), "≤ " + milliseconds(p50Goal), r.latency.P50 <= p50Goal},
 		{"latency p99", milliseconds(r.latency.P99), "≤ " + milliseconds(p99Goal), r.latency.P99 <= p99Goal},
@@ -90,6 +97,24 @@ func (b *bench) rows() []row {
 	}
 
 	return rows
+}
+
+// perDocuments writes the terms and their sum, per 100 000 changes.
+func (b *bench) perDocuments(terms []time.Duration) string {
+	texts := make([]string, len(terms))
+	for i, term := range terms {
+		texts[i] = fmt.Sprintf("%.2f", term.Seconds()/float64(b.cfg.Changes)*100_000)
+	}
+
+	return strings.Join(texts, " + ") + " s"
+}
+
+func sum(terms []time.Duration) (total time.Duration) {
+	for _, term := range terms {
+		total += term
+	}
+
+	return total
 }
 
 func rate(perSecond float64) string { return fmt.Sprintf("%.0f /s", perSecond) }
