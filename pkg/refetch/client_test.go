@@ -2,6 +2,7 @@ package refetch_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -131,7 +132,7 @@ func TestAnswersThatAreNoImage(t *testing.T) {
 			return p
 		},
 		"more than its size": func(inbox string) []*nats.Msg {
-			p := parts(inbox, 1)
+			p := parts(inbox, 1)[:2]
 			for _, m := range p {
 				m.Header.Set(event.HeaderSize, "1500")
 			}
@@ -152,6 +153,12 @@ func TestAnswersThatAreNoImage(t *testing.T) {
 			got, err := fetch(t, server, short)
 			require.ErrorIs(t, err, refetch.ErrNoListener)
 			require.Equal(t, refetch.Image{}, got)
+
+			if waits := slices.Contains([]string{"first half", "halves of two answers", "nothing"}, name); waits {
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+			} else {
+				require.ErrorIs(t, err, refetch.ErrMalformed, "known at once")
+			}
 		})
 	}
 }

@@ -24,10 +24,6 @@ type collector struct {
 // that there is no image, else ErrMalformed: what came is not one answer, whole and in order.
 func (c *collector) add(p *part) (image Image, done bool, err error) {
 	if c.following == "" {
-		if p.number != 1 {
-			return Image{}, false, fmt.Errorf("refetch answer: %w: it begins with part %d of %d", ErrMalformed, p.number, p.of)
-		}
-
 		c.following, c.of, c.size, c.next = p.encoded, p.of, p.size, 1
 	}
 
