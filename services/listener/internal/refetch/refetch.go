@@ -24,6 +24,7 @@ import (
 const (
 	concurrent  = 4
 	waiting     = 16              // requests read and not yet taken by a worker; more are told "busy"
+	received    = 256             // requests not yet read; more are dropped by nats.go, and not answered
 	readTimeout = 5 * time.Second // of each of the two reads
 	sendTimeout = 5 * time.Second // of each part
 	defaultPoll = 100 * time.Millisecond
@@ -128,7 +129,7 @@ func (r *Responder) Work(stop, work context.Context) error {
 
 // intake subscribes while this listener is active and hands requests to the workers.
 func (r *Responder) intake(stop context.Context, jobs chan<- job) error {
-	requests := make(chan *nats.Msg, waiting)
+	requests := make(chan *nats.Msg, received)
 
 	var sub *nats.Subscription
 	defer func() { r.unsubscribe(sub) }()
