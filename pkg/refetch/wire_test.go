@@ -51,7 +51,7 @@ func shown(messages ...*nats.Msg) string {
 	return b.String()
 }
 
-func raw(t testing.TB, document any) bson.Raw {
+func raw(t *testing.T, document any) bson.Raw {
 	t.Helper()
 
 	b, err := bson.Marshal(document)

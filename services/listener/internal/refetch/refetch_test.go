@@ -108,10 +108,17 @@ func TestIDsOfEveryKind(t *testing.T) {
 	}
 
 	ids := []any{
-		bson.NewObjectID(), "text", int32(1), 2.5, true, nil, bson.MinKey{}, bson.MaxKey{},
-		bson.D{{Key: "a", Value: 1}, {Key: "b", Value: "2"}}, bson.D{{Key: "b", Value: "2"}, {Key: "a", Value: 1}}, bson.D{},
-		deep, bson.Binary{Subtype: 4, Data: make([]byte, 16)}, bson.NewDateTimeFromTime(time.UnixMilli(1e12)),
-		bson.Timestamp{T: 5, I: 6}, strings.Repeat("long ", 100_000),
+		bson.NewObjectID(), "text", int32(1), 2.5, true, nil,
+		bson.MinKey{},
+		bson.MaxKey{},
+		bson.D{{Key: "a", Value: 1}, {Key: "b", Value: "2"}},
+		bson.D{{Key: "b", Value: "2"}, {Key: "a", Value: 1}},
+		bson.D{},
+		deep,
+		bson.Binary{Subtype: 4, Data: make([]byte, 16)},
+		bson.NewDateTimeFromTime(time.UnixMilli(1e12)),
+		bson.Timestamp{T: 5, I: 6},
+		strings.Repeat("long ", 100_000),
 	}
 
 	for i, id := range ids {
@@ -141,8 +148,12 @@ func TestRefused(t *testing.T) {
 	l := w.listen(t, nil)
 
 	refused := []event.Namespace{
-		w.ns(excluded), w.ns("system.views"), w.ns(""), {}, {Coll: "orders"},
-		{DB: "admin", Coll: "system.users"}, {DB: "local", Coll: "oplog.rs"}, {DB: "config", Coll: "transactions"},
+		w.ns(excluded), w.ns("system.views"), w.ns(""),
+		{},
+		{Coll: "orders"},
+		{DB: "admin", Coll: "system.users"},
+		{DB: "local", Coll: "oplog.rs"},
+		{DB: "config", Coll: "transactions"},
 		{DB: "atlas_relay", Coll: "checkpoints"},
 	}
 
