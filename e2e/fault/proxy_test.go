@@ -126,6 +126,17 @@ func talk(conn net.Conn, text string) error {
 	return err
 }
 
+// requireSilence reads nothing for a moment.
+func requireSilence(t *testing.T, conn net.Conn) {
+	t.Helper()
+
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
+
+	_, err := conn.Read(make([]byte, 1))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
+}
+
 func requireReset(t *testing.T, err error) {
 	t.Helper()
 
@@ -191,6 +202,7 @@ func TestDelay(t *testing.T) {
 
 	_, err = io.WriteString(conn, "x")
 	require.NoError(t, err)
+	requireSilence(t, conn)
 	p.Heal()
 
 	_, err = io.ReadFull(conn, make([]byte, 1))
@@ -275,14 +287,10 @@ func TestSwallow(t *testing.T) {
 	_, err := used.Write(make([]byte, 32<<20))
 	require.NoError(t, err)
 
-	require.NoError(t, used.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
-
-	_, err = used.Read(make([]byte, 1))
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	requireSilence(t, used)
 	require.Equal(t, 3, e.count(0), "the target has not heard of the end")
 
 	p.Heal()
-	require.NoError(t, used.SetReadDeadline(time.Now().Add(patience)))
 	requireReset(t, talk(used, "after"))
 	require.Eventually(t, func() bool { return p.Connections() == 1 && e.count(0) == 1 }, patience, time.Millisecond)
 	require.NoError(t, talk(unused, "after"), "nothing of it was lost")
