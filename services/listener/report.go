@@ -13,6 +13,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/report"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/capture"
+	"github.com/atlas-relay/atlas-relay/services/listener/internal/refetch"
 )
 
 // reportOf returns what the listener puts into RELAY_STATS.
@@ -71,14 +72,15 @@ func readiness(part *ops.Part, listener *capture.Capture) func(context.Context) 
 	}
 }
 
-// metrics is read from the Status at each scrape.
+// metrics is read from Status and Counts at each scrape.
 type metrics struct {
-	listener *capture.Capture
+	listener  *capture.Capture
+	responder *refetch.Responder
 
-	captured, skipped, recoveries, window, lag, state *prometheus.Desc
+	captured, skipped, recoveries, window, lag, state, refetches *prometheus.Desc
 }
 
-func newMetrics(flow string, listener *capture.Capture) *metrics {
+func newMetrics(flow string, listener *capture.Capture, responder *refetch.Responder) *metrics {
 	labels := prometheus.Labels{"flow": flow}
 	desc := func(name, help string, variable ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, variable, labels)
@@ -86,12 +88,14 @@ func newMetrics(flow string, listener *capture.Capture) *metrics {
 
 	return &metrics{
 		listener:   listener,
+		responder:  responder,
 		captured:   desc("relay_captured_changes_total", "Events of the source counted so far, by the stream's running number: survives restarts."),
 		skipped:    desc("relay_capture_skipped_changes_total", "Events among the captured that were left out by the filter."),
 		recoveries: desc("relay_capture_recoveries_total", "Times this process went through its recovery path."),
 		window:     desc("relay_capture_window_messages", "Messages published and not yet proven stored."),
 		lag:        desc("relay_lag_seconds", "Now minus the cluster time of the last event.", "stage"),
 		state:      desc("relay_state", "1 for the state that the process is in, 0 for all others.", "state"),
+		refetches:  desc("relay_refetches_total", "Requests for a document of the source, by what became of them in this process.", "result"),
 	}
 }
 
@@ -109,6 +113,10 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 
 	if lag, ok := status.Lag(time.Now()); ok {
 		ch <- prometheus.MustNewConstMetric(m.lag, prometheus.GaugeValue, lag.Seconds(), "capture")
+	}
+
+	for result, n := range m.responder.Counts() {
+		ch <- prometheus.MustNewConstMetric(m.refetches, prometheus.CounterValue, float64(n), string(result))
 	}
 
 	for _, state := range capture.States() {

@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/natsconn"
@@ -19,6 +21,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/capture"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/changestream"
+	"github.com/atlas-relay/atlas-relay/services/listener/internal/refetch"
 )
 
 // selectionTimeout is how long an operation waits for the source before the
@@ -52,13 +55,18 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 		return fmt.Errorf("use JetStream: %w", err)
 	}
 
-	listener, err := capture.New(source, nc, js, p.Log, capture.Options{
-		Flow:         cfg.Flow,
-		Include:      cfg.Include.Patterns(),
-		Exclude:      cfg.Exclude.Patterns(),
-		FullDocument: changestream.FullDocument(cfg.FullDocument),
-		Tracer:       p.Tracers.Tracer("github.com/atlas-relay/atlas-relay/services/listener"),
-	})
+	listener, err := capture.New(source, nc, js, p.Log, captureOptions(cfg, p))
+	if err != nil {
+		return err
+	}
+
+	answers, err := natsconn.Connect(cfg.NATS, natsconn.Options{Name: "listener " + cfg.Flow + " refetch", Wait: true}, p.Log)
+	if err != nil {
+		return err
+	}
+	defer answers.Close()
+
+	responder, err := newResponder(cfg, source, answers, listener, p.Log)
 	if err != nil {
 		return err
 	}
@@ -66,16 +74,42 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 	instance := report.NewInstance()
 	key := topology.ListenerReportKey(cfg.Flow, instance.GetId())
 
-	p.Metrics.MustRegister(newMetrics(cfg.Flow, listener))
+	p.Metrics.MustRegister(newMetrics(cfg.Flow, listener, responder))
 
 	return p.Run(ctx,
 		lifecycle.Task{Name: "capture", Run: listener.Run},
+		lifecycle.Task{Name: "refetch", Work: responder.Work},
+		lifecycle.Task{Name: "refetch nats", Run: func(ctx context.Context) error { return natsconn.Watch(ctx, answers) }},
 		lifecycle.Task{Name: "nats", Run: func(ctx context.Context) error { return natsconn.Watch(ctx, nc) }},
 		lifecycle.Task{Name: "readiness", Run: readiness(p.Health.Part("capture"), listener)},
 		lifecycle.Task{Name: "report", Last: true, Run: func(ctx context.Context) error {
 			return report.Run(ctx, js, key, reportOf(cfg.Flow, instance, listener), p.Log)
 		}},
 	)
+}
+
+func captureOptions(cfg *Config, p *service.Process) capture.Options {
+	return capture.Options{
+		Flow:         cfg.Flow,
+		Include:      cfg.Include.Patterns(),
+		Exclude:      cfg.Exclude.Patterns(),
+		FullDocument: changestream.FullDocument(cfg.FullDocument),
+		Tracer:       p.Tracers.Tracer("github.com/atlas-relay/atlas-relay/services/listener"),
+	}
+}
+
+// newResponder answers for the namespaces that the capture takes, while it is the active one.
+func newResponder(cfg *Config, source *mongo.Client, nc *nats.Conn, listener *capture.Capture, log *slog.Logger) (*refetch.Responder, error) {
+	filter, err := event.ParseFilter(cfg.Include.Patterns(), cfg.Exclude.Patterns())
+	if err != nil {
+		return nil, fmt.Errorf("read namespace patterns: %w", err)
+	}
+
+	return refetch.New(source, nc, log, refetch.Options{
+		Flow:   cfg.Flow,
+		Filter: filter,
+		Active: func() bool { return listener.Status().State == capture.Streaming },
+	}), nil
 }
 
 // refuse ends the start for a source that no waiting will make right. One that
