@@ -1,11 +1,3 @@
-// Package fault is a TCP proxy that misbehaves as it is told: what networks do to connections, between a service and
-// the server that it uses.
-//
-//	client ──▶ ToTarget ──▶ target
-//	       ◀── ToClient ◀──
-//
-// Faults add up until Heal. A stream of bytes never has a hole: what a fault swallows ends the connection at the latest
-// when it is healed, as TCP would.
 package fault
 
 import (
@@ -17,7 +9,14 @@ import (
 	"time"
 )
 
-// Proxy forwards the connections to one address. Its methods may be called from any goroutine.
+// Proxy stands between a service and the server that it uses, and does to connections what networks do. It forwards to
+// one address. Its methods may be called from any goroutine.
+//
+//	client ──▶ ToTarget ──▶ target
+//	       ◀── ToClient ◀──
+//
+// Faults add up until Heal. A stream of bytes never has a hole: what a fault swallows ends the connection at the latest
+// when it is healed, as TCP would.
 type Proxy struct {
 	target   string
 	listener net.Listener

@@ -14,10 +14,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
-	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 )
 
-// apply lets the processor drain the stream into the empty target. Its rate is from the first checkpoint seen to move.
+// apply lets the processor drain the stream into the empty target.
 func (b *bench) apply(ctx context.Context) error {
 	target := b.world.Target.Client
 	if err := createCollections(ctx, target.Database(database)); err != nil {
@@ -34,33 +33,12 @@ func (b *bench) apply(ctx context.Context) error {
 		return err
 	}
 
-	var (
-		begin    time.Time
-		at, seen int64
-	)
-
-	err := harness.Await(ctx, 20*time.Millisecond, func(ctx context.Context) (bool, error) {
-		checkpoints, err := checkpoint.Load(ctx, target, flow)
-		if err != nil {
-			return false, err
-		}
-
-		seen = 0
-		for _, c := range checkpoints {
-			seen += c.Counters.Processed
-		}
-
-		if begin.IsZero() && seen > 0 {
-			begin, at = time.Now(), seen
-		}
-
-		return seen >= int64(b.cfg.Changes), nil
-	})
+	rate, err := appliedRate(ctx, target, b.cfg.Changes)
 	if err != nil {
 		return fmt.Errorf("%w; the log ends:\n%s", err, processor.LastWords())
 	}
 
-	b.results.apply = perSecond(int(seen-at), time.Since(begin))
+	b.results.apply = rate
 	b.results.applyCPU = difference(spent(), before)
 
 	return processor.Stop(ctx)

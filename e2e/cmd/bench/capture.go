@@ -12,7 +12,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
-	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
@@ -37,19 +36,13 @@ func (b *bench) capture(ctx context.Context) error {
 		return err
 	}
 
-	stream, closeStream, err := b.stream(ctx)
+	stream, closeStream, err := openStream(ctx, b.world)
 	if err != nil {
 		return err
 	}
 	defer closeStream()
 
-	var last topology.Stored
-
-	err = harness.Await(ctx, 20*time.Millisecond, func(ctx context.Context) (bool, error) {
-		last, err = stream.Tail(ctx)
-
-		return err == nil && last.Event >= uint64(b.cfg.Changes), err
-	})
+	last, err := tailAt(ctx, stream, b.cfg.Changes)
 	if err != nil {
 		return err
 	}
@@ -67,25 +60,9 @@ func (b *bench) capture(ctx context.Context) error {
 // firstEvent is the sequence of the first event: message 1 is a marker.
 const firstEvent = 2
 
-func (b *bench) stream(ctx context.Context) (*topology.Stream, func(), error) {
-	nc, js, err := b.world.NATS.JetStream()
-	if err != nil {
-		return nil, nil, err
-	}
-
-	stream, err := topology.Open(ctx, js, flow)
-	if err != nil {
-		nc.Close()
-
-		return nil, nil, err
-	}
-
-	return stream, nc.Close, nil
-}
-
 // cursorOnly reads the same change stream and drops what comes: the first ceiling of capture.
 func (b *bench) cursorOnly(ctx context.Context) error {
-	stream, closeStream, err := b.stream(ctx)
+	stream, closeStream, err := openStream(ctx, b.world)
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,11 @@ func document(id, size int) bson.D {
 
 // load inserts documents with the _ids from first on.
 func load(ctx context.Context, db *mongo.Database, first, count, size int) error {
+	return loadEach(ctx, db, first, count, func(id int) bson.D { return document(id, size) })
+}
+
+// loadEach is load with documents of the caller's.
+func loadEach(ctx context.Context, db *mongo.Database, first, count int, document func(id int) bson.D) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(loaders)
 
@@ -50,7 +55,7 @@ func load(ctx context.Context, db *mongo.Database, first, count, size int) error
 		group.Go(func() error {
 			batch := make([]any, 0, insertMany)
 			for id := from; id < min(from+insertMany, first+count); id++ {
-				batch = append(batch, document(id, size))
+				batch = append(batch, document(id))
 			}
 
 			_, err := db.Collection(names[from/insertMany%len(names)]).InsertMany(ctx, batch)

@@ -34,6 +34,13 @@ type results struct {
 
 	largeTook   time.Duration
 	largeMemory map[string]int64
+
+	near, one, several float64 // one processor, one behind a slow network, several there
+	healthy, failing   float64
+	parkedMemory       int64 // of the processor with failing documents
+	even, hot          float64
+
+	undisturbed, join, leave, takeOver time.Duration // for which a partition stood still
 }
 
 // Goals, in the units of the results.
@@ -46,6 +53,13 @@ const (
 	memoryGoal      = 150 << 20
 	largeMemoryGoal = 400 << 20
 	idleGoal        = 0.02 // of one core
+
+	severalGoal  = 3.2  // times the rate of one
+	failingGoal  = 0.85 // of the rate without
+	hotGoal      = 0.60 // of the even rate
+	parkedGoal   = (256 + 100) << 20
+	cleanGoal    = time.Second
+	takeOverGoal = 5*time.Second + time.Second // LEASE_TTL and one
 )
 
 // row is a line of the table.
@@ -92,11 +106,37 @@ func (b *bench) rows() []row {
 
 	rows = append(rows, row{"documents of 16 MiB", fmt.Sprintf("%.1f /s", perSecond(b.cfg.Large, r.largeTook)), "", true})
 
+	rows = append(rows, b.processorRows()...)
+
 	for _, name := range []string{harness.Listener, harness.Processor, harness.Stats, "nats"} {
 		rows = append(rows, row{"CPU of the capture, apply and full-speed runs: " + name, seconds(r.cpu[name]), "", true})
 	}
 
 	return rows
+}
+
+// processorRows are those of several processors and of documents that fail.
+func (b *bench) processorRows() []row {
+	r := &b.results
+	slow := fmt.Sprintf("%d ms away, one batch at a time", 2*oneWay.Milliseconds())
+
+	return []row{
+		{"one processor, one batch at a time", rate(r.near), "", true},
+		{"— the target " + slow, rate(r.one), "", true},
+		{fmt.Sprintf("— %d processors there", several), rate(r.several), "", true},
+		{"— times the rate of one", fmt.Sprintf("%.2f", r.several/r.one), fmt.Sprintf("≥ %.1f", severalGoal), r.several/r.one >= severalGoal},
+		{"a validator that all documents pass", rate(r.healthy), "", true},
+		{fmt.Sprintf("— 1 of %d documents fails: rate of the others", failingOf), rate(r.failing), "", true},
+		{"— of the rate without", share(r.failing / r.healthy), "≥ " + share(failingGoal), r.failing/r.healthy >= failingGoal},
+		{"— peak memory: processor", mebibytes(r.parkedMemory), "≤ " + mebibytes(parkedGoal), r.parkedMemory <= parkedGoal},
+		{"updates of all documents alike", rate(r.even), "", true},
+		{"— half of them of one document", rate(r.hot), "", true},
+		{"— of the even rate", share(r.hot / r.even), "≥ " + share(hotGoal), r.hot/r.even >= hotGoal},
+		{"longest standstill of a partition, undisturbed", milliseconds(r.undisturbed), "", true},
+		{"— a processor joins", milliseconds(r.join), "≤ " + milliseconds(cleanGoal), r.join <= cleanGoal},
+		{"— one leaves in order", milliseconds(r.leave), "≤ " + milliseconds(cleanGoal), r.leave <= cleanGoal},
+		{"— one is killed (LEASE_TTL 5 s)", milliseconds(r.takeOver), "≤ " + milliseconds(takeOverGoal), r.takeOver <= takeOverGoal},
+	}
 }
 
 // perDocuments writes the terms and their sum, per 100 000 changes.

@@ -65,6 +65,10 @@ func run(ctx context.Context, cfg *Config, out io.Writer) (err error) {
 		{"latency", b.latency},
 		{"idle", b.idle},
 		{"large documents", b.large},
+		{"several processors behind a slow network", b.scaling},
+		{"documents that fail", b.failing},
+		{"a hot document", b.hot},
+		{"processors that join, leave and die", b.handover},
 	}
 	for _, step := range steps {
 		b.linef("%s", step.name)
