@@ -33,6 +33,8 @@ type Config struct {
 	Rate    int `env:"BENCH_RATE"    envDefault:"500"    min:"1"    help:"changes per second of the latency run"`
 	Large   int `env:"BENCH_LARGE"   envDefault:"50"     min:"1"    help:"documents of 16 MiB"`
 	Size    int `env:"BENCH_SIZE"    envDefault:"500"    min:"100"  help:"bytes of a document"`
+
+	Only string `env:"BENCH_ONLY" help:"run only the steps whose name contains this, and keep the table of the last whole run"`
 }
 
 func realMain(ctx context.Context, environ map[string]string) error {

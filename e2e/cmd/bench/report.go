@@ -173,6 +173,10 @@ func (b *bench) publish(ctx context.Context) error {
 	text := b.table()
 	b.linef("\n%s", text)
 
+	if b.cfg.Only != "" {
+		return nil
+	}
+
 	root, err := harness.Root(ctx)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
@@ -71,6 +72,10 @@ func run(ctx context.Context, cfg *Config, out io.Writer) (err error) {
 		{"processors that join, leave and die", b.handover},
 	}
 	for _, step := range steps {
+		if !strings.Contains(step.name, cfg.Only) {
+			continue
+		}
+
 		b.linef("%s", step.name)
 
 		if err := step.run(ctx); err != nil {
