@@ -38,18 +38,30 @@ func (o *Owner) awaitTarget(stop context.Context) (mongodb.Hello, error) {
 	return mongodb.Hello{}, nil
 }
 
-// wait says why there are no partitions yet, and pauses.
-func (o *Owner) wait(stop context.Context, err error, pause time.Duration) {
-	why := explain(err)
+// say sets why this processor takes no part; nil: it does.
+func (o *Owner) say(ctx context.Context, err error) {
+	why := ""
+	if err != nil {
+		why = explain(err)
+	}
 
 	o.mu.Lock()
 	changed := o.reason != why
 	o.reason = why
 	o.mu.Unlock()
 
-	if changed {
-		o.log.WarnContext(stop, "waiting to own partitions", slog.String(telemetry.KeyReason, why))
+	switch {
+	case !changed:
+	case why == "":
+		o.log.InfoContext(ctx, "taking part in the flow")
+	default:
+		o.log.WarnContext(ctx, "waiting to own partitions", slog.String(telemetry.KeyReason, why))
 	}
+}
+
+// wait says why there are no partitions yet, and pauses.
+func (o *Owner) wait(stop context.Context, err error, pause time.Duration) {
+	o.say(stop, err)
 
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
