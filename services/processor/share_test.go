@@ -15,6 +15,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
@@ -27,17 +28,18 @@ type traffic struct {
 	once sync.Once
 	sent atomic.Int64 // events, inserts included
 
-	documents int
-	version   int // of every document, once done
+	ids     []int // of the documents: the same number in each partition
+	version int   // of every document, once done
 }
 
-// write sends a round of updates every pace until end is called.
+// write sends a round of updates of so many documents of each partition every
+// pace until end is called.
 func (w *world) write(t *testing.T, documents int, pace time.Duration) *traffic {
 	t.Helper()
 
-	f := &traffic{stop: make(chan struct{}), done: make(chan struct{}), documents: documents}
+	f := &traffic{stop: make(chan struct{}), done: make(chan struct{}), ids: w.spread(t, documents)}
 
-	for id := range documents {
+	for _, id := range f.ids {
 		w.insert(t, id, bson.E{Key: "v", Value: 0})
 		f.sent.Add(1)
 	}
@@ -57,7 +59,7 @@ func (w *world) write(t *testing.T, documents int, pace time.Duration) *traffic 
 
 			f.version++
 
-			for id := range documents {
+			for _, id := range f.ids {
 				w.increment(t, id, f.version)
 				f.sent.Add(1)
 			}
@@ -67,6 +69,27 @@ func (w *world) write(t *testing.T, documents int, pace time.Duration) *traffic 
 	t.Cleanup(f.end)
 
 	return f
+}
+
+// spread returns _ids of so many documents for each partition.
+func (w *world) spread(t *testing.T, documents int) []int {
+	t.Helper()
+
+	var ids []int
+
+	load := make([]int, w.partitions)
+	for id := 0; len(ids) < documents*w.partitions; id++ {
+		key, err := event.NewKey(w.ns, marshal(t, bson.D{{Key: "", Value: id}}).Lookup(""))
+		require.NoError(t, err)
+
+		if p := key.Partition(w.partitions); load[p] < documents {
+			load[p]++
+
+			ids = append(ids, id)
+		}
+	}
+
+	return ids
 }
 
 // increment writes the document's version, and one field of several.
@@ -219,7 +242,7 @@ func TestProcessorsComeAndGo(t *testing.T) {
 	w := newWorld(t)
 	w.init(t)
 
-	f := w.write(t, 64, 50*time.Millisecond)
+	f := w.write(t, 4, 50*time.Millisecond)
 
 	// Settings of batches need not agree.
 	running := []*processor{w.start(t, map[string]string{"BATCH_SIZE": "7"})}
@@ -264,14 +287,14 @@ func (w *world) requireWhole(t *testing.T, f *traffic) {
 
 	n, err := w.target.Database(w.ns.DB).Collection(w.ns.Coll).CountDocuments(t.Context(), bson.D{})
 	require.NoError(t, err)
-	require.Equal(t, int64(f.documents), n)
+	require.Equal(t, int64(len(f.ids)), n)
 
 	want := bson.D{{Key: "v", Value: f.version}}
 	for i := range fields {
 		want = append(want, bson.E{Key: "v" + strconv.Itoa(i), Value: f.version - (f.version+fields-i)%fields})
 	}
 
-	for id := range f.documents {
+	for _, id := range f.ids {
 		var got bson.M
 		require.NoError(t, bson.Unmarshal(w.document(t, id), &got))
 
@@ -331,7 +354,7 @@ func TestProcessorsThatDieAndFreeze(t *testing.T) {
 	w := newWorld(t)
 	w.init(t)
 
-	f := w.write(t, 64, 50*time.Millisecond)
+	f := w.write(t, 4, 50*time.Millisecond)
 	w.start(t, ttl)
 	frozen, killed := w.startChild(t, ttl), w.startChild(t, ttl)
 	w.awaitShared(t, 3) // who wakes up takes its share again, too

@@ -17,6 +17,11 @@ const (
 	// Pauses after an ownership that ended by itself.
 	firstRest = 100 * time.Millisecond
 	maxRest   = 2 * time.Second
+	// moving bounds the partitions that are given to others at a time, so that each
+	// is paused for a short while only; whoever does not take one within
+	// moveTimeout is not waited for.
+	moving      = 4
+	moveTimeout = time.Second
 	// lasting is how long an ownership must have lasted to be no failure.
 	lasting = 10 * time.Second
 )
@@ -73,6 +78,7 @@ type slot struct {
 	holder   string    // of the lease, as the bucket says; empty: nobody
 	since    time.Time // of the ownership
 	wait     time.Time // not to be taken earlier
+	given    time.Time // when it was drained for another member that has not taken it yet
 	failures int       // ownerships in a row that ended by themselves, soon
 }
 
@@ -115,8 +121,13 @@ func (t *table) hold(now time.Time, partition int, holder string) {
 	}
 
 	s := &t.slots[partition]
-	if s.holder = holder; holder == "" && s.failures == 0 {
+	s.holder = holder
+
+	switch {
+	case holder == "" && s.failures == 0:
 		s.wait = now
+	case holder != "" && holder != t.self:
+		s.given = time.Time{}
 	}
 }
 
@@ -231,6 +242,7 @@ func (t *table) decide(now time.Time) []action {
 	var actions []action
 
 	settled := !now.Before(t.sighted.Add(settling))
+	given := t.givenAway(now)
 
 	for p, mine := range t.wants(now) {
 		switch s := &t.slots[p]; s.stage {
@@ -240,8 +252,10 @@ func (t *table) decide(now time.Time) []action {
 				actions = append(actions, action{partition: p})
 			}
 		case taking, owning:
-			if !mine {
-				s.stage = draining
+			if !mine && (given < moving || t.stopping) {
+				given++
+
+				s.stage, s.given = draining, now
 				actions = append(actions, action{partition: p, drain: true})
 			}
 		case draining:
@@ -249,6 +263,20 @@ func (t *table) decide(now time.Time) []action {
 	}
 
 	return actions
+}
+
+// givenAway counts the partitions that were drained for others and that nobody
+// has taken yet.
+func (t *table) givenAway(now time.Time) int {
+	n := 0
+
+	for i := range t.slots {
+		if now.Before(t.slots[i].given.Add(moveTimeout)) {
+			n++
+		}
+	}
+
+	return n
 }
 
 // idleWake is how often a table looks that waits for nothing.
@@ -275,6 +303,8 @@ func (t *table) next(now time.Time) time.Duration {
 	}
 
 	for p, mine := range t.wants(now) {
+		earlier(t.slots[p].given.Add(moveTimeout))
+
 		if mine && t.slots[p].stage == idle {
 			earlier(t.slots[p].wait)
 		}

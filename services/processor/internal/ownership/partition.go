@@ -42,11 +42,15 @@ type partition struct {
 	// goroutine that applies; read by others only while none runs.
 	held checkpoint.Document
 	mine bool // held was acquired under the present lease
+	// consumers are the epochs that had one before held was acquired.
+	consumers []uint64
 }
 
-// acquireLease makes this processor the one that may work on the partition.
-func (p *partition) acquireLease(ctx context.Context) (*lease.Lease, error) {
-	ctx, cancel := context.WithTimeout(ctx, bucketTimeout)
+// acquireLease makes this processor the one that may work on the partition. A
+// drain does not break it off: a request under way may be stored all the same,
+// and nobody would release the key.
+func (p *partition) acquireLease(drain context.Context) (*lease.Lease, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(drain), bucketTimeout)
 	defer cancel()
 
 	return p.leases.Acquire(ctx, topology.PartitionKey(p.options.Flow, p.number), p.options.Identity.text(p.options.LeaseTTL), p.options.LeaseTTL)
@@ -229,14 +233,14 @@ func (p *partition) acquire(ctx context.Context) error {
 			slog.Int64(telemetry.KeyStreamSeq, owned.Sequence))
 	}
 
-	p.held, p.mine = owned, true
+	p.held, p.mine, p.consumers = owned, true, c.consumers
 	p.board.update(func(s *Status) { s.Checkpoint = owned })
 
 	return nil
 }
 
-// openConsumer makes the consumer of this ownership and deletes those of
-// earlier epochs, which fences their owners' pulls and acks.
+// openConsumer makes the consumer of this ownership and deletes those that
+// acquire has found, which fences their owners' pulls and acks.
 func (p *partition) openConsumer(ctx context.Context) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -248,12 +252,7 @@ func (p *partition) openConsumer(ctx context.Context) (jetstream.Consumer, error
 		return nil, err
 	}
 
-	epochs, err := p.stream.ConsumerEpochs(ctx)
-	if err != nil {
-		return nil, err
-	}
-
-	for _, epoch := range epochs[p.number] {
+	for _, epoch := range p.consumers {
 		if epoch < current {
 			if err := p.stream.DeleteConsumer(ctx, topology.ConsumerName(p.number, epoch)); err != nil {
 				return nil, err
