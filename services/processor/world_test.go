@@ -107,6 +107,22 @@ func (w *world) init(tb testing.TB) {
 	w.lastID = w.last.ID()
 }
 
+// mark publishes a marker, as a listener does.
+func (w *world) mark(tb testing.TB) {
+	tb.Helper()
+
+	payload, err := proto.Marshal(&relayv1.Marker{Heads: w.counts[:w.partitions]})
+	require.NoError(tb, err)
+
+	m := w.last
+	m.Kind, m.Partition, m.Namespace, m.Size, m.Payload, m.Count = event.KindMarker, 0, event.Namespace{}, len(payload), payload, 0
+
+	_, err = w.js.PublishMsg(tb.Context(), event.Encode(w.flow, &m, w.lastID))
+	require.NoError(tb, err)
+
+	w.lastID = m.ID()
+}
+
 // next makes the next event of the document with this _id, as a listener does.
 func (w *world) next(tb testing.TB, op event.Operation, id any, fields ...bson.E) event.Message {
 	tb.Helper()
