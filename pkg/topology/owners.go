@@ -19,7 +19,9 @@ var ErrNoBucket = errors.New("no bucket")
 func MemberKey(flow, instance string) string { return "m." + flow + "." + instance }
 
 // PartitionKey returns the key whose holder owns the partition, in OwnersBucket.
-func PartitionKey(flow string, partition int) string { return fmt.Sprintf("p.%s.%02d", flow, partition) }
+func PartitionKey(flow string, partition int) string {
+	return fmt.Sprintf("p.%s.%02d", flow, partition)
+}
 
 // OwnersFilters returns what to watch to see a flow's members and owners.
 func OwnersFilters(flow string) []string { return []string{"m." + flow + ".>", "p." + flow + ".>"} }

@@ -6,10 +6,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/lease"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
 // TestKeysOfTheBucketEditedByHand disturb nobody for long.
@@ -77,8 +79,40 @@ func TestLeaseHeldBySomebody(t *testing.T) {
 			!strings.Contains(reason, "more")
 	}, patience, glance)
 
+	require.Contains(t, w.awaitState(t, 3, relayv1.PartitionState_PARTITION_STATE_ACQUIRING), held.Key())
 	require.NoError(t, held.Release(t.Context()))
 	p.awaitReady(t)
+}
+
+// TestFencedOwnerGoesOn: one that another owner has fenced, although it holds the
+// lease, writes nothing more in that epoch, and the process goes on.
+func TestFencedOwnerGoesOn(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.init(t)
+	w.insertMany(t, 0)
+
+	p := w.start(t, nil)
+	p.awaitReady(t)
+	w.awaitSettled(t, checkpoint.Counters{Processed: many})
+
+	const epoch = 1 << 40
+
+	_, err := checkpoint.Checkpoints(w.target).UpdateMany(t.Context(), bson.D{{Key: "flow", Value: w.flow}},
+		bson.D{{Key: "$set", Value: bson.D{{Key: "epoch", Value: int64(epoch)}, {Key: "owner", Value: int64(7)}}}})
+	require.NoError(t, err)
+
+	w.insertMany(t, 1000)
+	w.awaitSettled(t, checkpoint.Counters{Processed: 2 * many})
+	w.requireDocuments(t, 2*many)
+
+	for number, d := range w.checkpoints(t) {
+		require.Greater(t, d.Epoch, int64(epoch), "partition %d", number)
+	}
+
+	p.awaitReady(t)
+	require.NoError(t, p.end())
 }
 
 // TestBucketOfLeasesLost: said, waited for, and nothing depends on it.

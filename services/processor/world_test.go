@@ -379,14 +379,15 @@ func (w *world) awaitState(tb testing.TB, partition int, state relayv1.Partition
 	reason := ""
 
 	require.Eventually(tb, func() bool {
-		all := w.report(tb).GetPartitions()
-		if len(all) <= partition || all[partition].GetState() != state {
-			return false
+		for _, p := range w.report(tb).GetPartitions() {
+			if int(p.GetPartition()) == partition && p.GetState() == state {
+				reason = p.GetReason()
+
+				return true
+			}
 		}
 
-		reason = all[partition].GetReason()
-
-		return true
+		return false
 	}, patience, glance)
 
 	return reason

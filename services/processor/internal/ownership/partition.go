@@ -58,8 +58,7 @@ func (p *partition) acquireLease(drain context.Context) (*lease.Lease, error) {
 
 // refused shows why the partition is not acquired yet.
 func (p *partition) refused(err error) {
-	var held *lease.HeldError
-	if errors.As(err, &held) {
+	if held, ok := errors.AsType[*lease.HeldError](err); ok {
 		p.setState(Acquiring, fmt.Sprintf("its lease, key %s of bucket %s, is held by %s", held.Key, topology.OwnersBucket, held.Value))
 
 		return

@@ -101,7 +101,6 @@ func (s *sharing) hold(drain, work context.Context, p *partition) {
 	s.inputs <- func(now time.Time) { s.table.took(now, p.number) }
 
 	err = p.under(drain, work, l)
-
 	if err != nil {
 		s.log.WarnContext(drain, "partition lost", slog.Int(telemetry.KeyPartition, p.number), slog.String(telemetry.KeyReason, explain(err)))
 	}

@@ -37,7 +37,7 @@ func wanted(partitions int, members []string) []string {
 	for _, m := range members {
 		seed := hash(m)
 		for p := range partitions {
-			bids = append(bids, claimant{weight: mix(seed + uint64(p+1)*golden), member: m, partition: p}) //nolint:gosec // never negative
+			bids = append(bids, claimant{weight: mix(seed + uint64(p+1)*golden), member: m, partition: p})
 		}
 	}
 

@@ -15,7 +15,8 @@ import (
 func TestWantedIsAContract(t *testing.T) {
 	t.Parallel()
 
-	require.Equal(t, strings.Fields("b a a a b c c a c c b c b a c b"), wanted(16, []string{"a", "b", "c"}))
+	const contract = "b a a a b c c a c c b c b a c b"
+	require.Equal(t, contract, strings.Join(wanted(16, []string{"a", "b", "c"}), " "))
 }
 
 func TestWanted(t *testing.T) {
@@ -28,7 +29,7 @@ func TestWanted(t *testing.T) {
 		require.Len(t, owners, partitions)
 
 		if len(members) == 0 {
-			require.Equal(t, make([]string, partitions), owners)
+			require.Empty(t, slices.DeleteFunc(owners, func(o string) bool { return o == "" }))
 
 			return
 		}
@@ -46,7 +47,8 @@ func TestWanted(t *testing.T) {
 
 		shuffled := slices.Clone(members)
 		rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-		require.Equal(t, owners, wanted(partitions, shuffled), "the order of the members does not matter")
+		again := wanted(partitions, shuffled)
+		require.Equal(t, owners, again, "the order of the members does not matter")
 	})
 }
 
