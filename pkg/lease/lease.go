@@ -83,6 +83,10 @@ func newLease(b *Bucket, key, value string, ttl time.Duration, revision uint64, 
 		bucket: b, key: key, value: value, ttl: ttl, first: revision, revision: revision,
 		end: sent.Add(ttl - Margin(ttl)), ended: make(chan struct{}), bound: map[*context.CancelCauseFunc]struct{}{},
 	}
+
+	l.mu.Lock() // the timer may fire at once
+	defer l.mu.Unlock()
+
 	l.timer = time.AfterFunc(time.Until(l.end), l.expire)
 
 	return l

@@ -245,7 +245,8 @@ func TestProcessorsComeAndGo(t *testing.T) {
 	f := w.write(t, 4, 50*time.Millisecond)
 
 	// Settings of batches need not agree.
-	running := []*processor{w.start(t, map[string]string{"BATCH_SIZE": "7"})}
+	ttl := map[string]string{"LEASE_TTL": "1m"}
+	running := []*processor{w.start(t, map[string]string{"LEASE_TTL": "1m", "BATCH_SIZE": "7", "BATCH_EAGER": "false", "BATCH_IDLE_TIMEOUT": "20ms"})}
 	w.awaitShared(t, 1)
 
 	watch := w.watchPauses(t)
@@ -254,7 +255,7 @@ func TestProcessorsComeAndGo(t *testing.T) {
 		watch.take()
 
 		for len(running) < want {
-			running = append(running, w.start(t, nil))
+			running = append(running, w.start(t, ttl))
 		}
 
 		for len(running) > want {
@@ -267,9 +268,9 @@ func TestProcessorsComeAndGo(t *testing.T) {
 		pause := watch.take()
 		t.Logf("now %d processors: a partition paused at most %s, of which up to 50ms for want of events", want, pause)
 
-		if !testing.Short() {
-			require.Less(t, pause, 1500*time.Millisecond)
-		}
+		// A second is promised; a machine that is busy with other tests adds its own. A
+		// lease that was not released would cost its TTL.
+		require.Less(t, pause, 5*time.Second)
 
 		for _, p := range running {
 			p.awaitReady(t)
