@@ -20,7 +20,7 @@ const (
 	// moving bounds the partitions that are given to others at a time, so that each
 	// is paused for a short while only; whoever does not take one within
 	// moveTimeout is not waited for.
-	moving      = 4
+	moving      = 2
 	moveTimeout = time.Second
 	// lasting is how long an ownership must have lasted to be no failure.
 	lasting = 10 * time.Second

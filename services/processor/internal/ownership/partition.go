@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -173,6 +174,13 @@ func (p *partition) own(stop, work context.Context) error {
 		return classify(err)
 	}
 
+	var tidy sync.WaitGroup
+
+	older := p.consumers // all are: an epoch is higher than any that has one
+
+	tidy.Go(func() { p.deleteConsumers(stop, older) })
+	defer tidy.Wait()
+
 	before := p.held.Commits
 	err = classify(newLane(p, reader, disconnected).run(stop, work))
 
@@ -238,28 +246,26 @@ func (p *partition) acquire(ctx context.Context) error {
 	return nil
 }
 
-// openConsumer makes the consumer of this ownership and deletes those that
-// acquire has found, which fences their owners' pulls and acks.
+// openConsumer makes the consumer of this ownership.
 func (p *partition) openConsumer(ctx context.Context) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 
-	current := uint64(p.held.Epoch) //nolint:gosec // never negative
+	return p.stream.CreateConsumer(ctx, p.number, uint64(p.held.Epoch), p.held.StreamSequence()) //nolint:gosec // never negative
+}
 
-	consumer, err := p.stream.CreateConsumer(ctx, p.number, current, p.held.StreamSequence())
-	if err != nil {
-		return nil, err
-	}
+// deleteConsumers deletes those that acquire has found, of earlier epochs, which
+// fences their owners' pulls and acks. The partition does not wait for it: the
+// checkpoint has fenced them already. One that stays is left to the next owner.
+func (p *partition) deleteConsumers(ctx context.Context, older []uint64) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 
-	for _, epoch := range p.consumers {
-		if epoch < current {
-			if err := p.stream.DeleteConsumer(ctx, topology.ConsumerName(p.number, epoch)); err != nil {
-				return nil, err
-			}
+	for _, epoch := range older {
+		if err := p.stream.DeleteConsumer(ctx, topology.ConsumerName(p.number, epoch)); err != nil {
+			p.log.DebugContext(ctx, "old consumer not deleted", slog.Int(telemetry.KeyPartition, p.number), slog.Any(telemetry.KeyError, err))
 		}
 	}
-
-	return consumer, nil
 }
 
 // reset forgets what the board showed of an ownership that is over.
