@@ -118,6 +118,9 @@ func (m *membership) announce(ctx context.Context) (jetstream.KeyValue, error) {
 	ctx, cancel := context.WithTimeout(ctx, bucketTimeout)
 	defer cancel()
 
+	ctx, forget := m.whileConnected(ctx)
+	defer forget()
+
 	bucket, err := topology.OpenOwners(ctx, m.js)
 	if err != nil {
 		return nil, err

@@ -54,6 +54,9 @@ func (p *partition) acquireLease(drain context.Context) (*lease.Lease, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(drain), bucketTimeout)
 	defer cancel()
 
+	ctx, forget := p.whileConnected(ctx)
+	defer forget()
+
 	return p.leases.Acquire(ctx, topology.PartitionKey(p.options.Flow, p.number), p.options.Identity.text(p.options.LeaseTTL), p.options.LeaseTTL)
 }
 
@@ -160,11 +163,7 @@ func (p *partition) own(stop, work context.Context) error {
 
 	p.session, p.applier = session, p.applyTo.In(session)
 
-	if err := p.acquire(stop); err != nil {
-		return classify(err)
-	}
-
-	consumer, err := p.openConsumer(stop)
+	consumer, err := p.begin(stop)
 	if err != nil {
 		return classify(err)
 	}
@@ -202,6 +201,18 @@ func classify(err error) error {
 	default:
 		return err
 	}
+}
+
+// begin makes an ownership: its epoch in the checkpoint, then its consumer.
+func (p *partition) begin(stop context.Context) (jetstream.Consumer, error) {
+	ctx, cancel := p.whileConnected(stop)
+	defer cancel()
+
+	if err := p.acquire(ctx); err != nil {
+		return nil, err
+	}
+
+	return p.openConsumer(ctx)
 }
 
 func (p *partition) acquire(ctx context.Context) error {

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 )
@@ -69,6 +71,30 @@ func (o *Owner) wait(stop context.Context, err error, pause time.Duration) {
 	select {
 	case <-timer.C:
 	case <-stop.Done():
+	}
+}
+
+// whileConnected returns a context that ends as soon as NATS is lost: a request
+// under way then would wait in vain for its reply.
+func (o *Owner) whileConnected(parent context.Context) (context.Context, context.CancelFunc) {
+	lost := o.nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	ctx, cancel := context.WithCancelCause(parent)
+	watched := make(chan struct{})
+
+	go func() {
+		defer close(watched)
+
+		select {
+		case <-lost:
+			cancel(nats.ErrDisconnected)
+		case <-ctx.Done():
+		}
+	}()
+
+	return ctx, func() {
+		cancel(nil)
+		<-watched
+		o.nc.RemoveStatusListener(lost)
 	}
 }
 
