@@ -22,6 +22,7 @@ type Config struct {
 	ApplyConcurrency int            `env:"APPLY_CONCURRENCY"  envDefault:"8"      min:"1"     max:"256"   help:"batches of different partitions applied at the same time"`
 	MemoryBudget     settings.Bytes `env:"MEMORY_BUDGET"      envDefault:"256MiB" min:"64MiB"             help:"memory of all events from delivery to commit"`
 	BypassValidation bool           `env:"BYPASS_VALIDATION"  envDefault:"true"                           help:"documents that the source accepted need not pass the target's validators"`
+	LeaseTTL         time.Duration  `env:"LEASE_TTL"          envDefault:"5s"     min:"1s"    max:"1h"    help:"the partitions of a processor that is gone are taken over after this long"`
 }
 
 const defaultOpsAddr = ":8082"

@@ -57,7 +57,8 @@ func partitionReport(s *ownership.Status) *relayv1.PartitionReport {
 // readyPoll is how often readiness follows the states.
 const readyPoll = 200 * time.Millisecond
 
-// readiness keeps the part ready while every partition is being applied.
+// readiness keeps the part ready while this processor takes part and applies its
+// share, which may be none.
 func readiness(part *ops.Part, owner *ownership.Owner) func(context.Context) error {
 	return func(ctx context.Context) error {
 		ticker := time.NewTicker(readyPoll)
@@ -79,7 +80,8 @@ func readiness(part *ops.Part, owner *ownership.Owner) func(context.Context) err
 	}
 }
 
-// notReady says why not every partition is being applied; empty when all are.
+// notReady says why this processor does not do its share; empty when it does. A
+// partition that is handed over is its next owner's affair.
 func notReady(owner *ownership.Owner) string {
 	partitions, reason := owner.Status()
 	if reason != "" {
@@ -90,7 +92,7 @@ func notReady(owner *ownership.Owner) string {
 
 	for i := range partitions {
 		s := &partitions[i]
-		if s.State == ownership.Applying {
+		if s.State == ownership.Applying || s.State == ownership.Draining {
 			continue
 		}
 

@@ -48,9 +48,14 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 
 	defer func() { _ = mongodb.Disconnect(ctx, target) }() // the server ends what is left by itself
 
+	instance := report.NewInstance()
+	key := topology.ProcessorReportKey(cfg.Flow, instance.GetId())
+
 	meters := newMeters(cfg.Flow)
 	owner := ownership.New(target, nc, js, meters, p.Log, ownership.Options{
-		Flow: cfg.Flow,
+		Flow:     cfg.Flow,
+		Identity: ownership.Identity{ID: instance.GetId(), Host: instance.GetHost(), PID: instance.GetPid()},
+		LeaseTTL: cfg.LeaseTTL,
 		Limits: batch.Limits{
 			Size: cfg.BatchSize, Bytes: int(cfg.BatchMaxBytes),
 			Idle: cfg.BatchIdleTimeout, MaxAge: cfg.BatchMaxAge, Eager: cfg.BatchEager,
@@ -61,9 +66,6 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 		InitPoll:     initPoll,
 		Tracer:       p.Tracers.Tracer("github.com/atlas-relay/atlas-relay/services/processor"),
 	})
-
-	instance := report.NewInstance()
-	key := topology.ProcessorReportKey(cfg.Flow, instance.GetId())
 
 	meters.register(p.Metrics, owner)
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
-	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
@@ -110,29 +109,6 @@ func TestPartitionThatCannotGoOnStopsAlone(t *testing.T) {
 			require.NoError(t, p.end())
 		})
 	}
-}
-
-func TestProcessorThatLostItsPartitionsExits(t *testing.T) {
-	t.Parallel()
-
-	w := newWorld(t)
-	w.init(t)
-	w.insert(t, 1)
-
-	first := w.start(t, nil)
-	w.awaitSettled(t, checkpoint.Counters{Processed: 1})
-
-	second := w.start(t, nil)
-	second.awaitReady(t)
-
-	for id := range 40 { // of every partition
-		w.insert(t, 100+id)
-	}
-
-	err := first.ended()
-	require.Equal(t, 1, lifecycle.ExitCode(err), "%v", err)
-	w.awaitSettled(t, checkpoint.Counters{Processed: 41})
-	require.NoError(t, second.end())
 }
 
 func TestServersThatGoAndComeBack(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -26,7 +27,16 @@ import (
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(mongotest.Main(m)) }
+// childMark makes the test binary a processor; see world.startChild.
+const childMark = "RELAY_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childMark) != "" {
+		main()
+	}
+
+	goleak.VerifyTestMain(mongotest.Main(m))
+}
 
 const (
 	partitions = 16
@@ -45,6 +55,8 @@ type world struct {
 	ns     event.Namespace
 	nats   *natstest.Server
 	js     jetstream.JetStream
+
+	partitions int // of the stream that init makes; 16 unless set before
 
 	stream *topology.Stream
 	last   event.Message // published, of any partition
@@ -69,7 +81,7 @@ func newWorldOn(tb testing.TB, uri string, db *mongo.Database) *world {
 	return &world{
 		flow: "processor-test-" + strconv.FormatInt(flows.Add(1), 10),
 		uri:  uri, target: db.Client(), ns: event.Namespace{DB: db.Name(), Coll: "orders"},
-		nats: nats, js: nats.JetStream(tb),
+		nats: nats, js: nats.JetStream(tb), partitions: partitions,
 	}
 }
 
@@ -77,13 +89,13 @@ func newWorldOn(tb testing.TB, uri string, db *mongo.Database) *world {
 func (w *world) init(tb testing.TB) {
 	tb.Helper()
 
-	settings := topology.Settings{StreamID: topology.NewStreamID(), Partitions: partitions, Source: "rs0", FirstToken: "x"}
+	settings := topology.Settings{StreamID: topology.NewStreamID(), Partitions: w.partitions, Source: "rs0", FirstToken: "x"}
 
 	var err error
 	w.stream, err = topology.Create(tb.Context(), w.js, w.flow, settings, 4<<30)
 	require.NoError(tb, err)
 
-	payload, err := proto.Marshal(&relayv1.Marker{Heads: make([]uint64, partitions)})
+	payload, err := proto.Marshal(&relayv1.Marker{Heads: make([]uint64, w.partitions)})
 	require.NoError(tb, err)
 
 	w.counts = [partitions]uint64{}
@@ -93,6 +105,22 @@ func (w *world) init(tb testing.TB) {
 	}
 	require.NoError(tb, w.stream.PublishFirst(tb.Context(), w.js, &w.last))
 	w.lastID = w.last.ID()
+}
+
+// mark publishes a marker, as a listener does.
+func (w *world) mark(tb testing.TB) {
+	tb.Helper()
+
+	payload, err := proto.Marshal(&relayv1.Marker{Heads: w.counts[:w.partitions]})
+	require.NoError(tb, err)
+
+	m := w.last
+	m.Kind, m.Partition, m.Namespace, m.Size, m.Payload, m.Count = event.KindMarker, 0, event.Namespace{}, len(payload), payload, 0
+
+	_, err = w.js.PublishMsg(tb.Context(), event.Encode(w.flow, &m, w.lastID))
+	require.NoError(tb, err)
+
+	w.lastID = m.ID()
 }
 
 // next makes the next event of the document with this _id, as a listener does.
@@ -116,7 +144,7 @@ func (w *world) next(tb testing.TB, op event.Operation, id any, fields ...bson.E
 		key, err := event.NewKey(w.ns, e.ID())
 		require.NoError(tb, err)
 
-		partition = key.Partition(partitions)
+		partition = key.Partition(w.partitions)
 	}
 
 	w.counts[partition]++
@@ -207,6 +235,17 @@ func (w *world) document(tb testing.TB, id any) bson.Raw {
 	return raw
 }
 
+func (w *world) environ(tb testing.TB, extra map[string]string) map[string]string {
+	tb.Helper()
+
+	environ := map[string]string{
+		"FLOW": w.flow, "TARGET_URI": w.uri, "NATS_URL": w.nats.URL(), "OPS_ADDR": freeAddr(tb), "LOG_LEVEL": "error", "SHUTDOWN_GRACE": "10s",
+	}
+	maps.Copy(environ, extra)
+
+	return environ
+}
+
 // processor is a running one, started as main does.
 type processor struct {
 	addr string
@@ -217,10 +256,7 @@ type processor struct {
 func (w *world) start(tb testing.TB, extra map[string]string) *processor {
 	tb.Helper()
 
-	environ := map[string]string{
-		"FLOW": w.flow, "TARGET_URI": w.uri, "NATS_URL": w.nats.URL(), "OPS_ADDR": freeAddr(tb), "LOG_LEVEL": "error", "SHUTDOWN_GRACE": "10s",
-	}
-	maps.Copy(environ, extra)
+	environ := w.environ(tb, extra)
 
 	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
 	p := &processor{addr: environ["OPS_ADDR"], stop: cancel, done: make(chan error, 1)}
@@ -290,52 +326,6 @@ func (p *processor) reason(tb testing.TB) string {
 	}
 
 	return "not ready"
-}
-
-// report returns the only processor's last report.
-func (w *world) report(tb testing.TB) *relayv1.ProcessorReport {
-	tb.Helper()
-
-	bucket, err := w.js.KeyValue(tb.Context(), topology.StatsBucket)
-	require.NoError(tb, err)
-
-	keys, err := bucket.Keys(tb.Context())
-	if err != nil || len(keys) == 0 {
-		return &relayv1.ProcessorReport{}
-	}
-
-	require.Len(tb, keys, 1)
-
-	entry, err := bucket.Get(tb.Context(), keys[0])
-	if err != nil {
-		return &relayv1.ProcessorReport{} // deleted in between
-	}
-
-	report := &relayv1.ProcessorReport{}
-	require.NoError(tb, proto.Unmarshal(entry.Value(), report))
-
-	return report
-}
-
-// awaitState waits until the report shows a partition in this state, and returns
-// the reason it gives.
-func (w *world) awaitState(tb testing.TB, partition int, state relayv1.PartitionState) string {
-	tb.Helper()
-
-	reason := ""
-
-	require.Eventually(tb, func() bool {
-		all := w.report(tb).GetPartitions()
-		if len(all) <= partition || all[partition].GetState() != state {
-			return false
-		}
-
-		reason = all[partition].GetReason()
-
-		return true
-	}, patience, glance)
-
-	return reason
 }
 
 func freeAddr(tb testing.TB) string {

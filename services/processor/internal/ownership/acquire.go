@@ -30,18 +30,28 @@ var (
 	// ErrNoFirstMessage says that a checkpoint cannot be made because the
 	// stream no longer has message 1.
 	ErrNoFirstMessage = errors.New("the partition has no checkpoint and the stream no longer has message 1")
+	// ErrPurged says that the stream no longer has what follows the checkpoint.
+	ErrPurged = errors.New("the stream no longer has the events that follow the checkpoint")
+	// ErrMisfiled says that the checkpoint's document is not of the flow and
+	// partition that its _id names.
+	ErrMisfiled = errors.New("the checkpoint was made for another flow or partition")
 )
 
 // errLostRace says that another processor acquired the partition in between.
 var errLostRace = errors.New("another processor acquired the partition in between")
 
 // nextEpoch returns the number of a new ownership. A target restored from a
-// backup must not bring an old epoch back to life, so the epochs of the
-// stream's consumers count too.
-func nextEpoch(held int64, consumers []uint64) int64 {
+// backup must not bring an old epoch back to life, so everything that has
+// numbered an ownership counts: the checkpoint, the lease (whose revision only
+// grows while its bucket lives), the stream's consumers, and what this processor
+// itself has had.
+func (c *claim) nextEpoch(held int64) int64 {
 	epoch := held
+	if c.last != nil {
+		epoch = max(epoch, c.last.Epoch)
+	}
 
-	for _, c := range consumers {
+	for _, c := range append([]uint64{c.lease}, c.consumers...) {
 		if c <= math.MaxInt64 {
 			epoch = max(epoch, int64(c))
 		}
@@ -55,56 +65,54 @@ type claim struct {
 	partition int
 	owner     int64                // the number that this owner signs with
 	session   bson.Binary          // the one that its transactions will run in
+	lease     uint64               // revision of the lease that it is claimed under
 	consumers []uint64             // epochs of the partition's consumers
 	last      *checkpoint.Document // as this owner left it; nil before it has owned the partition
+	mine      bool                 // last was acquired under the same lease
 }
 
-// check compares the checkpoint with what this owner left there. An owner that
-// lost its partition while it was not looking must not take it back.
-func (c *claim) check(held *checkpoint.Document, present bool) error {
-	switch {
-	case c.last == nil:
-		return nil
-	case !present || held.Epoch < c.last.Epoch || held.Owner == c.owner && held.Commits < c.last.Commits:
-		return fmt.Errorf("%w: checkpoint %s", apply.ErrWentBack, c.last.ID)
-	case held.Owner != c.owner:
-		return fmt.Errorf("%w: checkpoint %s", apply.ErrStale, c.last.ID)
-	default:
-		return nil
-	}
+// wentBack tells whether the target has lost what this owner committed: it was
+// restored from a backup, or did not keep what it acknowledged.
+func (c *claim) wentBack(held *checkpoint.Document, present bool) bool {
+	return c.last != nil && (!present || held.Epoch < c.last.Epoch || held.Owner == c.owner && held.Commits < c.last.Commits)
+}
+
+// isStale tells whether another owner has taken the partition although this one
+// has its lease. It must not take it back while it was not looking: the lease is
+// worth nothing any more.
+func (c *claim) isStale(held *checkpoint.Document) bool {
+	return c.last != nil && c.mine && held.Owner != c.owner
 }
 
 // acquire raises the epoch in the partition's checkpoint and returns it as it
-// is now. One that has none gets it from message 1. Errors: apply.ErrStale,
-// apply.ErrWentBack, those above, else trouble of target or NATS.
-func acquire(ctx context.Context, target *mongo.Client, stream *topology.Stream, c claim) (checkpoint.Document, error) {
+// is now. One that has none gets it from message 1. back says that the target
+// went back since this owner last committed: the checkpoint is an older one, and
+// what follows it is applied again. Errors: apply.ErrStale, those above, else
+// trouble of target or NATS.
+func acquire(ctx context.Context, target *mongo.Client, stream *topology.Stream, c claim) (owned checkpoint.Document, back bool, err error) {
 	held, present, err := checkpoint.LoadOne(ctx, target, stream.Flow(), c.partition)
 	if err != nil {
-		return checkpoint.Document{}, err
+		return checkpoint.Document{}, false, err
 	}
 
-	if err := c.check(&held, present); err != nil {
-		return checkpoint.Document{}, err
+	back = c.wentBack(&held, present)
+	if !back && c.isStale(&held) {
+		return checkpoint.Document{}, false, fmt.Errorf("%w: checkpoint %s", apply.ErrStale, c.last.ID)
 	}
 
 	if !present {
-		held, err = first(ctx, stream, c.partition)
+		held, err = first(ctx, stream, &c)
 		if err != nil {
-			return checkpoint.Document{}, err
+			return checkpoint.Document{}, back, err
 		}
 	}
 
-	if held.StreamID != stream.StreamID {
-		return checkpoint.Document{}, fmt.Errorf("%w: checkpoint %s names %s, stream %s is %s",
-			ErrOtherStream, held.ID, held.StreamID, stream.Name(), stream.StreamID)
+	if err := check(ctx, stream, &held, c.partition); err != nil {
+		return checkpoint.Document{}, back, err
 	}
 
-	if err := compare(ctx, stream, &held.Place); err != nil {
-		return checkpoint.Document{}, err
-	}
-
-	owned := held
-	owned.Epoch, owned.Owner, owned.Session = nextEpoch(held.Epoch, c.consumers), c.owner, c.session
+	owned = held
+	owned.Epoch, owned.Owner, owned.Session = c.nextEpoch(held.Epoch), c.owner, c.session
 
 	// Where this is not allowed, the next statement has to wait.
 	_ = apply.EndTransactions(ctx, target, held.Session)
@@ -119,10 +127,10 @@ func acquire(ctx context.Context, target *mongo.Client, stream *topology.Stream,
 	}
 
 	if err != nil {
-		return checkpoint.Document{}, fmt.Errorf("acquire partition %d: %w", c.partition, err)
+		return checkpoint.Document{}, back, fmt.Errorf("acquire partition %d: %w", c.partition, err)
 	}
 
-	return owned, nil
+	return owned, back, nil
 }
 
 func raise(ctx context.Context, target *mongo.Client, held, owned *checkpoint.Document) error {
@@ -140,55 +148,10 @@ func raise(ctx context.Context, target *mongo.Client, held, owned *checkpoint.Do
 	return nil
 }
 
-// first is the checkpoint before any event: message 1.
-func first(ctx context.Context, stream *topology.Stream, partition int) (checkpoint.Document, error) {
-	m, err := stream.At(ctx, 1)
-	if errors.Is(err, topology.ErrNoMessage) {
-		return checkpoint.Document{}, fmt.Errorf("%w: partition %d", ErrNoFirstMessage, partition)
-	}
-
-	if err != nil {
-		return checkpoint.Document{}, err
-	}
-
-	return checkpoint.Document{
-		ID:        checkpoint.ID(stream.Flow(), partition),
-		Flow:      stream.Flow(),
-		Partition: partition,
-		Place:     checkpoint.PlaceOf(&m.Message, m.Sequence),
-	}, nil
-}
-
-// compare makes sure that the stream still holds the message of the checkpoint
-// at its sequence, or has purged it from its head.
-func compare(ctx context.Context, stream *topology.Stream, place *checkpoint.Place) error {
-	m, err := stream.At(ctx, place.StreamSequence())
-
-	switch {
-	case errors.Is(err, topology.ErrNoMessage):
-		state, _, stateErr := stream.State(ctx)
-		if stateErr != nil {
-			return stateErr
-		}
-
-		if place.StreamSequence() < state.FirstSeq {
-			return nil // purged: normal
-		}
-
-		return fmt.Errorf("%w: it has no message %d, its messages are %d to %d", ErrStreamWentBack, place.Sequence, state.FirstSeq, state.LastSeq)
-	case err != nil:
-		return err
-	case !place.Names(&m.Message):
-		return fmt.Errorf("%w: message %d is event %d at %s, the checkpoint says event %d at %s",
-			ErrStreamWentBack, place.Sequence, m.Event, m.Position, place.Event, place.Position)
-	default:
-		return nil
-	}
-}
-
 // isTerminal tells whether an error of acquire stays until an operator acts.
 func isTerminal(err error) bool {
 	return errors.Is(err, ErrOtherStream) || errors.Is(err, ErrStreamWentBack) ||
 		errors.Is(err, ErrOtherPartitions) || errors.Is(err, ErrNoFirstMessage) ||
+		errors.Is(err, ErrPurged) || errors.Is(err, ErrMisfiled) ||
 		errors.Is(err, topology.ErrNoStream) || errors.Is(err, jetstream.ErrStreamNotFound)
 }

@@ -3,6 +3,7 @@ package ownership
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -182,7 +183,8 @@ func (l *lane) apply(stop, work context.Context) error {
 //	trouble of the target      the same batch again, with backoff; no retry is counted
 //	outcome unknown            Commit has read the checkpoint: one of the others
 //	one event's own error      the partition stops before it (parking goes here)
-//	guard failed               stale, gone back, or changed by somebody: stops
+//	guard failed               stale or changed by somebody: stops; gone back: is
+//	                           acquired again
 //	told to stop               a batch that waits for the target is given back
 func (l *lane) settle(stop, work context.Context, events []*consume.Delivery) error {
 	changes := make([]apply.Change, len(events))
@@ -229,7 +231,7 @@ func (l *lane) commit(stop, work context.Context, plan *apply.Plan, next *checkp
 
 	err := retry.Do(stop, retry.Policy{Initial: firstBackoff, Max: maxBackoff, OnRetry: l.pause}, func(context.Context) error {
 		err := classify(l.applier.Commit(work, plan, &l.held, next))
-		if err != nil && l.applier.Spent() {
+		if err != nil && l.applier.Spent() || errors.Is(err, apply.ErrWentBack) {
 			trouble, err = err, nil
 		}
 

@@ -13,11 +13,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.opentelemetry.io/otel/trace"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/lease"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
@@ -30,7 +30,7 @@ import (
 const (
 	requestTimeout = 10 * time.Second
 	firstBackoff   = 100 * time.Millisecond
-	maxBackoff     = 2 * time.Second // "resumes within 2 s of the server's return"
+	maxBackoff     = time.Second // "resumes within 2 s of the server's return"
 )
 
 // acquiring bounds the partitions that are acquired at the same time.
@@ -49,6 +49,8 @@ type Observer interface {
 // Options of an Owner.
 type Options struct {
 	Flow         string
+	Identity     Identity
+	LeaseTTL     time.Duration // after which the partitions of a processor that is gone are taken over
 	Limits       batch.Limits
 	Concurrency  int   // batches of all partitions applied at the same time
 	MemoryBudget int64 // bytes of events from delivery to commit, all partitions
@@ -57,12 +59,14 @@ type Options struct {
 	InitPoll     time.Duration // how often to look for a stream that flow init has not made yet
 }
 
-// Owner owns all partitions of a flow. Make it with New, run it once.
+// Owner owns the partitions of a flow that are this processor's share. Make it
+// with New, run it once.
 type Owner struct {
 	options Options
 	target  *mongo.Client
 	nc      *nats.Conn
 	js      jetstream.JetStream
+	leases  *lease.Bucket
 	observe Observer
 	log     *slog.Logger
 
@@ -77,8 +81,9 @@ type Owner struct {
 	pullBytes int
 
 	mu         sync.Mutex
-	partitions []*partition // written by Run, read by Status
-	reason     string       // why there are none yet
+	partitions []*partition // all of the flow; written by Run, read by Status
+	shown      []bool       // by partition: it is this processor's affair; written by sharing
+	reason     string       // why this processor takes no part
 	warned     map[kindOfEvent]struct{}
 }
 
@@ -94,6 +99,7 @@ func New(target *mongo.Client, nc *nats.Conn, js jetstream.JetStream, observe Ob
 		target:  target,
 		nc:      nc,
 		js:      js,
+		leases:  lease.NewBucket(js, topology.OwnersBucket),
 		observe: observe,
 		log:     log,
 		limits:  options.Limits,
@@ -104,24 +110,25 @@ func New(target *mongo.Client, nc *nats.Conn, js jetstream.JetStream, observe Ob
 	}
 }
 
-// Status returns all partitions and, while there are none, why. Safe for
-// concurrent use.
+// Status returns the partitions that this processor has or should have: none
+// where there are more processors than partitions. reason says why it takes no
+// part at present. Safe for concurrent use.
 func (o *Owner) Status() (partitions []Status, reason string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 
-	partitions = make([]Status, len(o.partitions))
 	for i, p := range o.partitions {
-		partitions[i] = p.board.read()
+		if o.shown[i] {
+			partitions = append(partitions, p.board.read())
+		}
 	}
 
 	return partitions, o.reason
 }
 
-// Run owns all partitions of the flow until stop ends; work bounds what is in
-// flight then. It returns a *RefusedError for a target that cannot be written to
-// in transactions, and apply.ErrStale when another processor has taken a
-// partition, else nil.
+// Run owns this processor's share of the partitions until stop ends; work bounds
+// what is in flight then. It returns a *RefusedError for a target that cannot be
+// written to in transactions, else nil.
 func (o *Owner) Run(stop, work context.Context) error {
 	hello, err := o.awaitTarget(stop)
 	if err != nil {
@@ -147,15 +154,12 @@ func (o *Owner) Run(stop, work context.Context) error {
 	}
 
 	o.mu.Lock()
-	o.partitions, o.reason = partitions, ""
+	o.partitions, o.shown, o.reason = partitions, make([]bool, len(partitions)), "looking who else takes part"
 	o.mu.Unlock()
 
-	group, running := errgroup.WithContext(stop)
-	for _, p := range partitions {
-		group.Go(func() error { return p.run(running, work) })
-	}
+	o.share(stop, work)
 
-	return group.Wait()
+	return nil
 }
 
 // errNoStreamButCheckpoints says that the flow was replicated before and its
@@ -234,14 +238,20 @@ func explain(err error) string {
 	case errors.Is(err, errNoStreamButCheckpoints), errors.Is(err, ErrOtherStream), errors.Is(err, ErrStreamWentBack),
 		errors.Is(err, consume.ErrForeign), errors.Is(err, consume.ErrGeneration), errors.Is(err, consume.ErrHole), errors.Is(err, ErrNoFirstMessage):
 		remedy = "restore the stream from a backup, or copy the data again and start over with relayctl flow delete and relayctl flow init"
-	case errors.Is(err, ErrOtherPartitions), errors.Is(err, apply.ErrWentBack), errors.Is(err, apply.ErrForeignCheckpoint):
+	case errors.Is(err, ErrPurged):
+		remedy = "restore the target from a newer backup, or copy the data again and start over with relayctl flow delete and relayctl flow init"
+	case errors.Is(err, topology.ErrNoBucket):
+		remedy = "make it again with relayctl flow init"
+	case errors.Is(err, topology.ErrConfigDiffers):
+		remedy = "undo the change; a bucket is made again by relayctl flow init after it was deleted"
+	case errors.Is(err, ErrOtherPartitions), errors.Is(err, ErrMisfiled), errors.Is(err, apply.ErrForeignCheckpoint):
 		remedy = "copy the data again and start over with relayctl flow delete and relayctl flow init"
 	case errors.Is(err, topology.ErrNoStream), errors.Is(err, topology.ErrNoMessage):
 		remedy = "make the stream with relayctl flow init"
 	case errors.Is(err, event.ErrMalformed):
 		remedy = "somebody else writes to the flow's subjects, or a newer listener does: find out who and forbid it, or update the processor"
 	case errors.Is(err, apply.ErrStale):
-		remedy = "stop one of the two processors"
+		remedy = "nothing, if it passes; see that all processors of the flow use the same NATS"
 	case errors.Is(err, apply.ErrMissingDocument), errors.Is(err, apply.ErrNeedsImage):
 		remedy = "copy the document from the source to the target, then restart the processor"
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -12,6 +14,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/lease"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
@@ -19,13 +22,17 @@ import (
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
 )
 
-// partition is one partition of this processor, from acquisition to release.
+// partition is one partition as this processor works on it, again and again:
+// one lease after another, and within a lease one epoch after another.
 type partition struct {
 	*Owner
 
-	number int
-	owner  int64 // random; signs every checkpoint of this process
-	board  board
+	number   int
+	owner    int64 // random; signs every checkpoint of this process
+	board    board
+	draining atomic.Bool // told to give the partition back
+
+	lease *lease.Lease // that the present work is done under
 
 	// The transactions of an ownership run in one session, which the checkpoint
 	// names.
@@ -35,6 +42,72 @@ type partition struct {
 	// held is the checkpoint as this owner last committed it. Written by the
 	// goroutine that applies; read by others only while none runs.
 	held checkpoint.Document
+	mine bool // held was acquired under the present lease
+	// consumers are the epochs that had one before held was acquired.
+	consumers []uint64
+}
+
+// acquireLease makes this processor the one that may work on the partition. A
+// drain does not break it off: a request under way may be stored all the same,
+// and nobody would release the key.
+func (p *partition) acquireLease(drain context.Context) (*lease.Lease, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(drain), bucketTimeout)
+	defer cancel()
+
+	ctx, forget := p.whileConnected(ctx)
+	defer forget()
+
+	return p.leases.Acquire(ctx, topology.PartitionKey(p.options.Flow, p.number), p.options.Identity.text(p.options.LeaseTTL), p.options.LeaseTTL)
+}
+
+// refused shows why the partition is not acquired yet.
+func (p *partition) refused(err error) {
+	if held, ok := errors.AsType[*lease.HeldError](err); ok {
+		p.setState(Acquiring, fmt.Sprintf("its lease, key %s of bucket %s, is held by %s", held.Key, topology.OwnersBucket, held.Value))
+
+		return
+	}
+
+	p.setState(Acquiring, explain(err))
+}
+
+// under works on the partition until drain ends or the lease does. No write goes
+// to the target after the lease, nor after work. It returns nil after a drain,
+// else why the partition was lost.
+func (p *partition) under(drain, work context.Context, l *lease.Lease) error {
+	stop, cancelStop := l.Context(drain)
+	defer cancelStop()
+
+	bounded, cancelWork := l.Context(work)
+	defer cancelWork()
+
+	keeping, cancelKeep := context.WithCancel(context.WithoutCancel(drain))
+	kept := make(chan struct{})
+
+	go func() {
+		defer close(kept)
+
+		_ = l.Keep(keeping, func(err error) { // its end is told by the contexts
+			p.log.DebugContext(keeping, "lease not renewed", slog.Int(telemetry.KeyPartition, p.number), slog.Any(telemetry.KeyError, err))
+		})
+	}()
+
+	p.lease, p.mine = l, false
+	err := p.run(stop, bounded)
+
+	cancelKeep()
+	<-kept
+
+	if err == nil && drain.Err() == nil {
+		err = l.Err()
+	}
+
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(drain), releaseTimeout)
+	defer cancel()
+
+	_ = l.Release(ctx) // it expires otherwise
+
+	return err
 }
 
 // run owns the partition until stop ends; work bounds what is in flight then.
@@ -46,16 +119,14 @@ func (p *partition) run(stop, work context.Context) error {
 		})
 
 		switch {
-		case stop.Err() != nil:
 		case errors.Is(err, apply.ErrStale):
 			return err
+		case stop.Err() != nil:
 		case err != nil:
 			p.fail(stop, err)
 			<-stop.Done()
 		}
 	}
-
-	p.setState(Draining, "")
 
 	return nil
 }
@@ -74,10 +145,10 @@ func (p *partition) fail(ctx context.Context, err error) {
 		slog.Int(telemetry.KeyPartition, p.number), slog.String(telemetry.KeyReason, reason))
 }
 
-// own acquires the partition, each time with a new epoch and a consumer of its
-// own, and works on it until something is wrong. It returns nil after it has
-// committed something, so that the next try comes without the backoff of earlier
-// ones, unless no try would help.
+// own acquires the partition's checkpoint, each time with a new epoch and a
+// consumer of its own, and works on it until something is wrong. It returns nil
+// after it has committed something, so that the next try comes without the
+// backoff of earlier ones, unless no try would help.
 func (p *partition) own(stop, work context.Context) error {
 	// Listened to from before the consumer exists, so that no disconnect is
 	// missed: deliveries may go into the dead connection.
@@ -92,11 +163,7 @@ func (p *partition) own(stop, work context.Context) error {
 
 	p.session, p.applier = session, p.applyTo.In(session)
 
-	if err := p.acquire(stop); err != nil {
-		return classify(err)
-	}
-
-	consumer, err := p.openConsumer(stop)
+	consumer, err := p.begin(stop)
 	if err != nil {
 		return classify(err)
 	}
@@ -105,6 +172,13 @@ func (p *partition) own(stop, work context.Context) error {
 	if err != nil {
 		return classify(err)
 	}
+
+	var tidy sync.WaitGroup
+
+	older := p.consumers // all are: an epoch is higher than any that has one
+
+	tidy.Go(func() { p.deleteConsumers(stop, older) })
+	defer tidy.Wait()
 
 	before := p.held.Commits
 	err = classify(newLane(p, reader, disconnected).run(stop, work))
@@ -121,12 +195,24 @@ func classify(err error) error {
 	var event *apply.EventError
 
 	switch {
-	case errors.Is(err, apply.ErrStale), errors.Is(err, apply.ErrWentBack), errors.Is(err, apply.ErrForeignCheckpoint),
+	case errors.Is(err, apply.ErrStale), errors.Is(err, apply.ErrForeignCheckpoint),
 		errors.As(err, &event), consume.IsStreamTrouble(err), isTerminal(err):
 		return retry.Permanent(err)
 	default:
 		return err
 	}
+}
+
+// begin makes an ownership: its epoch in the checkpoint, then its consumer.
+func (p *partition) begin(stop context.Context) (jetstream.Consumer, error) {
+	ctx, cancel := p.whileConnected(stop)
+	defer cancel()
+
+	if err := p.acquire(ctx); err != nil {
+		return nil, err
+	}
+
+	return p.openConsumer(ctx)
 }
 
 func (p *partition) acquire(ctx context.Context) error {
@@ -147,53 +233,65 @@ func (p *partition) acquire(ctx context.Context) error {
 		return err
 	}
 
-	c := claim{partition: p.number, owner: p.owner, session: apply.SessionID(p.session), consumers: epochs[p.number]}
+	c := claim{
+		partition: p.number, owner: p.owner, session: apply.SessionID(p.session), lease: p.lease.Revision(), consumers: epochs[p.number], mine: p.mine,
+	}
 	if p.held.Epoch > 0 {
 		c.last = &p.held
 	}
 
-	owned, err := acquire(ctx, p.target, p.stream, c)
+	owned, back, err := acquire(ctx, p.target, p.stream, c)
 	if err != nil {
 		return err
 	}
 
-	p.held = owned
+	if back {
+		p.log.WarnContext(ctx, "the target went back behind its checkpoint; what it lost is applied again",
+			slog.Int(telemetry.KeyPartition, p.number), slog.Int64("from_commits", p.held.Commits), slog.Int64("to_commits", owned.Commits),
+			slog.Int64(telemetry.KeyStreamSeq, owned.Sequence))
+	}
+
+	p.held, p.mine, p.consumers = owned, true, c.consumers
 	p.board.update(func(s *Status) { s.Checkpoint = owned })
 
 	return nil
 }
 
-// openConsumer makes the consumer of this ownership and deletes those of
-// earlier epochs, which fences their owners' pulls and acks.
+// openConsumer makes the consumer of this ownership.
 func (p *partition) openConsumer(ctx context.Context) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 
-	current := uint64(p.held.Epoch) //nolint:gosec // never negative
-
-	consumer, err := p.stream.CreateConsumer(ctx, p.number, current, p.held.StreamSequence())
-	if err != nil {
-		return nil, err
-	}
-
-	epochs, err := p.stream.ConsumerEpochs(ctx)
-	if err != nil {
-		return nil, err
-	}
-
-	for _, epoch := range epochs[p.number] {
-		if epoch < current {
-			if err := p.stream.DeleteConsumer(ctx, topology.ConsumerName(p.number, epoch)); err != nil {
-				return nil, err
-			}
-		}
-	}
-
-	return consumer, nil
+	return p.stream.CreateConsumer(ctx, p.number, uint64(p.held.Epoch), p.held.StreamSequence()) //nolint:gosec // never negative
 }
 
-// setState changes the state and says so in the log.
+// deleteConsumers deletes those that acquire has found, of earlier epochs, which
+// fences their owners' pulls and acks. The partition does not wait for it: the
+// checkpoint has fenced them already. One that stays is left to the next owner.
+func (p *partition) deleteConsumers(ctx context.Context, older []uint64) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+
+	for _, epoch := range older {
+		if err := p.stream.DeleteConsumer(ctx, topology.ConsumerName(p.number, epoch)); err != nil {
+			p.log.DebugContext(ctx, "old consumer not deleted", slog.Int(telemetry.KeyPartition, p.number), slog.Any(telemetry.KeyError, err))
+		}
+	}
+}
+
+// reset forgets what the board showed of an ownership that is over.
+func (p *partition) reset() {
+	p.draining.Store(false)
+	p.board.update(func(s *Status) { *s = Status{Partition: p.number, State: Acquiring, Since: time.Now()} })
+}
+
+// setState changes the state and says so in the log. One that drains stays
+// DRAINING, whatever its last batch does, until it has ended.
 func (p *partition) setState(state State, reason string) {
+	if p.draining.Load() && state != Failed {
+		state, reason = Draining, ""
+	}
+
 	before := p.board.read()
 	if before.State == state && before.Reason == reason {
 		return

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 )
@@ -38,18 +40,30 @@ func (o *Owner) awaitTarget(stop context.Context) (mongodb.Hello, error) {
 	return mongodb.Hello{}, nil
 }
 
-// wait says why there are no partitions yet, and pauses.
-func (o *Owner) wait(stop context.Context, err error, pause time.Duration) {
-	why := explain(err)
+// say sets why this processor takes no part; nil: it does.
+func (o *Owner) say(ctx context.Context, err error) {
+	why := ""
+	if err != nil {
+		why = explain(err)
+	}
 
 	o.mu.Lock()
 	changed := o.reason != why
 	o.reason = why
 	o.mu.Unlock()
 
-	if changed {
-		o.log.WarnContext(stop, "waiting to own partitions", slog.String(telemetry.KeyReason, why))
+	switch {
+	case !changed:
+	case why == "":
+		o.log.InfoContext(ctx, "taking part in the flow")
+	default:
+		o.log.WarnContext(ctx, "waiting to own partitions", slog.String(telemetry.KeyReason, why))
 	}
+}
+
+// wait says why there are no partitions yet, and pauses.
+func (o *Owner) wait(stop context.Context, err error, pause time.Duration) {
+	o.say(stop, err)
 
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -57,6 +71,30 @@ func (o *Owner) wait(stop context.Context, err error, pause time.Duration) {
 	select {
 	case <-timer.C:
 	case <-stop.Done():
+	}
+}
+
+// whileConnected returns a context that ends as soon as NATS is lost: a request
+// under way then would wait in vain for its reply.
+func (o *Owner) whileConnected(parent context.Context) (context.Context, context.CancelFunc) {
+	lost := o.nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	ctx, cancel := context.WithCancelCause(parent)
+	watched := make(chan struct{})
+
+	go func() {
+		defer close(watched)
+
+		select {
+		case <-lost:
+			cancel(nats.ErrDisconnected)
+		case <-ctx.Done():
+		}
+	}()
+
+	return ctx, func() {
+		cancel(nil)
+		<-watched
+		o.nc.RemoveStatusListener(lost)
 	}
 }
 

@@ -140,6 +140,7 @@ func partition(in *Input, number int) Partition {
 	p := Partition{Number: number, Checkpoint: in.Checkpoints[number]}
 	if in.Reports != nil {
 		p.Owner, p.Ownership = owner(in.Reports.Processors, number, unsigned(p.Checkpoint.Epoch))
+		p.Next = next(in.Reports.Processors, number)
 	}
 
 	if !sameStream(in) {
@@ -191,7 +192,7 @@ func owner(processors []Processor, number int, fence uint64) (instance string, o
 
 	for i := range processors {
 		for _, claim := range processors[i].Partitions {
-			if claim.Partition == number && claim.Epoch >= o.Epoch {
+			if claim.Partition == number && claim.Epoch >= o.Epoch && !claim.waits() {
 				instance, o = processors[i].ID, claim
 			}
 		}
@@ -201,6 +202,24 @@ func owner(processors []Processor, number int, fence uint64) (instance string, o
 
 	return instance, o
 }
+
+// next finds the report of the processor that is about to own the partition; nil
+// when there is none.
+func next(processors []Processor, number int) *Ownership {
+	for i := range processors {
+		for j := range processors[i].Partitions {
+			if claim := &processors[i].Partitions[j]; claim.Partition == number && claim.waits() {
+				return claim
+			}
+		}
+	}
+
+	return nil
+}
+
+// waits tells whether the reporting processor does not own the partition yet: it
+// waits for the lease, or for the checkpoint.
+func (o *Ownership) waits() bool { return o.State == acquiring && o.Epoch == 0 }
 
 // sameStream tells whether the checkpoints speak of this stream. One of another
 // stream has counts that mean nothing here.

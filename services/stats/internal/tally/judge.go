@@ -14,6 +14,8 @@ const (
 	historyLost = "HISTORY_LOST"
 	failed      = "FAILED"
 	applying    = "APPLYING"
+	acquiring   = "ACQUIRING"
+	draining    = "DRAINING"
 )
 
 // finding is one thing that is not fine.
@@ -27,13 +29,14 @@ type finding struct {
 // one to take.
 //
 //	DOWN      no usable stream; checkpoints of another stream; no listener or all
-//	          of them FAILED or HISTORY_LOST; no processor; a FAILED partition:
-//	          the changes of its documents wait for a person
+//	          of them FAILED or HISTORY_LOST; no processor, or all that report
+//	          cannot take part; a FAILED partition: the changes of its documents
+//	          wait for a person
 //	UNKNOWN   NATS or the target cannot be asked
 //	DIVERGED  an event was not applied that the target misses
-//	DEGRADED  whatever goes on by itself: a server that is waited for, a partition
-//	          without an owner beside others that have one; and a sum that does
-//	          not add up
+//	DEGRADED  whatever goes on by itself: a server that is waited for, partitions
+//	          between two owners or without one while a processor can take part;
+//	          and a sum that does not add up
 func (s *Stats) judge(in *Input) {
 	var findings []finding
 
@@ -169,11 +172,15 @@ func (s *Stats) judgeProcessors(in *Input) []finding {
 		}
 	}
 
-	return append(findings, s.judgePartitions()...)
+	// Those that can take part acquire what nobody owns.
+	nobody := !slices.ContainsFunc(in.Reports.Processors, func(p Processor) bool { return p.Reason == "" })
+
+	return append(findings, s.judgePartitions(nobody)...)
 }
 
 // judgePartitions says each reason once, with all the partitions it concerns.
-func (s *Stats) judgePartitions() []finding {
+// nobody: no processor can take part.
+func (s *Stats) judgePartitions(nobody bool) []finding {
 	type group struct{ state, reason string }
 
 	var order []group
@@ -182,9 +189,11 @@ func (s *Stats) judgePartitions() []finding {
 
 	for _, p := range s.Partitions {
 		g := group{p.State, p.Reason}
-		if p.Owner == "" {
-			g = group{}
-		} else if p.State == applying {
+
+		switch {
+		case p.Owner == "":
+			g = group{reason: p.waitsFor()}
+		case p.State == applying:
 			continue
 		}
 
@@ -197,13 +206,23 @@ func (s *Stats) judgePartitions() []finding {
 
 	findings := make([]finding, 0, len(order))
 	for _, g := range order {
-		findings = append(findings, s.judgePartition(g.state, g.reason, numbers[g]))
+		findings = append(findings, s.judgePartition(g.state, g.reason, numbers[g], nobody))
 	}
 
 	return findings
 }
 
-func (s *Stats) judgePartition(state, reason string, numbers []int) finding {
+// waitsFor says what keeps the next owner of a partition waiting, if there is
+// one.
+func (p *Partition) waitsFor() string {
+	if p.Next == nil {
+		return ""
+	}
+
+	return withReason("the next one is "+p.Next.State, p.Next.Reason)
+}
+
+func (s *Stats) judgePartition(state, reason string, numbers []int, nobody bool) finding {
 	which := "partition " + ranges(numbers) + " is "
 	if len(numbers) > 1 {
 		which = "partitions " + ranges(numbers) + " are "
@@ -211,12 +230,14 @@ func (s *Stats) judgePartition(state, reason string, numbers []int) finding {
 
 	switch state {
 	case "":
-		f := finding{Degraded, which + "without an owner that reports", "nothing, if it passes; start a processor otherwise"}
-		if len(numbers) == len(s.Partitions) {
+		f := finding{Degraded, withReason(which+"without an owner that reports", reason), "nothing, if it passes; start a processor otherwise"}
+		if nobody && len(numbers) == len(s.Partitions) {
 			f.status = Down
 		}
 
 		return f
+	case draining:
+		return finding{Degraded, which + "being handed over", "nothing, if it passes; the next owner takes over by itself"}
 	case failed:
 		return finding{Down, withReason(which+state, reason), "do what the reason says, then restart the processor"}
 	default:

@@ -182,6 +182,7 @@ type Partition struct {
 	Number int
 	Owner  string // instance id; empty when no owner reports
 	Ownership
+	Next *Ownership // of the processor that is about to own it; nil when there is none
 
 	Checkpoint checkpoint.Document // zero before the first commit
 	Pending    *uint64

@@ -102,9 +102,29 @@ func TestStatus(t *testing.T) {
 		"one of two listeners failed": {func(in *tally.Input) {
 			in.Reports.Listeners = append(in.Reports.Listeners, tally.Listener{Instance: tally.Instance{Host: "h9"}, State: "FAILED"})
 		}, tally.Degraded, "listener on h9 is FAILED"},
-		"no processor":           {func(in *tally.Input) { in.Reports.Processors = nil }, tally.Down, "no processor reports"},
-		"processor not ready":    {func(in *tally.Input) { in.Reports.Processors[0].Reason = "target away" }, tally.Degraded, "processor on h2 is not ready: target away"},
-		"no partition is owned":  {func(in *tally.Input) { in.Reports.Processors[0].Partitions = nil }, tally.Down, "partitions 0-1 are without an owner"},
+		"no processor":          {func(in *tally.Input) { in.Reports.Processors = nil }, tally.Down, "no processor reports"},
+		"processor not ready":   {func(in *tally.Input) { in.Reports.Processors[0].Reason = "target away" }, tally.Degraded, "processor on h2 is not ready: target away"},
+		"no partition is owned": {func(in *tally.Input) { in.Reports.Processors[0].Partitions = nil }, tally.Degraded, "partitions 0-1 are without an owner"},
+		"nobody can own one": {func(in *tally.Input) {
+			in.Reports.Processors[0].Partitions, in.Reports.Processors[0].Reason = nil, "no bucket"
+		}, tally.Down, "partitions 0-1 are without an owner"},
+		"one more processor than partitions": {func(in *tally.Input) {
+			in.Reports.Processors = append(in.Reports.Processors, tally.Processor{Instance: tally.Instance{ID: "q", Host: "h3"}})
+		}, tally.OK, ""},
+		"one of two cannot take part": {func(in *tally.Input) {
+			in.Reports.Processors = append(in.Reports.Processors, tally.Processor{Instance: tally.Instance{ID: "q", Host: "h3"}, Reason: "no bucket"})
+		}, tally.Degraded, "processor on h3 is not ready: no bucket"},
+		"partition drains": {partition(0, "DRAINING", ""), tally.Degraded, "partition 0 is being handed over"},
+		"between two owners": {func(in *tally.Input) {
+			in.Reports.Processors[0].Partitions = []tally.Ownership{
+				{Partition: 0, State: "ACQUIRING", Reason: "its lease is held by x"}, {Partition: 1, State: "ACQUIRING", Reason: "its lease is held by x"},
+			}
+		}, tally.Degraded, "partitions 0-1 are without an owner that reports: the next one is ACQUIRING: its lease is held by x"},
+		"another waits for one that is applied": {func(in *tally.Input) {
+			in.Reports.Processors = append(in.Reports.Processors, tally.Processor{
+				Instance: tally.Instance{ID: "q", Host: "h3"}, Partitions: []tally.Ownership{{Partition: 0, State: "ACQUIRING"}},
+			})
+		}, tally.OK, ""},
 		"one partition is owned": {func(in *tally.Input) { in.Reports.Processors[0].Partitions = in.Reports.Processors[0].Partitions[:1] }, tally.Degraded, "partition 1 is without an owner"},
 		"owner is fenced":        {func(in *tally.Input) { in.Reports.Processors[0].Partitions[0].Epoch = 4 }, tally.Degraded, "partition 0 is without an owner"},
 		"partition failed":       {partition(0, "FAILED", "cannot decode"), tally.Down, "partition 0 is FAILED: cannot decode"},
