@@ -1,5 +1,5 @@
 // Package collect reads what is known of a flow: the instances' reports, the
-// figures of JetStream, the checkpoints in the target.
+// figures of JetStream, the checkpoints and what is parked in the target.
 //
 // A sample reads the checkpoints first, the stream second and the checkpoints
 // again. It is consistent when neither moved meanwhile; after three tries that
@@ -17,6 +17,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
 
@@ -34,6 +36,7 @@ type Flow struct {
 	name   string
 	js     jetstream.StreamManager
 	target *mongo.Client
+	parked *deadletter.Letters
 	book   *Book
 
 	turn chan struct{} // holds one token: who has it samples, the others wait
@@ -42,8 +45,8 @@ type Flow struct {
 }
 
 // NewFlow returns the sampler of a flow.
-func NewFlow(name string, js jetstream.StreamManager, target *mongo.Client, book *Book) *Flow {
-	f := &Flow{name: name, js: js, target: target, book: book, turn: make(chan struct{}, 1)}
+func NewFlow(name string, js jetstream.StreamManager, target *mongo.Client, letters *deadletter.Letters, book *Book) *Flow {
+	f := &Flow{name: name, js: js, target: target, parked: letters, book: book, turn: make(chan struct{}, 1)}
 	f.turn <- struct{}{}
 
 	return f
@@ -115,7 +118,8 @@ func (f *Flow) readOnce(ctx context.Context) *tally.Input {
 	return in
 }
 
-// readTarget reads checkpoints and unsupported events side by side.
+// readTarget reads checkpoints, unsupported events and what is parked side by
+// side.
 func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoint.Document {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -125,6 +129,7 @@ func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoi
 	var (
 		checkpoints map[int]checkpoint.Document
 		unsupported []checkpoint.UnsupportedDocument
+		setAside    tally.Parked
 	)
 
 	group.Go(func() (err error) {
@@ -137,6 +142,20 @@ func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoi
 
 		return err
 	})
+	group.Go(func() (err error) {
+		setAside.OldestWaiting, err = f.oldestParked(ctx, parked.Waiting)
+
+		return err
+	})
+	group.Go(func() (err error) {
+		if setAside.Dead, err = f.parked.Count(ctx, parked.Dead); err != nil || setAside.Dead == 0 {
+			return err
+		}
+
+		setAside.OldestDead, err = f.oldestParked(ctx, parked.Dead)
+
+		return err
+	})
 
 	if err := group.Wait(); err != nil {
 		in.Unknown = append(in.Unknown, "target: "+err.Error())
@@ -144,9 +163,19 @@ func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoi
 		return nil
 	}
 
-	in.Checkpoints, in.Unsupported = checkpoints, unsupported
+	in.Checkpoints, in.Unsupported, in.Parked = checkpoints, unsupported, &setAside
 
 	return checkpoints
+}
+
+// oldestParked returns the first record of a state; nil when there is none.
+func (f *Flow) oldestParked(ctx context.Context, state parked.State) (*tally.SetAside, error) {
+	letter, err := f.parked.Oldest(ctx, state)
+	if err != nil || letter == nil {
+		return nil, err
+	}
+
+	return &tally.SetAside{Namespace: letter.Namespace(), Code: letter.Code, Error: letter.Error}, nil
 }
 
 // stoodStill reads the checkpoints again.

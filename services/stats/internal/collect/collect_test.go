@@ -15,6 +15,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/collect"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
 
@@ -314,7 +315,7 @@ func TestWhatMovesIsNotConsistent(t *testing.T) {
 				happen(t, w)
 			}}
 
-			s, err := collect.NewFlow(w.name, js, w.target, startBook(t, w)).Sample(t.Context())
+			s, err := collect.NewFlow(w.name, js, w.target, deadletter.New(w.name, w.target), startBook(t, w)).Sample(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, 3, times, "it is tried again")
 			require.False(t, s.Consistent)

@@ -116,6 +116,16 @@ func TestStatus(t *testing.T) {
 		"harmless unsupported event": {func(in *tally.Input) {
 			in.Unsupported = []checkpoint.UnsupportedDocument{{DB: "shop", Coll: "old", Operation: "modify", Events: 2}}
 		}, tally.OK, ""},
+		"parked and retried": {func(in *tally.Input) {
+			d := in.Checkpoints[1]
+			d.Parked, d.Counters.Processed = 2, 0
+			in.Checkpoints[1] = d
+			in.Parked = &tally.Parked{OldestWaiting: &tally.SetAside{Namespace: event.Namespace{DB: "shop", Coll: "orders"}, Code: 121, Error: "refused"}}
+		}, tally.Degraded, "changes set aside and retried: 2; the oldest is in shop.orders: refused (code 121)"},
+		"dead letter": {func(in *tally.Input) {
+			in.Parked = &tally.Parked{Dead: 3, OldestDead: &tally.SetAside{Namespace: event.Namespace{DB: "shop", Coll: "orders"}}}
+		}, tally.Diverged, "dead letters: 3; the oldest is in shop.orders"},
+		"nothing parked": {func(in *tally.Input) { in.Parked = new(tally.Parked) }, tally.OK, ""},
 		"target away": {func(in *tally.Input) {
 			in.Checkpoints, in.Unknown = nil, []string{"target: no primary"}
 		}, tally.Unknown, "target: no primary"},
