@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -98,7 +97,8 @@ func encodeContent(c *deadletter.Content) *relayv1.GetDeadLetterResponse {
 	return out
 }
 
-// extendedJSON is the relaxed form. JSON and protobuf hold UTF-8 only, BSON strings may hold anything.
+// extendedJSON is the relaxed form. JSON and protobuf hold UTF-8 only, BSON
+// strings may hold anything: the driver puts U+FFFD in its place.
 func extendedJSON(raw bson.Raw) (string, error) {
 	if err := raw.Validate(); err != nil {
 		return "", fmt.Errorf("validate: %w", err)
@@ -109,11 +109,7 @@ func extendedJSON(raw bson.Raw) (string, error) {
 		return "", fmt.Errorf("encode: %w", err)
 	}
 
-	if len(encoded) == 0 {
-		return "", errors.New("it is empty")
-	}
-
-	return strings.ToValidUTF8(string(encoded), "\ufffd"), nil
+	return string(encoded), nil
 }
 
 // text makes a record's text fit for protobuf.
