@@ -53,7 +53,7 @@ func (f *letterFilter) addFlags(cmd *cobra.Command) {
 	cmd.Flags().Int32Var(&f.code, "error-code", 0, "only with this code of the target's error, such as 121 or 11000")
 }
 
-func (f *letterFilter) given(cmd *cobra.Command) bool {
+func (*letterFilter) given(cmd *cobra.Command) bool {
 	return slices.ContainsFunc([]string{"namespace", "since", "until", "error-code"}, cmd.Flags().Changed)
 }
 

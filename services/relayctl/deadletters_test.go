@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -57,7 +58,7 @@ func (s *letterService) ListDeadLetters(_ context.Context, request *relayv1.List
 
 	page := &relayv1.ListDeadLettersResponse{DeadLetters: s.letters[from:to]}
 	if to < len(s.letters) {
-		page.NextPageToken = fmt.Sprint(to)
+		page.NextPageToken = strconv.Itoa(to)
 	}
 
 	return page, nil
@@ -156,7 +157,8 @@ func TestDeadLettersListFilters(t *testing.T) {
 		"--since", "2026-11-25T12:00:00+01:00", "--until", "2h", "--error-code", "0", "--state", "all")
 	require.Equal(t, 0, r.code, r.errOut)
 
-	got := s.letters.requests()[0].(*relayv1.ListDeadLettersRequest)
+	got, ok := s.letters.requests()[0].(*relayv1.ListDeadLettersRequest)
+	require.True(t, ok)
 	require.Equal(t, "f", got.GetFlow())
 	require.Equal(t, "shop", got.GetFilter().GetNamespace().GetDatabase())
 	require.Equal(t, "a.b", got.GetFilter().GetNamespace().GetCollection())
@@ -233,7 +235,9 @@ func TestDeadLettersActions(t *testing.T) {
 			refusal(relayv1.DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_NO_EVENT), []string{"replay", "a", "b", "c"}, 1, "dead-letters-replay-partly", "",
 		},
 		"unknown name": {
-			refusal(relayv1.DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_NOT_FOUND), []string{"replay", "a", "b", "c"}, 2, "dead-letters-replay-partly",
+			refusal(relayv1.DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_NOT_FOUND),
+			[]string{"replay", "a", "b", "c"},
+			2, "dead-letters-replay-partly",
 			"relayctl: names that no record has: 1\n  next: relayctl dead-letters list --state all shows the names\n",
 		},
 		"as JSON": {
@@ -267,20 +271,21 @@ func TestDeadLettersActionSaysWhoAndWhy(t *testing.T) {
 	asked := s.letters.requests()
 	require.Len(t, asked, 2)
 
-	replayed := asked[0].(*relayv1.ReplayDeadLettersRequest)
+	replayed, ok := asked[0].(*relayv1.ReplayDeadLettersRequest)
+	require.True(t, ok)
 	require.Equal(t, "f", replayed.GetFlow())
 	require.Equal(t, "ann", replayed.GetRequestedBy())
 	require.Equal(t, "why", replayed.GetReason())
 	require.Equal(t, []string{"a", "b"}, replayed.GetSelection().GetNames().GetNames())
 	require.False(t, replayed.GetValidateOnly())
 
-	discarded := asked[1].(*relayv1.DiscardDeadLettersRequest)
+	discarded, ok := asked[1].(*relayv1.DiscardDeadLettersRequest)
+	require.True(t, ok)
 	require.Equal(t, "bob", discarded.GetRequestedBy())
 	require.Equal(t, "shop", discarded.GetSelection().GetFilter().GetNamespace().GetDatabase())
 	require.Equal(t, int32(121), discarded.GetSelection().GetFilter().GetErrorCode())
 }
 
-// pipe is standard input that is no terminal.
 func TestDeadLettersAskNobodyWhereNobodyIs(t *testing.T) {
 	t.Parallel()
 
@@ -316,7 +321,10 @@ func TestDeadLettersConfirmation(t *testing.T) {
 	require.Contains(t, r.errOut, "This will discard 2 of 3 records. Type discard 2 to go on: ")
 	require.Contains(t, r.errOut, "not confirmed, nothing was changed")
 	require.Len(t, s.letters.requests(), 1)
-	require.True(t, s.letters.requests()[0].(*relayv1.DiscardDeadLettersRequest).GetValidateOnly())
+
+	asked, ok := s.letters.requests()[0].(*relayv1.DiscardDeadLettersRequest)
+	require.True(t, ok)
+	require.True(t, asked.GetValidateOnly())
 
 	var errOut bytes.Buffer
 

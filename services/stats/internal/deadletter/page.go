@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -71,7 +72,7 @@ func (q *Query) fingerprint(flow string) []byte {
 
 	code := "any"
 	if q.Code != nil {
-		code = fmt.Sprint(*q.Code)
+		code = strconv.Itoa(int(*q.Code))
 	}
 
 	text := fmt.Sprintf("%q %q %q %q %d %d %s", flow, states, q.DB, q.Coll, q.Since.UnixMilli(), q.Until.UnixMilli(), code)
