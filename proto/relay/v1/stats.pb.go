@@ -346,7 +346,7 @@ type Stats struct {
 	// checkpoints.
 	ParkedChanges *uint64 `protobuf:"varint,24,opt,name=parked_changes,json=parkedChanges,proto3,oneof" json:"parked_changes,omitempty"`
 	// Dead letters: events given up that nobody has replayed or discarded, and
-	// that nothing has superseded. Counted up to 100000; that number means so
+	// that nothing has superseded. Counted up to 10000; that number means so
 	// many or more.
 	DeadLetters   *uint64 `protobuf:"varint,25,opt,name=dead_letters,json=deadLetters,proto3,oneof" json:"dead_letters,omitempty"`
 	unknownFields protoimpl.UnknownFields

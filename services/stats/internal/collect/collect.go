@@ -17,7 +17,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
-	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
@@ -124,58 +123,42 @@ func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoi
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 
-	group, ctx := errgroup.WithContext(ctx)
+	// Not in the group: the numbers do not depend on it.
+	parkedRead := make(chan error, 1)
+	go func() { parkedRead <- f.readParked(ctx, in) }()
+
+	group, groupCtx := errgroup.WithContext(ctx)
 
 	var (
 		checkpoints map[int]checkpoint.Document
 		unsupported []checkpoint.UnsupportedDocument
-		setAside    tally.Parked
 	)
 
 	group.Go(func() (err error) {
-		checkpoints, err = checkpoint.Load(ctx, f.target, f.name)
+		checkpoints, err = checkpoint.Load(groupCtx, f.target, f.name)
 
 		return err
 	})
 	group.Go(func() (err error) {
-		unsupported, err = checkpoint.LoadUnsupported(ctx, f.target, f.name)
-
-		return err
-	})
-	group.Go(func() (err error) {
-		setAside.OldestWaiting, err = f.oldestParked(ctx, parked.Waiting)
-
-		return err
-	})
-	group.Go(func() (err error) {
-		if setAside.Dead, err = f.parked.Count(ctx, parked.Dead); err != nil || setAside.Dead == 0 {
-			return err
-		}
-
-		setAside.OldestDead, err = f.oldestParked(ctx, parked.Dead)
+		unsupported, err = checkpoint.LoadUnsupported(groupCtx, f.target, f.name)
 
 		return err
 	})
 
-	if err := group.Wait(); err != nil {
+	err, parkedErr := group.Wait(), <-parkedRead
+
+	switch {
+	case err != nil:
 		in.Unknown = append(in.Unknown, "target: "+err.Error())
 
 		return nil
+	case parkedErr != nil:
+		in.Unknown = append(in.Unknown, "dead letters: "+parkedErr.Error())
 	}
 
-	in.Checkpoints, in.Unsupported, in.Parked = checkpoints, unsupported, &setAside
+	in.Checkpoints, in.Unsupported = checkpoints, unsupported
 
 	return checkpoints
-}
-
-// oldestParked returns the first record of a state; nil when there is none.
-func (f *Flow) oldestParked(ctx context.Context, state parked.State) (*tally.SetAside, error) {
-	letter, err := f.parked.Oldest(ctx, state)
-	if err != nil || letter == nil {
-		return nil, err
-	}
-
-	return &tally.SetAside{Namespace: letter.Namespace(), Code: letter.Code, Error: letter.Error}, nil
 }
 
 // stoodStill reads the checkpoints again.

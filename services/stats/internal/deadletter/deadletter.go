@@ -117,7 +117,7 @@ func (l *Letters) Get(ctx context.Context, id string) (Content, error) {
 }
 
 // MostCounted is where Count ends: a number to look at need not be exact, and a sample must stay cheap.
-const MostCounted = 100_000
+const MostCounted = 10_000
 
 // Count returns how many records are in a state, at most MostCounted.
 func (l *Letters) Count(ctx context.Context, state parked.State) (uint64, error) {

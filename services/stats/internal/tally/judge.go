@@ -1,6 +1,7 @@
 package tally
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -278,9 +279,14 @@ func (s *Stats) judgeParked(in *Input) []finding {
 	var findings []finding
 
 	if in.Parked.Dead > 0 {
+		number := strconv.FormatUint(in.Parked.Dead, 10)
+		if in.Parked.More {
+			number += " or more"
+		}
+
 		findings = append(findings, finding{
 			status:   Diverged,
-			reason:   fmt.Sprintf("dead letters: %d", in.Parked.Dead) + in.Parked.OldestDead.describe(),
+			reason:   "dead letters: " + number + in.Parked.OldestDead.describe(),
 			nextStep: "relayctl dead-letters list; mend the cause, then replay them, or discard them",
 		})
 	}
@@ -301,7 +307,7 @@ func (a *SetAside) describe() string {
 		return "" // it was settled while the sample was taken
 	}
 
-	text := "; the oldest is in " + a.Namespace.String()
+	text := "; the oldest is in " + cmp.Or(a.Namespace.String(), "an unknown collection")
 
 	switch {
 	case a.Error != "" && a.Code != 0:

@@ -61,7 +61,8 @@ type Input struct {
 // Parked is what the target says of events that were set aside. How many wait
 // is said by the checkpoints, which agree with the counters.
 type Parked struct {
-	Dead          uint64    // dead letters
+	Dead          uint64    // dead letters, or the least number of them
+	More          bool      // they were not counted to the end
 	OldestDead    *SetAside // nil when there is none
 	OldestWaiting *SetAside
 }

@@ -125,6 +125,9 @@ func TestStatus(t *testing.T) {
 		"dead letter": {func(in *tally.Input) {
 			in.Parked = &tally.Parked{Dead: 3, OldestDead: &tally.SetAside{Namespace: event.Namespace{DB: "shop", Coll: "orders"}}}
 		}, tally.Diverged, "dead letters: 3; the oldest is in shop.orders"},
+		"dead letters not counted to the end": {func(in *tally.Input) {
+			in.Parked = &tally.Parked{Dead: 10_000, More: true}
+		}, tally.Diverged, "dead letters: 10000 or more"},
 		"nothing parked": {func(in *tally.Input) { in.Parked = new(tally.Parked) }, tally.OK, ""},
 		"target away": {func(in *tally.Input) {
 			in.Checkpoints, in.Unknown = nil, []string{"target: no primary"}
