@@ -102,7 +102,7 @@ func TestPagesOfThousands(t *testing.T) {
 		request = &relayv1.ListDeadLettersRequest{States: allStates()}
 	)
 
-	for {
+	for len(got) <= len(names) {
 		request.PageToken, request.PageSize = token, int32(1+random.IntN(1200))
 		page := w.list(t, request)
 		require.LessOrEqual(t, len(page.GetDeadLetters()), min(int(request.GetPageSize()), 1000))
@@ -195,6 +195,14 @@ func TestUnknownFlowAndRecord(t *testing.T) {
 
 	_, err = w.client.DiscardDeadLetters(t.Context(), &relayv1.DiscardDeadLettersRequest{Flow: "other"})
 	requireStatus(t, err, codes.NotFound, "FLOW_NOT_FOUND")
+
+	// A record of another flow of the same target is none of this one's.
+	stranger := newLetterWorld(t).insertDead(t, 1)[0]
+
+	_, err = w.client.GetDeadLetter(t.Context(), &relayv1.GetDeadLetterRequest{Name: stranger})
+	requireStatus(t, err, codes.NotFound, "DEAD_LETTER_NOT_FOUND")
+	require.Equal(t, relayv1.DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_NOT_FOUND, w.discard(t, named(stranger)).GetRefusals()[0].GetReason())
+	require.Equal(t, parked.Dead, w.load(t, stranger).State)
 }
 
 func TestTargetAway(t *testing.T) {

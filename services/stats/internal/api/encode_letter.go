@@ -100,13 +100,9 @@ func encodeContent(c *deadletter.Content) *relayv1.GetDeadLetterResponse {
 // extendedJSON is the relaxed form. JSON and protobuf hold UTF-8 only, BSON
 // strings may hold anything: the driver puts U+FFFD in its place.
 func extendedJSON(raw bson.Raw) (string, error) {
-	if err := raw.Validate(); err != nil {
-		return "", fmt.Errorf("validate: %w", err)
-	}
-
 	encoded, err := bson.MarshalExtJSON(raw, false, false)
 	if err != nil {
-		return "", fmt.Errorf("encode: %w", err)
+		return "", fmt.Errorf("encode as JSON: %w", err)
 	}
 
 	return string(encoded), nil
