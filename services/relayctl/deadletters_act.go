@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/show"
@@ -90,7 +91,7 @@ func (p *program) actOnLetters(a letterAction) *cobra.Command {
 			"  relayctl dead-letters " + a.verb + " --all --since 2h --yes          for scripts",
 		ValidArgsFunction: p.completeLetters(&f.question),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			requests, err := f.requests(cmd, names)
+			requests, err := f.requests(cmd, &a, names)
 			if err != nil {
 				return err
 			}
@@ -129,8 +130,12 @@ func thisUser() string {
 	return name
 }
 
+func (f *actionFlags) mustConfirm(a *letterAction) bool {
+	return (a.asks || f.all) && !f.yes && !f.dryRun
+}
+
 // requests are those that the arguments stand for: one for a filter, one per thousand names.
-func (f *actionFlags) requests(cmd *cobra.Command, names []string) ([]*letterRequest, error) {
+func (f *actionFlags) requests(cmd *cobra.Command, a *letterAction, names []string) ([]*letterRequest, error) {
 	switch {
 	case f.all && len(names) > 0:
 		return nil, &refusedError{what: "both names and --all are given", next: "give one of the two"}
@@ -145,9 +150,16 @@ func (f *actionFlags) requests(cmd *cobra.Command, names []string) ([]*letterReq
 	}
 
 	if f.all {
-		filter, err := f.filter.decode(cmd, time.Now())
+		now := time.Now()
+
+		filter, err := f.filter.decode(cmd, now)
 		if err != nil {
 			return nil, err
+		}
+
+		// What a person confirms is what there is now, not what dies while they read.
+		if f.mustConfirm(a) && filter.GetUntil() == nil {
+			filter.Until = timestamppb.New(now)
 		}
 
 		return []*letterRequest{request(&relayv1.DeadLetterSelection{Selection: &relayv1.DeadLetterSelection_Filter{Filter: filter}})}, nil
@@ -165,7 +177,7 @@ func (f *actionFlags) requests(cmd *cobra.Command, names []string) ([]*letterReq
 
 // act asks for confirmation, with the number of records, and then does it.
 func (p *program) act(ctx context.Context, a *letterAction, f *actionFlags, requests []*letterRequest) (*relayv1.DeadLetterOutcome, error) {
-	mustConfirm := (a.asks || f.all) && !f.yes && !f.dryRun
+	mustConfirm := f.mustConfirm(a)
 	if mustConfirm && !isTerminal(p.in) {
 		return nil, &refusedError{what: "dead-letters " + a.verb + ": nobody is there to confirm", next: "add --yes, or --dry-run to see what it would do"}
 	}

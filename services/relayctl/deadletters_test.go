@@ -284,6 +284,7 @@ func TestDeadLettersActionSaysWhoAndWhy(t *testing.T) {
 	require.Equal(t, "bob", discarded.GetRequestedBy())
 	require.Equal(t, "shop", discarded.GetSelection().GetFilter().GetNamespace().GetDatabase())
 	require.Equal(t, int32(121), discarded.GetSelection().GetFilter().GetErrorCode())
+	require.Nil(t, discarded.GetSelection().GetFilter().GetUntil())
 }
 
 func TestDeadLettersAskNobodyWhereNobodyIs(t *testing.T) {
@@ -325,6 +326,14 @@ func TestDeadLettersConfirmation(t *testing.T) {
 	asked, ok := s.letters.requests()[0].(*relayv1.DiscardDeadLettersRequest)
 	require.True(t, ok)
 	require.True(t, asked.GetValidateOnly())
+
+	// What dies while a person reads is not part of what they confirm.
+	r = relayctl(t, nil, "dead-letters", "replay", "--all", "--server", serve(t, s))
+	require.Equal(t, 2, r.code)
+
+	replayAll, ok := s.letters.requests()[1].(*relayv1.ReplayDeadLettersRequest)
+	require.True(t, ok)
+	require.WithinDuration(t, time.Now(), replayAll.GetSelection().GetFilter().GetUntil().AsTime(), time.Minute)
 
 	var errOut bytes.Buffer
 
