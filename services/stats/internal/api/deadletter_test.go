@@ -141,6 +141,9 @@ func TestPageTokenOfAnotherQuery(t *testing.T) {
 		})
 	}
 
+	_, err := newLetterWorld(t).client.ListDeadLetters(t.Context(), &relayv1.ListDeadLettersRequest{PageToken: token})
+	requireStatus(t, err, codes.InvalidArgument, "INVALID_PAGE_TOKEN")
+
 	page := w.list(t, &relayv1.ListDeadLettersRequest{Flow: w.flow, PageToken: token, PageSize: 2})
 	require.Len(t, page.GetDeadLetters(), 2, "the size and the name of the only flow are no part of the query")
 }
