@@ -45,6 +45,7 @@ type Document struct {
 	// next owner ends what was left open there.
 	Session bson.Binary `bson:"session,omitempty"`
 	Commits int64       `bson:"commits"` // raised by every transaction, so each is a change
+	Parked  int64       `bson:"parked"`  // events set aside that wait to be applied, committed with their records
 
 	Place    `bson:"place"`
 	Counters Counters `bson:"counters"`

@@ -176,8 +176,8 @@ func ask(ctx context.Context, q *question) (*relayv1.Stats, error) {
 	return response.GetStats(), nil
 }
 
-func dial(server string) (*grpc.ClientConn, error) {
-	conn, err := grpc.NewClient(server, grpc.WithTransportCredentials(insecure.NewCredentials()))
+func dial(server string, more ...grpc.DialOption) (*grpc.ClientConn, error) {
+	conn, err := grpc.NewClient(server, append(more, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		return nil, &refusedError{what: fmt.Sprintf("--server %s: %v", server, err), next: "give host:port of the stats service's GRPC_ADDR"}
 	}
@@ -198,7 +198,7 @@ func explain(err error, server string) error {
 	}
 
 	switch s.Code() {
-	case codes.NotFound, codes.InvalidArgument:
+	case codes.NotFound, codes.InvalidArgument, codes.FailedPrecondition:
 		return &refusedError{what: s.Message(), next: remedy}
 	case codes.Unavailable, codes.DeadlineExceeded:
 		if remedy != "" {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -160,9 +159,10 @@ func (p *program) flowDelete() *cobra.Command {
 
 	cmd := &cobra.Command{
 		Use:   "delete",
-		Short: "Remove the flow's stream, its keys, and its checkpoints in the target",
-		Long: "Remove the flow's stream, its keys, and its checkpoints in the target. Data that was replicated stays.\n" +
-			"What was captured and not applied is lost: a new flow needs a fresh copy of the source.",
+		Short: "Remove the flow's stream, its keys, and its checkpoints and parked events in the target",
+		Long: "Remove the flow's stream, its keys, and its checkpoints and parked events (dead letters too) in the target.\n" +
+			"Data that was replicated stays. What was captured and not applied is lost: a new flow needs a fresh copy of\n" +
+			"the source.",
 		Example: "  relayctl flow delete            asks for the flow's name\n  relayctl flow delete --yes      for scripts",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -170,8 +170,10 @@ func (p *program) flowDelete() *cobra.Command {
 				return err
 			}
 
-			if err := p.confirm(s.Flow, yes); err != nil {
-				return err
+			if !yes {
+				if err := p.confirmDelete(s.Flow); err != nil {
+					return err
+				}
 			}
 
 			ctx, cancel := context.WithTimeout(cmd.Context(), defaultWait)
@@ -187,6 +189,15 @@ func (p *program) flowDelete() *cobra.Command {
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 
 	return cmd
+}
+
+// confirmDelete has a person type the flow's name; a script says --yes.
+func (p *program) confirmDelete(name string) error {
+	if !isTerminal(p.in) {
+		return &refusedError{what: "flow delete removes flow " + name + " for good and nobody is there to confirm", next: "add --yes"}
+	}
+
+	return p.confirm("This removes flow "+name+" for good.", name)
 }
 
 // printDeleted names what was removed, also when the rest failed.
@@ -208,31 +219,6 @@ func (p *program) printDeleted(name string, deleted []string, failed error) erro
 	}
 
 	return failed
-}
-
-// confirm has a person type the flow's name; a script says --yes.
-func (p *program) confirm(name string, yes bool) error {
-	if yes {
-		return nil
-	}
-
-	if !isTerminal(p.in) {
-		return &refusedError{what: "flow delete removes flow " + name + " for good and nobody is there to confirm", next: "add --yes"}
-	}
-
-	fmt.Fprintf(p.err, "This removes flow %s for good. Type its name to go on: ", name)
-
-	// /dev/null passes for a terminal here; its end of file confirms nothing.
-	typed, err := bufio.NewReader(p.in).ReadString('\n')
-	if err != nil {
-		fmt.Fprintln(p.err)
-	}
-
-	if strings.TrimSpace(typed) != name {
-		return &refusedError{what: "not confirmed, nothing was deleted", next: "type the name of the flow, or add --yes"}
-	}
-
-	return nil
 }
 
 // addSettingsFlags gives every variable of a settings struct a flag, secrets

@@ -88,8 +88,9 @@ func requireGolden(t *testing.T, name, got string) {
 type service struct {
 	relayv1.UnimplementedStatsServiceServer
 
-	stats *relayv1.Stats
-	err   error
+	letters letterService
+	stats   *relayv1.Stats
+	err     error
 }
 
 func (s *service) GetStats(context.Context, *relayv1.GetStatsRequest) (*relayv1.GetStatsResponse, error) {
@@ -117,6 +118,7 @@ func serve(t *testing.T, s *service) (addr string) {
 
 	server := grpc.NewServer()
 	relayv1.RegisterStatsServiceServer(server, s)
+	relayv1.RegisterDeadLetterServiceServer(server, &s.letters)
 
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
@@ -134,6 +136,7 @@ func fine() *relayv1.Stats {
 		Flow: "atlas-to-local", Status: relayv1.Status_STATUS_OK, SampleTime: timestamppb.New(time.Unix(1_800_000_000, 0)),
 		TotalChanges: new(uint64(1000)), ProcessedChanges: new(uint64(900)), FailedChanges: new(uint64(0)), SkippedChanges: new(uint64(90)),
 		PendingChanges: new(uint64(10)), BatchesProcessed: new(uint64(42)), PendingBatchSize: new(uint64(10)), IsBatchProcessing: new(true),
+		ParkedChanges: new(uint64(1)), DeadLetters: new(uint64(0)),
 		Consistent: true, AddsUp: new(true), Lag: durationpb.New(1500 * time.Microsecond), CaptureLag: durationpb.New(0),
 		Stream:     &relayv1.StreamStats{Name: "CDC_atlas-to-local", Messages: 910, Bytes: 1_500_000, MaxBytes: 10 << 30},
 		Listeners:  []*relayv1.ListenerReport{{Instance: &relayv1.Instance{Id: "l1", Host: "h", Pid: 7}, State: relayv1.ListenerState_LISTENER_STATE_STREAMING}},
@@ -224,16 +227,23 @@ func TestExitCodes(t *testing.T) {
 		code    int
 		message string
 	}{
-		"no stats service":       {nil, []string{"status", "--server", "127.0.0.1:1"}, 3, "cannot be reached"},
-		"unknown flow":           {nil, []string{"status", "--server", serve(t, &service{err: notFound.Err()})}, 2, "next: ask for another"},
-		"unknown command":        {nil, []string{"statsu"}, 2, "unknown command"},
-		"unknown flag":           {nil, []string{"status", "--nope"}, 2, "unknown flag"},
-		"unknown output":         {nil, []string{"version", "-o", "yaml"}, 2, "use -o text or -o json"},
-		"superfluous argument":   {nil, []string{"status", "now"}, 2, "unknown command"},
-		"nothing is set":         {nil, []string{"flow", "init"}, 2, "SOURCE_URI"},
-		"NATS away":              {[]string{"NATS_URL=nats://127.0.0.1:1"}, []string{"flow", "show"}, 3, "NATS at nats://127.0.0.1:1 cannot be reached"},
-		"delete without a yes":   {[]string{"TARGET_URI=mongodb://127.0.0.1:1"}, []string{"flow", "delete"}, 2, "add --yes"},
-		"flag beats environment": {[]string{"PARTITIONS=1", "SOURCE_URI=mongodb://a", "TARGET_URI=mongodb://b"}, []string{"flow", "init", "--partitions", "1000"}, 2, "PARTITIONS=1000"},
+		"no stats service":            {nil, []string{"status", "--server", "127.0.0.1:1"}, 3, "cannot be reached"},
+		"unknown flow":                {nil, []string{"status", "--server", serve(t, &service{err: notFound.Err()})}, 2, "next: ask for another"},
+		"unknown command":             {nil, []string{"statsu"}, 2, "unknown command"},
+		"unknown flag":                {nil, []string{"status", "--nope"}, 2, "unknown flag"},
+		"unknown output":              {nil, []string{"version", "-o", "yaml"}, 2, "use -o text or -o json"},
+		"superfluous argument":        {nil, []string{"status", "now"}, 2, "unknown command"},
+		"nothing is set":              {nil, []string{"flow", "init"}, 2, "SOURCE_URI"},
+		"NATS away":                   {[]string{"NATS_URL=nats://127.0.0.1:1"}, []string{"flow", "show"}, 3, "NATS at nats://127.0.0.1:1 cannot be reached"},
+		"delete without a yes":        {[]string{"TARGET_URI=mongodb://127.0.0.1:1"}, []string{"flow", "delete"}, 2, "add --yes"},
+		"dead letter without a name":  {nil, []string{"dead-letters", "replay"}, 2, "neither a name nor --all"},
+		"names and all":               {nil, []string{"dead-letters", "replay", "a", "--all"}, 2, "both names and --all"},
+		"names and a filter":          {nil, []string{"dead-letters", "discard", "a", "--since", "1h"}, 2, "a filter is given beside names"},
+		"unknown state":               {nil, []string{"dead-letters", "list", "--state", "gone"}, 2, `"gone" is none of waiting`},
+		"negative limit":              {nil, []string{"dead-letters", "list", "--limit", "-1"}, 2, "--limit is negative"},
+		"show without a name":         {nil, []string{"dead-letters", "show"}, 2, "accepts 1 arg"},
+		"no service for dead letters": {nil, []string{"dead-letters", "list", "--server", "127.0.0.1:1"}, 3, "cannot be reached"},
+		"flag beats environment":      {[]string{"PARTITIONS=1", "SOURCE_URI=mongodb://a", "TARGET_URI=mongodb://b"}, []string{"flow", "init", "--partitions", "1000"}, 2, "PARTITIONS=1000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

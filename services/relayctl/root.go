@@ -79,13 +79,14 @@ func execute(ctx context.Context, s streams, args []string, environ map[string]s
 
 const rootExample = `  relayctl status                    is it fine?
   relayctl stats --watch             one line a second
+  relayctl dead-letters list         what was given up
   relayctl flow init                 make a flow's stream (once)
   relayctl flow show -o json         settings and figures of the stream`
 
 func (p *program) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "relayctl",
-		Short:         "Ask how a flow is doing, make and remove flows",
+		Short:         "Ask how a flow is doing, deal with what failed, make and remove flows",
 		Example:       rootExample,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -102,7 +103,7 @@ func (p *program) root() *cobra.Command {
 
 	root.PersistentFlags().StringVarP(&p.output, "output", "o", outputText, "form of the answer: text or json")
 	root.SetUsageTemplate(examplesFirst(root.UsageTemplate()))
-	root.AddCommand(p.status(), p.stats(), p.flow(), p.version(), p.config())
+	root.AddCommand(p.status(), p.stats(), p.deadLetters(), p.flow(), p.version(), p.config())
 
 	return root
 }

@@ -21,7 +21,7 @@ type metrics struct {
 	begin func() (context.Context, context.CancelFunc) // of one scrape
 	flows []api.Flow
 
-	changes, captured, pending, partitionPending, lag, state *prometheus.Desc
+	changes, captured, pending, parked, deadLetters, partitionPending, lag, state *prometheus.Desc
 }
 
 func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.Flow) *metrics {
@@ -35,7 +35,10 @@ func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.
 		changes:  desc("relay_changes_total", "Events of the source that are settled, by result; from the checkpoints: survives restarts.", "result"),
 		captured: desc("relay_captured_changes_total", "Events of the source counted so far; from the stream's tail: survives restarts."),
 		pending:  desc("relay_pending_changes", "Events published and not settled."),
-		partitionPending: desc("relay_partition_pending_changes", "Events published to the partition and not settled.",
+		parked:   desc("relay_parked_changes", "Events set aside that wait to be applied; part of the pending ones."),
+		deadLetters: desc("relay_dead_letters",
+			"Events given up after the last retry and neither replayed, discarded nor superseded since; counted up to 10000."),
+		partitionPending: desc("relay_partition_pending_changes", "Events published to the partition and not settled, those set aside included.",
 			telemetry.KeyPartition),
 		lag:   desc("relay_lag_seconds", "Age of the oldest event not captured (stage capture) or not applied (stage apply).", "stage"),
 		state: desc("relay_state", "1 for the status that the flow has, 0 for all others.", telemetry.KeyState),
@@ -44,7 +47,7 @@ func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.changes, m.captured, m.pending, m.partitionPending, m.lag, m.state} {
+	for _, d := range []*prometheus.Desc{m.changes, m.captured, m.pending, m.parked, m.deadLetters, m.partitionPending, m.lag, m.state} {
 		ch <- d
 	}
 }
@@ -73,6 +76,8 @@ func (m *metrics) collect(ch chan<- prometheus.Metric, s *tally.Stats) {
 	number(m.changes, prometheus.CounterValue, s.Skipped, "skipped")
 	number(m.captured, prometheus.CounterValue, s.Total)
 	number(m.pending, prometheus.GaugeValue, s.Pending)
+	number(m.parked, prometheus.GaugeValue, s.Parked)
+	number(m.deadLetters, prometheus.GaugeValue, s.DeadLetters)
 
 	for i := range s.Partitions {
 		number(m.partitionPending, prometheus.GaugeValue, s.Partitions[i].Pending, strconv.Itoa(s.Partitions[i].Number))

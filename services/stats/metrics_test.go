@@ -25,7 +25,7 @@ func TestMetrics(t *testing.T) {
 	m := newMetrics(func() (context.Context, context.CancelFunc) { return context.WithCancel(t.Context()) }, []api.Flow{
 		fixedFlow{tally.Stats{
 			Flow: "a", Status: tally.OK, Total: new(uint64(10)), Processed: new(uint64(6)), Failed: new(uint64(1)), Skipped: new(uint64(2)),
-			Pending: new(uint64(1)), Lag: new(1500 * time.Millisecond), CaptureLag: new(time.Duration(0)),
+			Pending: new(uint64(1)), Parked: new(uint64(1)), DeadLetters: new(uint64(3)), Lag: new(1500 * time.Millisecond), CaptureLag: new(time.Duration(0)),
 			Partitions: []tally.Partition{{Number: 7, Pending: new(uint64(1))}},
 		}},
 		fixedFlow{tally.Stats{Flow: "b", Status: tally.Unknown}}, // nothing is known, so nothing is told
@@ -43,11 +43,17 @@ relay_captured_changes_total{flow="a"} 10
 relay_changes_total{flow="a",result="failed"} 1
 relay_changes_total{flow="a",result="processed"} 6
 relay_changes_total{flow="a",result="skipped"} 2
+# HELP relay_dead_letters Events given up after the last retry and neither replayed, discarded nor superseded since; counted up to 10000.
+# TYPE relay_dead_letters gauge
+relay_dead_letters{flow="a"} 3
 # HELP relay_lag_seconds Age of the oldest event not captured (stage capture) or not applied (stage apply).
 # TYPE relay_lag_seconds gauge
 relay_lag_seconds{flow="a",stage="apply"} 1.5
 relay_lag_seconds{flow="a",stage="capture"} 0
-# HELP relay_partition_pending_changes Events published to the partition and not settled.
+# HELP relay_parked_changes Events set aside that wait to be applied; part of the pending ones.
+# TYPE relay_parked_changes gauge
+relay_parked_changes{flow="a"} 1
+# HELP relay_partition_pending_changes Events published to the partition and not settled, those set aside included.
 # TYPE relay_partition_pending_changes gauge
 relay_partition_pending_changes{flow="a",partition="7"} 1
 # HELP relay_pending_changes Events published and not settled.

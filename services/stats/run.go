@@ -16,13 +16,15 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/service"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/api"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/collect"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 )
 
 const (
 	// selectionTimeout is how long a target that is away holds up a sample.
 	selectionTimeout = time.Second
-	// poolSize suffices: a flow's callers share its samples.
-	poolSize = 4
+	// poolSize suffices: a flow's callers share its samples, which ask four
+	// questions at a time; people look at dead letters one by one.
+	poolSize = 8
 )
 
 // run is the stats service: where it reads, what it answers. Neither NATS nor a
@@ -42,7 +44,10 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 	book := collect.NewBook(nc, js, p.Log)
 	targets := cfg.Targets()
 
-	var flows []api.Flow
+	var (
+		flows   []api.Flow
+		letters []*deadletter.Letters
+	)
 
 	for _, name := range slices.Sorted(maps.Keys(targets)) {
 		target, err := mongodb.Connect(targets[name], mongodb.Options{
@@ -54,10 +59,12 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 
 		defer func() { _ = mongodb.Disconnect(ctx, target) }() // the server ends what is left by itself
 
-		flows = append(flows, collect.NewFlow(name, js, target, book))
+		of := deadletter.New(name, target)
+		flows = append(flows, collect.NewFlow(name, js, target, of, book))
+		letters = append(letters, of)
 	}
 
-	server, err := api.Listen(ctx, cfg.GRPCAddr, flows)
+	server, err := api.Listen(ctx, cfg.GRPCAddr, flows, letters)
 	if err != nil {
 		return err
 	}
@@ -68,6 +75,7 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 	return p.Run(ctx,
 		lifecycle.Task{Name: "reports", Run: book.Run},
 		lifecycle.Task{Name: "nats", Run: func(ctx context.Context) error { return natsconn.Watch(ctx, nc) }},
+		lifecycle.Task{Name: "indexes", Run: func(ctx context.Context) error { return deadletter.Prepare(ctx, letters, p.Log) }},
 		lifecycle.Task{Name: "grpc", Run: server.Serve},
 	)
 }

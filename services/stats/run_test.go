@@ -17,6 +17,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/natstest"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
@@ -87,6 +88,19 @@ func TestStartsBeforeItsServers(t *testing.T) {
 		return err == nil && stats.ProcessedChanges != nil
 	}, 20*time.Second, 100*time.Millisecond)
 
+	// The index of dead letters is made as soon as the target is there.
+	records := parked.Records(mongoDB.Client(t))
+	require.Eventually(t, func() bool {
+		indexes, err := records.Indexes().ListSpecifications(t.Context())
+
+		return err == nil && len(indexes) == 2
+	}, 20*time.Second, 100*time.Millisecond)
+
+	letters, err := relayv1.NewDeadLetterServiceClient(conn).ListDeadLetters(t.Context(), new(relayv1.ListDeadLettersRequest))
+	require.NoError(t, err)
+	require.Empty(t, letters.GetDeadLetters())
+
+	require.Contains(t, get(t, "http://"+opsAddr+"/metrics"), `relay_dead_letters{flow="atlas-to-local"} 0`)
 	require.Contains(t, get(t, "http://"+opsAddr+"/metrics"), `relay_state{flow="atlas-to-local",state="DOWN"} 1`)
 	require.Contains(t, get(t, "http://"+opsAddr+"/readyz"), "ready")
 

@@ -35,7 +35,8 @@ const (
 	Status_STATUS_OK Status = 1
 	// Replicating, but something needs attention or is being waited for.
 	Status_STATUS_DEGRADED Status = 2
-	// The target differs from the source by an event that was not applied.
+	// The target differs from the source by an event that was not applied: of a
+	// kind that cannot be, or given up after its last retry.
 	Status_STATUS_DIVERGED Status = 3
 	// Not replicating.
 	Status_STATUS_DOWN Status = 4
@@ -311,7 +312,7 @@ type Stats struct {
 	// Events left out by filter or origin, or of a kind that cannot be applied.
 	SkippedChanges *uint64 `protobuf:"varint,10,opt,name=skipped_changes,json=skippedChanges,proto3,oneof" json:"skipped_changes,omitempty"`
 	// Events published and neither processed, failed nor skipped: measured from
-	// the running numbers of stream and checkpoints.
+	// the running numbers of stream and checkpoints, and those set aside.
 	PendingChanges *uint64 `protobuf:"varint,11,opt,name=pending_changes,json=pendingChanges,proto3,oneof" json:"pending_changes,omitempty"`
 	// Transactions committed on the target.
 	BatchesProcessed *uint64 `protobuf:"varint,12,opt,name=batches_processed,json=batchesProcessed,proto3,oneof" json:"batches_processed,omitempty"`
@@ -328,8 +329,8 @@ type Stats struct {
 	// Time between now and the cluster time of the last event captured; zero
 	// when the listener has read everything that the source has.
 	CaptureLag *durationpb.Duration `protobuf:"bytes,17,opt,name=capture_lag,json=captureLag,proto3" json:"capture_lag,omitempty"`
-	// Time between now and the cluster time of the oldest event not yet applied;
-	// zero when nothing is pending.
+	// Time between now and the cluster time of the oldest event not yet applied
+	// nor set aside; zero when there is none.
 	Lag *durationpb.Duration `protobuf:"bytes,18,opt,name=lag,proto3" json:"lag,omitempty"`
 	// What is known of the stream.
 	Stream *StreamStats `protobuf:"bytes,19,opt,name=stream,proto3" json:"stream,omitempty"`
@@ -340,7 +341,14 @@ type Stats struct {
 	// All partitions, in order.
 	Partitions []*PartitionStats `protobuf:"bytes,22,rep,name=partitions,proto3" json:"partitions,omitempty"`
 	// Kinds of events that could not be applied, by namespace.
-	Unsupported   []*UnsupportedEvents `protobuf:"bytes,23,rep,name=unsupported,proto3" json:"unsupported,omitempty"`
+	Unsupported []*UnsupportedEvents `protobuf:"bytes,23,rep,name=unsupported,proto3" json:"unsupported,omitempty"`
+	// Events set aside that wait to be applied, part of pending_changes; from the
+	// checkpoints.
+	ParkedChanges *uint64 `protobuf:"varint,24,opt,name=parked_changes,json=parkedChanges,proto3,oneof" json:"parked_changes,omitempty"`
+	// Dead letters: events given up that nobody has replayed or discarded, and
+	// that nothing has superseded. Counted up to 10000; that number means so
+	// many or more.
+	DeadLetters   *uint64 `protobuf:"varint,25,opt,name=dead_letters,json=deadLetters,proto3,oneof" json:"dead_letters,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -534,6 +542,20 @@ func (x *Stats) GetUnsupported() []*UnsupportedEvents {
 		return x.Unsupported
 	}
 	return nil
+}
+
+func (x *Stats) GetParkedChanges() uint64 {
+	if x != nil && x.ParkedChanges != nil {
+		return *x.ParkedChanges
+	}
+	return 0
+}
+
+func (x *Stats) GetDeadLetters() uint64 {
+	if x != nil && x.DeadLetters != nil {
+		return *x.DeadLetters
+	}
+	return 0
 }
 
 // StreamStats is what JetStream says of the flow's stream.
@@ -745,7 +767,8 @@ type PartitionStats struct {
 	Sequence uint64 `protobuf:"varint,6,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// Position of the checkpoint.
 	Position *Position `protobuf:"bytes,7,opt,name=position,proto3" json:"position,omitempty"`
-	// Events published to this partition and not settled.
+	// Events published to this partition and not settled, those set aside
+	// included.
 	PendingChanges *uint64 `protobuf:"varint,8,opt,name=pending_changes,json=pendingChanges,proto3,oneof" json:"pending_changes,omitempty"`
 	// Events applied.
 	ProcessedChanges uint64 `protobuf:"varint,9,opt,name=processed_changes,json=processedChanges,proto3" json:"processed_changes,omitempty"`
@@ -759,9 +782,11 @@ type PartitionStats struct {
 	PendingBatchSize uint64 `protobuf:"varint,13,opt,name=pending_batch_size,json=pendingBatchSize,proto3" json:"pending_batch_size,omitempty"`
 	// Whether a batch is being applied right now.
 	IsBatchProcessing bool `protobuf:"varint,14,opt,name=is_batch_processing,json=isBatchProcessing,proto3" json:"is_batch_processing,omitempty"`
-	// Time between now and the cluster time of the oldest event not applied;
-	// zero when nothing is pending.
-	Lag           *durationpb.Duration `protobuf:"bytes,15,opt,name=lag,proto3" json:"lag,omitempty"`
+	// Time between now and the cluster time of the oldest event neither applied
+	// nor set aside; zero when there is none.
+	Lag *durationpb.Duration `protobuf:"bytes,15,opt,name=lag,proto3" json:"lag,omitempty"`
+	// Events set aside that wait to be applied, from the checkpoint.
+	ParkedChanges uint64 `protobuf:"varint,16,opt,name=parked_changes,json=parkedChanges,proto3" json:"parked_changes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -901,6 +926,13 @@ func (x *PartitionStats) GetLag() *durationpb.Duration {
 	return nil
 }
 
+func (x *PartitionStats) GetParkedChanges() uint64 {
+	if x != nil {
+		return x.ParkedChanges
+	}
+	return 0
+}
+
 // UnsupportedEvents counts events that were not applied by design.
 type UnsupportedEvents struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1005,7 +1037,8 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x125\n" +
 	"\binterval\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\binterval\";\n" +
 	"\x12WatchStatsResponse\x12%\n" +
-	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\xd8\t\n" +
+	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\xd0\n" +
+	"\n" +
 	"\x05Stats\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12;\n" +
 	"\vsample_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -1038,7 +1071,10 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x16 \x03(\v2\x18.relay.v1.PartitionStatsR\n" +
 	"partitions\x12=\n" +
-	"\vunsupported\x18\x17 \x03(\v2\x1b.relay.v1.UnsupportedEventsR\vunsupportedB\x10\n" +
+	"\vunsupported\x18\x17 \x03(\v2\x1b.relay.v1.UnsupportedEventsR\vunsupported\x12*\n" +
+	"\x0eparked_changes\x18\x18 \x01(\x04H\tR\rparkedChanges\x88\x01\x01\x12&\n" +
+	"\fdead_letters\x18\x19 \x01(\x04H\n" +
+	"R\vdeadLetters\x88\x01\x01B\x10\n" +
 	"\x0e_total_changesB\x14\n" +
 	"\x12_processed_changesB\x11\n" +
 	"\x0f_failed_changesB\x12\n" +
@@ -1048,7 +1084,9 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x13_pending_batch_sizeB\x16\n" +
 	"\x14_is_batch_processingB\n" +
 	"\n" +
-	"\b_adds_up\"\xa9\x02\n" +
+	"\b_adds_upB\x11\n" +
+	"\x0f_parked_changesB\x0f\n" +
+	"\r_dead_letters\"\xa9\x02\n" +
 	"\vStreamStats\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tstream_id\x18\x02 \x01(\tR\bstreamId\x12%\n" +
@@ -1068,7 +1106,7 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x03 \x01(\rR\n" +
 	"partitions\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xf6\x04\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x9d\x05\n" +
 	"\x0ePartitionStats\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12.\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x18.relay.v1.PartitionStateR\x05state\x12\x16\n" +
@@ -1085,7 +1123,8 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x11batches_processed\x18\f \x01(\x04R\x10batchesProcessed\x12,\n" +
 	"\x12pending_batch_size\x18\r \x01(\x04R\x10pendingBatchSize\x12.\n" +
 	"\x13is_batch_processing\x18\x0e \x01(\bR\x11isBatchProcessing\x12+\n" +
-	"\x03lag\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\x03lagB\x12\n" +
+	"\x03lag\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\x03lag\x12%\n" +
+	"\x0eparked_changes\x18\x10 \x01(\x04R\rparkedChangesB\x12\n" +
 	"\x10_pending_changes\"\x8c\x02\n" +
 	"\x11UnsupportedEvents\x121\n" +
 	"\tnamespace\x18\x01 \x01(\v2\x13.relay.v1.NamespaceR\tnamespace\x12\x1c\n" +

@@ -9,6 +9,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
@@ -37,6 +38,12 @@ func Delete(ctx context.Context, s *DeleteSettings, log *slog.Logger) ([]string,
 	}
 
 	documents, err := checkpoint.Delete(ctx, target, s.Flow)
+	if err == nil {
+		var setAside map[string]int64
+		setAside, err = parked.Delete(ctx, target, s.Flow)
+		maps.Copy(documents, setAside)
+	}
+
 	for _, collection := range slices.Sorted(maps.Keys(documents)) {
 		if n := documents[collection]; n > 0 {
 			deleted = append(deleted, fmt.Sprintf("documents of %s.%s in the target: %d", checkpoint.Database, collection, n))

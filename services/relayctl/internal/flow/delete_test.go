@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/flow"
@@ -38,14 +39,29 @@ func TestDeleteRemovesEverythingOfTheFlowOnly(t *testing.T) {
 		require.NoError(t, err)
 	}
 
-	t.Cleanup(func() { _, _ = checkpoint.Delete(context.WithoutCancel(t.Context()), w.target, w.flow()+"2") })
+	for _, collection := range []string{parked.Collection, parked.Chunks, parked.Refetched} {
+		for _, name := range []string{w.flow(), w.flow() + "2"} {
+			_, err = w.target.Database(checkpoint.Database).Collection(collection).InsertOne(t.Context(),
+				bson.D{{Key: "_id", Value: name + "/x"}, {Key: "flow", Value: name}})
+			require.NoError(t, err)
+		}
+	}
+
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		_, _ = checkpoint.Delete(ctx, w.target, w.flow()+"2")
+		_, _ = parked.Delete(ctx, w.target, w.flow()+"2")
+	})
 
 	var s flow.DeleteSettings
 	require.NoError(t, settings.Load(&s, w.env))
 
 	deleted, err := flow.Delete(t.Context(), &s, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	require.Len(t, deleted, 4)
+	require.Len(t, deleted, 7)
+	require.Contains(t, deleted, "documents of atlas_relay.parked in the target: 1")
+	require.Contains(t, deleted, "documents of atlas_relay.parked_chunks in the target: 1")
+	require.Contains(t, deleted, "documents of atlas_relay.refetched in the target: 1")
 	require.Contains(t, deleted, "stream "+topology.StreamName(w.flow()))
 
 	_, err = js.Stream(t.Context(), topology.StreamName(w.flow()))
@@ -58,6 +74,10 @@ func TestDeleteRemovesEverythingOfTheFlowOnly(t *testing.T) {
 	left, err := checkpoint.Load(t.Context(), w.target, w.flow()+"2")
 	require.NoError(t, err)
 	require.Len(t, left, 1)
+
+	records, err := parked.Records(w.target).CountDocuments(t.Context(), bson.D{{Key: "flow", Value: w.flow() + "2"}})
+	require.NoError(t, err)
+	require.Equal(t, int64(1), records)
 
 	again, err := flow.Delete(t.Context(), &s, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)

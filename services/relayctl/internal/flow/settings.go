@@ -24,7 +24,7 @@ type ShowSettings struct{ Connection }
 type DeleteSettings struct {
 	Connection
 
-	TargetURI settings.URI `env:"TARGET_URI,required" help:"MongoDB whose database atlas_relay holds the flow's checkpoints"`
+	TargetURI settings.URI `env:"TARGET_URI,required" help:"MongoDB whose database atlas_relay holds the flow's checkpoints and parked events"`
 }
 
 // Validate implements the check that settings.Load makes.

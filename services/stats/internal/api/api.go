@@ -1,5 +1,5 @@
-// Package api answers StatsService over gRPC: samples out, domain errors as
-// codes with a remedy.
+// Package api answers StatsService and DeadLetterService over gRPC: samples and
+// records out, domain errors as codes with a remedy.
 package api
 
 import (
@@ -104,26 +104,30 @@ func sample(ctx context.Context, flow Flow) (*relayv1.Stats, error) {
 	return encoded, nil
 }
 
-// find returns the flow of this name; the empty name is that of the only one.
-func (s *service) find(name string) (Flow, error) {
-	if name == "" && len(s.flows) == 1 {
-		return s.flows[0], nil
+// find returns the flow of this name.
+func (s *service) find(name string) (Flow, error) { return findFlow(s.flows, Flow.Name, name) }
+
+// findFlow returns the one of this name; the empty name is that of the only
+// one.
+func findFlow[F any](flows []F, nameOf func(F) string, name string) (found F, err error) {
+	if name == "" && len(flows) == 1 {
+		return flows[0], nil
 	}
 
-	names := make([]string, len(s.flows))
-	for i, f := range s.flows {
-		names[i] = f.Name()
+	names := make([]string, len(flows))
+	for i, f := range flows {
+		names[i] = nameOf(f)
 	}
 
 	if name == "" {
-		return nil, &flowError{reason: reasonFlowRequired, known: names}
+		return found, &flowError{reason: reasonFlowRequired, known: names}
 	}
 
 	if i := slices.Index(names, name); i >= 0 {
-		return s.flows[i], nil
+		return flows[i], nil
 	}
 
-	return nil, &flowError{reason: reasonFlowNotFound, name: name, known: names}
+	return found, &flowError{reason: reasonFlowNotFound, name: name, known: names}
 }
 
 func list(names []string) string { return strings.Join(names, ", ") }

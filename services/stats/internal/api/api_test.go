@@ -19,12 +19,14 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/api"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(mongotest.Main(m)) }
 
 // fixed is a flow whose sample a test chooses.
 type fixed struct {
@@ -43,8 +45,14 @@ func always(s tally.Stats) fixed {
 func serve(t *testing.T, flows ...api.Flow) (conn *grpc.ClientConn, stop func()) {
 	t.Helper()
 
+	return serveLetters(t, flows, nil)
+}
+
+func serveLetters(t *testing.T, flows []api.Flow, letters []*deadletter.Letters) (conn *grpc.ClientConn, stop func()) {
+	t.Helper()
+
 	ctx, cancel := context.WithCancel(t.Context())
-	server, err := api.Listen(ctx, "127.0.0.1:0", flows)
+	server, err := api.Listen(ctx, "127.0.0.1:0", flows, letters)
 	require.NoError(t, err)
 
 	done := make(chan error, 1)
@@ -75,14 +83,14 @@ func sampleStats() tally.Stats {
 	return tally.Stats{
 		Flow: "a", Time: time.Unix(1_800_000_000, 0), Status: tally.Degraded, Reasons: []string{"r"}, NextStep: "n",
 		Total: new(uint64(10)), Processed: new(uint64(6)), Failed: new(uint64(0)), Skipped: new(uint64(3)), Pending: new(uint64(1)),
-		Batches: new(uint64(2)), PendingBatchSize: new(uint64(1)), IsProcessing: new(true), Consistent: true, AddsUp: new(true),
+		Batches: new(uint64(2)), PendingBatchSize: new(uint64(1)), IsProcessing: new(true), Parked: new(uint64(1)), DeadLetters: new(uint64(8)), Consistent: true, AddsUp: new(true),
 		CaptureLag: new(time.Second), Lag: new(2 * time.Second),
 		Stream:     &tally.Stream{Name: "CDC_a", ID: "id", LastSequence: 5, MaxBytes: 7, Position: event.Position{T: 1, I: 2, Ordinal: 3}},
 		Listeners:  []tally.Listener{{Instance: tally.Instance{ID: "l"}, State: "STREAMING", Total: 10, CaptureLag: new(time.Second)}},
 		Processors: []tally.Processor{{Instance: tally.Instance{ID: "p"}, Partitions: make([]tally.Ownership, 3)}},
 		Partitions: []tally.Partition{{
 			Number: 0, Owner: "p", Ownership: tally.Ownership{State: "PAUSED", Reason: "why", PendingBatchSize: 1, IsProcessing: true},
-			Checkpoint: checkpoint.Document{Epoch: 4, Place: checkpoint.Place{Sequence: 5}, Counters: checkpoint.Counters{Processed: 6}},
+			Checkpoint: checkpoint.Document{Epoch: 4, Parked: 1, Place: checkpoint.Place{Sequence: 5}, Counters: checkpoint.Counters{Processed: 6}},
 			Pending:    new(uint64(1)), Lag: new(2 * time.Second),
 		}},
 		Unsupported: []checkpoint.UnsupportedDocument{{DB: "db", Coll: "c", Operation: "drop", Events: 1, Diverges: true}},
@@ -103,6 +111,9 @@ func TestGetStats(t *testing.T) {
 	require.Equal(t, uint64(6), s.GetProcessedChanges())
 	require.NotNil(t, s.FailedChanges, "a known zero is present")
 	require.Equal(t, uint64(1), s.GetPendingChanges())
+	require.Equal(t, uint64(1), s.GetParkedChanges())
+	require.Equal(t, uint64(8), s.GetDeadLetters())
+	require.Equal(t, uint64(1), s.GetPartitions()[0].GetParkedChanges())
 	require.True(t, s.GetAddsUp())
 	require.Equal(t, 2*time.Second, s.GetLag().AsDuration())
 	require.Equal(t, uint32(3), s.GetStream().GetPosition().GetOrdinal())
@@ -252,7 +263,7 @@ func TestHealthAndReflection(t *testing.T) {
 
 	conn, _ := serve(t, always(sampleStats()))
 
-	for _, name := range []string{"", "relay.v1.StatsService"} {
+	for _, name := range []string{"", "relay.v1.StatsService", "relay.v1.DeadLetterService"} {
 		response, err := grpc_health_v1.NewHealthClient(conn).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: name})
 		require.NoError(t, err)
 		require.Equal(t, grpc_health_v1.HealthCheckResponse_SERVING, response.GetStatus())
@@ -277,6 +288,6 @@ func TestTakenPortIsAnErrorAtStart(t *testing.T) {
 	t.Parallel()
 
 	conn, _ := serve(t)
-	_, err := api.Listen(t.Context(), conn.Target(), nil)
+	_, err := api.Listen(t.Context(), conn.Target(), nil, nil)
 	require.ErrorContains(t, err, "GRPC_ADDR")
 }

@@ -17,9 +17,9 @@ func encode(s *tally.Stats) *relayv1.Stats {
 		Flow:           s.Flow,
 		SampleTime:     timestamppb.New(s.Time),
 		Status:         relayv1.Status(relayv1.Status_value["STATUS_"+string(s.Status)]),
-		Reasons:        s.Reasons,
+		Reasons:        texts(s.Reasons),
 		NextStep:       s.NextStep,
-		UnknownBecause: s.Unknown,
+		UnknownBecause: texts(s.Unknown),
 
 		TotalChanges:      s.Total,
 		ProcessedChanges:  s.Processed,
@@ -29,6 +29,8 @@ func encode(s *tally.Stats) *relayv1.Stats {
 		BatchesProcessed:  s.Batches,
 		PendingBatchSize:  s.PendingBatchSize,
 		IsBatchProcessing: s.IsProcessing,
+		ParkedChanges:     s.Parked,
+		DeadLetters:       s.DeadLetters,
 
 		Consistent: s.Consistent,
 		AddsUp:     s.AddsUp,
@@ -118,6 +120,7 @@ func encodePartition(p *tally.Partition) *relayv1.PartitionStats {
 		BatchesProcessed:  unsigned(d.Counters.Batches),
 		PendingBatchSize:  p.PendingBatchSize,
 		IsBatchProcessing: p.IsProcessing,
+		ParkedChanges:     unsigned(d.Parked),
 		Lag:               encodeDuration(p.Lag),
 	}
 }
@@ -160,4 +163,13 @@ func encodeDuration(d *time.Duration) *durationpb.Duration {
 // unsigned reads a number of a checkpoint, where none is negative.
 func unsigned(n int64) uint64 {
 	return uint64(max(n, 0))
+}
+
+func texts(list []string) []string {
+	fit := make([]string, len(list))
+	for i := range list {
+		fit[i] = text(list[i])
+	}
+
+	return fit
 }

@@ -12,6 +12,9 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 )
 
 // Reasons of ErrorInfo. They are part of the contract and change only by adding.
@@ -21,6 +24,11 @@ const (
 	reasonInterval      = "INTERVAL_TOO_SHORT"
 	reasonNobodyAnswers = "SERVERS_UNREACHABLE"
 	reasonStopping      = "STOPPING"
+	reasonArgument      = "INVALID_FIELD"
+	reasonPageToken     = "INVALID_PAGE_TOKEN"
+	reasonNotFound      = "DEAD_LETTER_NOT_FOUND"
+	reasonTarget        = "TARGET_UNREACHABLE"
+	reasonForbidden     = "TARGET_FORBIDS"
 )
 
 // domain of ErrorInfo (AIP-193): who defines the reasons.
@@ -55,6 +63,11 @@ func (e *intervalError) Error() string {
 	return fmt.Sprintf("interval %s is too short, the least is %s", e.interval, minInterval)
 }
 
+// argumentError is a field of a request that no waiting makes right.
+type argumentError struct{ field, what, remedy string }
+
+func (e *argumentError) Error() string { return e.field + " " + e.what }
+
 // nobodyError is errNobodyAnswers with the reasons.
 type nobodyError struct{ reasons []string }
 
@@ -86,8 +99,33 @@ func toStatus(err error) error {
 	case errors.Is(err, errStopping):
 		return with(codes.Unavailable, err, reasonStopping, "connect again when it is back", nil,
 			&errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !errors.As(err, new(*deadletter.TargetError)):
 		return status.FromContextError(err).Err()
+	default:
+		return letterStatus(err)
+	}
+}
+
+// letterStatus is the part of toStatus that concerns dead letters.
+func letterStatus(err error) error {
+	var (
+		argument *argumentError
+		target   *deadletter.TargetError
+	)
+
+	switch {
+	case errors.As(err, &argument):
+		return with(codes.InvalidArgument, err, reasonArgument, argument.remedy, map[string]string{"field": argument.field})
+	case errors.Is(err, deadletter.ErrPageToken):
+		return with(codes.InvalidArgument, err, reasonPageToken, "begin with the first page, or repeat the request that the token came with", nil)
+	case errors.Is(err, deadletter.ErrNotFound):
+		return with(codes.NotFound, err, reasonNotFound, "relayctl dead-letters list --state all; one that was applied after a retry is gone", nil)
+	case errors.As(err, &target) && mongodb.IsUnauthorized(err):
+		return with(codes.FailedPrecondition, err, reasonForbidden, "grant the stats service's user readWrite on atlas_relay of the target",
+			map[string]string{"flow": target.Flow})
+	case errors.As(err, &target) && mongodb.IsTransient(err):
+		return with(codes.Unavailable, err, reasonTarget, "check that the target runs and that the stats service reaches it",
+			map[string]string{"flow": target.Flow}, &errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
 	default:
 		return status.Error(codes.Internal, "internal error")
 	}

@@ -15,17 +15,18 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 )
 
 // Bounds of what clients may ask of the server.
 const (
-	maxRequest    = 64 << 10         // bytes; requests are names and numbers
+	maxRequest    = 1 << 20          // bytes; requests are names and numbers, at most 1000
 	maxStreams    = 100              // calls of one connection at a time
 	idleTimeout   = 15 * time.Minute // after which an unused connection is closed
 	pingAfter     = 30 * time.Second // silence after which a client is asked whether it lives
 	pingTimeout   = 10 * time.Second
 	minClientPing = 10 * time.Second // a client that pings more often is cut off
-	unaryTimeout  = 10 * time.Second // longest answer, whatever deadline the client sets
+	unaryTimeout  = 10 * time.Second // longest answer, whatever deadline the client sets; see longCalls
 	// stopTimeout is what calls get to end after the stop; it is below the
 	// least sensible SHUTDOWN_GRACE.
 	stopTimeout = 3 * time.Second
@@ -42,8 +43,8 @@ type Server struct {
 }
 
 // Listen opens the address, so that a taken port is an error at start. Serve
-// must follow; it closes the listener.
-func Listen(ctx context.Context, addr string, flows []Flow) (*Server, error) {
+// must follow; it closes the listener. Letters are the dead letters of the flows.
+func Listen(ctx context.Context, addr string, flows []Flow, letters []*deadletter.Letters) (*Server, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for gRPC on %s (GRPC_ADDR): %w", addr, err)
@@ -58,27 +59,36 @@ func Listen(ctx context.Context, addr string, flows []Flow) (*Server, error) {
 			grpc.MaxConcurrentStreams(maxStreams),
 			grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: pingAfter, Timeout: pingTimeout}),
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),
-			grpc.UnaryInterceptor(bound),
+			grpc.UnaryInterceptor(bound(longCalls())),
 		),
 	}
 
 	relayv1.RegisterStatsServiceServer(s.grpc, &service{flows: flows, stopping: s.stopping})
+	relayv1.RegisterDeadLetterServiceServer(s.grpc, &letterService{letters: letters})
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 
 	// Serving means answering: a sample says itself what is not fine, also
 	// while NATS or the target is away.
 	s.health.SetServingStatus(relayv1.StatsService_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
+	s.health.SetServingStatus(relayv1.DeadLetterService_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
 
 	return s, nil
 }
 
-// bound gives each call a deadline.
-func bound(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-	ctx, cancel := context.WithTimeout(ctx, unaryTimeout)
-	defer cancel()
+// bound gives each call a deadline: its own, or unaryTimeout.
+func bound(own map[string]time.Duration) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+		timeout := unaryTimeout
+		if longer, ok := own[info.FullMethod]; ok {
+			timeout = longer
+		}
 
-	return handle(ctx, request)
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+
+		return handle(ctx, request)
+	}
 }
 
 // Addr is the address that the server listens on, with the port picked for :0.

@@ -1,5 +1,5 @@
 // Package collect reads what is known of a flow: the instances' reports, the
-// figures of JetStream, the checkpoints in the target.
+// figures of JetStream, the checkpoints and what is parked in the target.
 //
 // A sample reads the checkpoints first, the stream second and the checkpoints
 // again. It is consistent when neither moved meanwhile; after three tries that
@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
 
@@ -34,6 +35,7 @@ type Flow struct {
 	name   string
 	js     jetstream.StreamManager
 	target *mongo.Client
+	parked *deadletter.Letters
 	book   *Book
 
 	turn chan struct{} // holds one token: who has it samples, the others wait
@@ -42,8 +44,8 @@ type Flow struct {
 }
 
 // NewFlow returns the sampler of a flow.
-func NewFlow(name string, js jetstream.StreamManager, target *mongo.Client, book *Book) *Flow {
-	f := &Flow{name: name, js: js, target: target, book: book, turn: make(chan struct{}, 1)}
+func NewFlow(name string, js jetstream.StreamManager, target *mongo.Client, letters *deadletter.Letters, book *Book) *Flow {
+	f := &Flow{name: name, js: js, target: target, parked: letters, book: book, turn: make(chan struct{}, 1)}
 	f.turn <- struct{}{}
 
 	return f
@@ -115,12 +117,17 @@ func (f *Flow) readOnce(ctx context.Context) *tally.Input {
 	return in
 }
 
-// readTarget reads checkpoints and unsupported events side by side.
+// readTarget reads checkpoints, unsupported events and what is parked side by
+// side.
 func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoint.Document {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 
-	group, ctx := errgroup.WithContext(ctx)
+	// Not in the group: the numbers do not depend on it.
+	parkedRead := make(chan error, 1)
+	go func() { parkedRead <- f.readParked(ctx, in) }()
+
+	group, groupCtx := errgroup.WithContext(ctx)
 
 	var (
 		checkpoints map[int]checkpoint.Document
@@ -128,20 +135,25 @@ func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoi
 	)
 
 	group.Go(func() (err error) {
-		checkpoints, err = checkpoint.Load(ctx, f.target, f.name)
+		checkpoints, err = checkpoint.Load(groupCtx, f.target, f.name)
 
 		return err
 	})
 	group.Go(func() (err error) {
-		unsupported, err = checkpoint.LoadUnsupported(ctx, f.target, f.name)
+		unsupported, err = checkpoint.LoadUnsupported(groupCtx, f.target, f.name)
 
 		return err
 	})
 
-	if err := group.Wait(); err != nil {
+	err, parkedErr := group.Wait(), <-parkedRead
+
+	switch {
+	case err != nil:
 		in.Unknown = append(in.Unknown, "target: "+err.Error())
 
 		return nil
+	case parkedErr != nil:
+		in.Unknown = append(in.Unknown, "dead letters: "+parkedErr.Error())
 	}
 
 	in.Checkpoints, in.Unsupported = checkpoints, unsupported

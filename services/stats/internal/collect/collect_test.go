@@ -13,8 +13,10 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/collect"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
 
@@ -45,6 +47,43 @@ func TestSampleOfAFlow(t *testing.T) {
 	require.Equal(t, uint64(5), s.Stream.LastSequence)
 	require.Equal(t, w.stream.StreamID, s.Stream.ID)
 	require.Equal(t, "p", s.Partitions[3].Owner)
+}
+
+// What waits is counted by the checkpoint, what is dead by the records.
+func TestParkedEvents(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+	w.event(t, 0, time.Now())
+	w.settle(t, 0, 2)
+	w.reportHealthy(t)
+
+	f := w.flow(t)
+	s := await(t, f, isOK)
+	require.Equal(t, uint64(0), *s.DeadLetters)
+
+	_, err := checkpoint.Checkpoints(w.target).UpdateByID(t.Context(), checkpoint.ID(w.name, 0),
+		bson.D{{Key: "$set", Value: bson.D{{Key: "parked", Value: 1}, {Key: "counters.processed", Value: 0}}}})
+	require.NoError(t, err)
+
+	for count, state := range map[int64]parked.State{1: parked.Waiting, 2: parked.Dead, 3: parked.Dead, 4: parked.Discarded} {
+		_, err := parked.Records(w.target).InsertOne(t.Context(), parked.Record{
+			ID: parked.ID(w.name, w.stream.StreamID, 0, 0, count), Flow: w.name, State: state, Position: event.Position{T: uint32(count)},
+			DB: "shop", Coll: "c" + string(rune('0'+count)), Code: 121, Error: "refused", DocumentKey: emptyDocument(),
+		})
+		require.NoError(t, err)
+	}
+
+	s = await(t, f, func(s *tally.Stats) bool { return s.Status == tally.Diverged })
+	require.Equal(t, uint64(2), *s.DeadLetters)
+	require.Equal(t, uint64(1), *s.Parked)
+	require.Equal(t, uint64(1), *s.Pending)
+	require.True(t, *s.AddsUp)
+	require.Equal(t, []string{
+		"dead letters: 2; the oldest is in shop.c2: refused (code 121)",
+		"changes set aside and retried: 1; the oldest is in shop.c1: refused (code 121)",
+	}, s.Reasons)
 }
 
 func TestHeadsComeFromTheMarkerAfterAPurge(t *testing.T) {
@@ -314,7 +353,7 @@ func TestWhatMovesIsNotConsistent(t *testing.T) {
 				happen(t, w)
 			}}
 
-			s, err := collect.NewFlow(w.name, js, w.target, startBook(t, w)).Sample(t.Context())
+			s, err := collect.NewFlow(w.name, js, w.target, deadletter.New(w.name, w.target), startBook(t, w)).Sample(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, 3, times, "it is tried again")
 			require.False(t, s.Consistent)

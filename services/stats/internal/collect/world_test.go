@@ -19,9 +19,11 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/natstest"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/collect"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
 
@@ -54,7 +56,11 @@ func newWorld(t *testing.T) *world {
 
 	w := &world{name: "f-" + bson.NewObjectID().Hex(), nats: n, nc: nc, js: js, target: mongotest.Shared(t).Client(t)}
 
-	t.Cleanup(func() { _, _ = checkpoint.Delete(context.WithoutCancel(t.Context()), w.target, w.name) })
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		_, _ = checkpoint.Delete(ctx, w.target, w.name)
+		_, _ = parked.Delete(ctx, w.target, w.name)
+	})
 
 	return w
 }
@@ -157,7 +163,7 @@ func (w *world) flow(t *testing.T) *collect.Flow {
 func (w *world) flowOn(t *testing.T, target *mongo.Client) *collect.Flow {
 	t.Helper()
 
-	return collect.NewFlow(w.name, w.js, target, startBook(t, w))
+	return collect.NewFlow(w.name, w.js, target, deadletter.New(w.name, target), startBook(t, w))
 }
 
 // await samples until the condition holds.

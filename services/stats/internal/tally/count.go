@@ -24,6 +24,10 @@ func Count(in *Input) Stats {
 		s.Listeners, s.Processors = in.Reports.Listeners, in.Reports.Processors
 	}
 
+	if in.Parked != nil {
+		s.DeadLetters = new(in.Parked.Dead)
+	}
+
 	s.Partitions = partitions(in)
 	s.cumulate(in)
 	s.gauge(in)
@@ -47,7 +51,7 @@ func (s *Stats) cumulate(in *Input) {
 		return
 	}
 
-	var processed, failed, skipped, batches, pending uint64
+	var processed, failed, skipped, batches, parked, pending uint64
 
 	for i := range s.Partitions {
 		counters := s.Partitions[i].Checkpoint.Counters
@@ -55,13 +59,14 @@ func (s *Stats) cumulate(in *Input) {
 		failed += unsigned(counters.Failed)
 		skipped += unsigned(counters.Skipped)
 		batches += unsigned(counters.Batches)
+		parked += unsigned(s.Partitions[i].Checkpoint.Parked)
 
 		if p := s.Partitions[i].Pending; p != nil {
 			pending += *p
 		}
 	}
 
-	s.Processed, s.Failed, s.Batches = &processed, &failed, &batches
+	s.Processed, s.Failed, s.Batches, s.Parked = &processed, &failed, &batches, &parked
 
 	if in.Stream != nil {
 		s.Skipped = new(in.Stream.Skipped + skipped)
@@ -148,13 +153,17 @@ func partition(in *Input, number int) Partition {
 	}
 
 	head := in.Stream.Heads[number]
-	p.Pending = new(Pending(head.Count, p.Checkpoint))
-	p.Lag = lagOf(in.Now, *p.Pending, head.Oldest)
+	unread := Pending(head.Count, p.Checkpoint)
+	p.Pending = new(unread + unsigned(p.Checkpoint.Parked))
+	// What is parked waits for its own reason: one bad document is not the lag
+	// of its partition.
+	p.Lag = lagOf(in.Now, unread, head.Oldest)
 
 	return p
 }
 
-// Pending is how many events of a partition are published and not settled. A
+// Pending is how many events of a partition are published and behind none of
+// its transactions; what is parked is not among them. A
 // partition without a checkpoint (the zero Document) has settled none. A head
 // behind the checkpoint is a stream that lost its tail: nothing is pending until
 // the listener has published it again.

@@ -1,6 +1,7 @@
 package tally
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -33,10 +34,13 @@ type finding struct {
 //	          cannot take part; a FAILED partition: the changes of its documents
 //	          wait for a person
 //	UNKNOWN   NATS or the target cannot be asked
-//	DIVERGED  an event was not applied that the target misses
+//	DIVERGED  an event was not applied that the target misses: of a kind that
+//	          cannot be, or a dead letter. The target differs until it is
+//	          replayed or superseded; to discard it is to accept that. Nothing
+//	          of this goes on by itself, so it is not DEGRADED
 //	DEGRADED  whatever goes on by itself: a server that is waited for, partitions
-//	          between two owners or without one while a processor can take part;
-//	          and a sum that does not add up
+//	          between two owners or without one while a processor can take part,
+//	          parked events that are retried; and a sum that does not add up
 func (s *Stats) judge(in *Input) {
 	var findings []finding
 
@@ -44,6 +48,7 @@ func (s *Stats) judge(in *Input) {
 	findings = append(findings, judgeListeners(in)...)
 	findings = append(findings, s.judgeProcessors(in)...)
 	findings = append(findings, judgeUnsupported(in)...)
+	findings = append(findings, s.judgeParked(in)...)
 
 	for _, what := range in.Unknown {
 		findings = append(findings, finding{
@@ -284,4 +289,53 @@ func judgeUnsupported(in *Input) []finding {
 	}
 
 	return findings
+}
+
+// judgeParked says how many events are set aside, and the oldest one's error.
+func (s *Stats) judgeParked(in *Input) []finding {
+	if in.Parked == nil {
+		return nil
+	}
+
+	var findings []finding
+
+	if in.Parked.Dead > 0 {
+		number := strconv.FormatUint(in.Parked.Dead, 10)
+		if in.Parked.More {
+			number += " or more"
+		}
+
+		findings = append(findings, finding{
+			status:   Diverged,
+			reason:   "dead letters: " + number + in.Parked.OldestDead.describe(),
+			nextStep: "relayctl dead-letters list; mend the cause, then replay them, or discard them",
+		})
+	}
+
+	if s.Parked != nil && *s.Parked > 0 {
+		findings = append(findings, finding{
+			status:   Degraded,
+			reason:   fmt.Sprintf("changes set aside and retried: %d", *s.Parked) + in.Parked.OldestWaiting.describe(),
+			nextStep: "nothing, if it passes; after the last retry they become dead letters",
+		})
+	}
+
+	return findings
+}
+
+func (a *SetAside) describe() string {
+	if a == nil {
+		return "" // it was settled while the sample was taken
+	}
+
+	text := "; the oldest is in " + cmp.Or(a.Namespace.String(), "an unknown collection")
+
+	switch {
+	case a.Error != "" && a.Code != 0:
+		return text + fmt.Sprintf(": %s (code %d)", a.Error, a.Code)
+	case a.Error != "":
+		return text + ": " + a.Error
+	default:
+		return text
+	}
 }

@@ -8,7 +8,8 @@
 //
 //	total     = event number of the stream's tail
 //	skipped   = skipped number of the tail + those that the checkpoints skipped
-//	pending   = sum over partitions of head - count of the checkpoint
+//	pending   = sum over partitions of head - count of the checkpoint, and of
+//	            what the checkpoint says is parked: counted, but not settled
 //
 // So total = processed + failed + skipped + pending is a test, not a definition.
 package tally
@@ -46,6 +47,7 @@ type Input struct {
 
 	Checkpoints map[int]checkpoint.Document // by partition; nil: not read
 	Unsupported []checkpoint.UnsupportedDocument
+	Parked      *Parked // nil: not read
 
 	Reports *Reports // nil: not read
 
@@ -54,6 +56,22 @@ type Input struct {
 	Still bool
 	// Unknown says what could not be asked and why, one sentence each.
 	Unknown []string
+}
+
+// Parked is what the target says of events that were set aside. How many wait
+// is said by the checkpoints, which agree with the counters.
+type Parked struct {
+	Dead          uint64    // dead letters, or the least number of them
+	More          bool      // they were not counted to the end
+	OldestDead    *SetAside // nil when there is none
+	OldestWaiting *SetAside
+}
+
+// SetAside is an event that was set aside, and why.
+type SetAside struct {
+	Namespace event.Namespace
+	Code      int // of the target's error; 0 when there was none
+	Error     string
 }
 
 // Problem is a stream that answers but cannot be used.
@@ -163,6 +181,8 @@ type Stats struct {
 	Batches          *uint64
 	PendingBatchSize *uint64
 	IsProcessing     *bool
+	Parked           *uint64 // part of Pending
+	DeadLetters      *uint64
 
 	Consistent bool
 	AddsUp     *bool // nil unless Consistent and all terms are known
@@ -185,6 +205,6 @@ type Partition struct {
 	Next *Ownership // of the processor that is about to own it; nil when there is none
 
 	Checkpoint checkpoint.Document // zero before the first commit
-	Pending    *uint64
+	Pending    *uint64             // those parked included
 	Lag        *time.Duration
 }

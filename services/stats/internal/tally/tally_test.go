@@ -136,6 +136,19 @@ func TestStatus(t *testing.T) {
 		"harmless unsupported event": {func(in *tally.Input) {
 			in.Unsupported = []checkpoint.UnsupportedDocument{{DB: "shop", Coll: "old", Operation: "modify", Events: 2}}
 		}, tally.OK, ""},
+		"parked and retried": {func(in *tally.Input) {
+			d := in.Checkpoints[1]
+			d.Parked, d.Counters.Processed = 2, 0
+			in.Checkpoints[1] = d
+			in.Parked = &tally.Parked{OldestWaiting: &tally.SetAside{Namespace: event.Namespace{DB: "shop", Coll: "orders"}, Code: 121, Error: "refused"}}
+		}, tally.Degraded, "changes set aside and retried: 2; the oldest is in shop.orders: refused (code 121)"},
+		"dead letter": {func(in *tally.Input) {
+			in.Parked = &tally.Parked{Dead: 3, OldestDead: &tally.SetAside{Namespace: event.Namespace{DB: "shop", Coll: "orders"}}}
+		}, tally.Diverged, "dead letters: 3; the oldest is in shop.orders"},
+		"dead letters not counted to the end": {func(in *tally.Input) {
+			in.Parked = &tally.Parked{Dead: 10_000, More: true}
+		}, tally.Diverged, "dead letters: 10000 or more"},
+		"nothing parked": {func(in *tally.Input) { in.Parked = new(tally.Parked) }, tally.OK, ""},
 		"target away": {func(in *tally.Input) {
 			in.Checkpoints, in.Unknown = nil, []string{"target: no primary"}
 		}, tally.Unknown, "target: no primary"},
@@ -269,6 +282,31 @@ func TestLagIsTheAgeOfTheOldestPendingEvent(t *testing.T) {
 	}
 }
 
+// Parked events are pending, but one bad document is not the lag of its flow.
+func TestParkedEventsArePending(t *testing.T) {
+	t.Parallel()
+
+	in := healthy()
+	d := in.Checkpoints[1]
+	d.Parked, d.Counters.Processed = 2, 0
+	in.Checkpoints[1], in.Parked = d, &tally.Parked{Dead: 7}
+	s := tally.Count(in)
+
+	require.Equal(t, uint64(2), *s.Parked)
+	require.Equal(t, uint64(2), *s.Pending)
+	require.Equal(t, uint64(2), *s.Partitions[1].Pending)
+	require.Equal(t, uint64(7), *s.DeadLetters)
+	require.Equal(t, time.Duration(0), *s.Lag)
+	require.True(t, *s.AddsUp)
+	require.Equal(t, tally.Diverged, s.Status)
+	require.Len(t, s.Reasons, 2)
+
+	in.Checkpoints, in.Parked = nil, nil
+	s = tally.Count(in)
+	require.Nil(t, s.Parked)
+	require.Nil(t, s.DeadLetters)
+}
+
 func TestBeforeTheFirstCheckpointNothingIsSettled(t *testing.T) {
 	t.Parallel()
 
@@ -335,12 +373,15 @@ func TestAddsUpForEveryHistory(t *testing.T) {
 			done := rapid.Uint64Range(0, head.Count).Draw(t, "settled")
 			failed := rapid.Uint64Range(0, done).Draw(t, "failed")
 			skipped := rapid.Uint64Range(0, done-failed).Draw(t, "skipped")
-			pending += head.Count - done
+			parked := rapid.Uint64Range(0, done-failed-skipped).Draw(t, "parked")
+			pending += head.Count - done + parked
 
 			if done > 0 || rapid.Bool().Draw(t, "has a checkpoint") {
-				in.Checkpoints[p] = settled(p, int64(done), checkpoint.Counters{
-					Processed: int64(done - failed - skipped), Failed: int64(failed), Skipped: int64(skipped),
+				d := settled(p, int64(done), checkpoint.Counters{
+					Processed: int64(done - failed - skipped - parked), Failed: int64(failed), Skipped: int64(skipped),
 				})
+				d.Parked = int64(parked)
+				in.Checkpoints[p] = d
 			}
 		}
 

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"strings"
+)
+
+// confirm has a person type what is asked for. The caller has made sure that a person is there.
+func (p *program) confirm(what, wanted string) error {
+	fmt.Fprintf(p.err, "%s Type %s to go on: ", what, wanted)
+
+	// /dev/null passes for a terminal here; its end of file confirms nothing.
+	typed, err := bufio.NewReader(p.in).ReadString('\n')
+	if err != nil {
+		fmt.Fprintln(p.err)
+	}
+
+	if strings.TrimSpace(typed) != wanted {
+		return &refusedError{what: "not confirmed, nothing was changed", next: "type " + wanted + ", or add --yes"}
+	}
+
+	return nil
+}
