@@ -1,7 +1,7 @@
 // Package ownership owns partitions: it takes them in the target's checkpoints,
 // drives reading, batching and applying of each, and gives them back.
 //
-//	ACQUIRING ──▶ APPLYING ◀──▶ PAUSED      target or NATS is away
+//	ACQUIRING ──▶ APPLYING ◀──▶ PAUSED      target or NATS is away, or there is no room to park
 //	    ▲            │   │
 //	    └── reset ───┘   ├────▶ FAILED      an operator decides
 //	                     └────▶ DRAINING    told to stop

@@ -12,11 +12,13 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/park"
 )
 
 // partition is one partition of this processor, from acquisition to release.
@@ -35,6 +37,9 @@ type partition struct {
 	// held is the checkpoint as this owner last committed it. Written by the
 	// goroutine that applies; read by others only while none runs.
 	held checkpoint.Document
+
+	// parked is what of the partition is set aside; of the goroutine that applies, too.
+	parked *park.Partition
 }
 
 // run owns the partition until stop ends; work bounds what is in flight then.
@@ -96,6 +101,10 @@ func (p *partition) own(stop, work context.Context) error {
 		return classify(err)
 	}
 
+	if err := p.loadParked(stop); err != nil {
+		return classify(err)
+	}
+
 	consumer, err := p.openConsumer(stop)
 	if err != nil {
 		return classify(err)
@@ -122,7 +131,7 @@ func classify(err error) error {
 
 	switch {
 	case errors.Is(err, apply.ErrStale), errors.Is(err, apply.ErrWentBack), errors.Is(err, apply.ErrForeignCheckpoint),
-		errors.As(err, &event), consume.IsStreamTrouble(err), isTerminal(err):
+		errors.Is(err, apply.ErrRecords), errors.Is(err, parked.ErrRecords), errors.As(err, &event), consume.IsStreamTrouble(err), isTerminal(err):
 		return retry.Permanent(err)
 	default:
 		return err

@@ -1,0 +1,352 @@
+package ownership
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
+	"github.com/atlas-relay/atlas-relay/pkg/retry"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
+)
+
+// bad is the field that the target's validator refuses.
+func bad(v int) bson.E { return bson.E{Key: "bad", Value: v} }
+
+func v(n int) bson.E { return bson.E{Key: "v", Value: n} }
+
+// validate makes the collection refuse documents whose field bad is 1.
+func (w *world) validate(t tb) {
+	t.Helper()
+
+	err := w.client.Database(w.ns.DB).CreateCollection(w.ctx, w.ns.Coll,
+		options.CreateCollection().SetValidator(bson.D{{Key: "bad", Value: bson.D{{Key: "$ne", Value: 1}}}}))
+	require.NoError(t, err)
+}
+
+// unique makes the field u unique.
+func (w *world) unique(t tb) {
+	t.Helper()
+
+	_, err := w.coll().Indexes().CreateOne(w.ctx, mongo.IndexModel{
+		Keys: bson.D{{Key: "u", Value: 1}}, Options: options.Index().SetUnique(true).SetSparse(true),
+	})
+	require.NoError(t, err)
+}
+
+// inEveryMode runs a test once per way of writing, each in a world of its own.
+func inEveryMode(t *testing.T, partitions int, test func(t *testing.T, w *world)) {
+	t.Helper()
+
+	for name, options := range modes(t.Context(), t, mongotest.Shared(t).Client(t)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			w := newWorld(t.Context(), t, mongotest.DB(t), partitions, options)
+			defer w.close()
+
+			test(t, w)
+			w.requireCounted(t)
+		})
+	}
+}
+
+func TestBadDocumentStopsNobody(t *testing.T) {
+	t.Parallel()
+	inEveryMode(t, 1, func(t *testing.T, w *world) {
+		t.Helper()
+		w.validate(t)
+
+		w.put(t, 0, "a", v(1))
+		w.put(t, 0, "poison", bad(1))
+		w.put(t, 0, "b", v(2))
+		w.set(t, 0, "poison", "v", 7)
+		w.put(t, 0, "c", v(3))
+
+		s := w.partitions[0]
+		s.deliver(t, 10)
+
+		require.Equal(t, bson.D{v32(2)}, w.document(t, "b"))
+		require.Equal(t, bson.D{v32(3)}, w.document(t, "c"))
+		require.Nil(t, w.document(t, "poison"))
+		require.Equal(t, []string{"2 waiting failed 1", "4 waiting follows 0"}, w.parkedStates(t))
+		require.Equal(t, int64(2), w.sum(t).Parked)
+
+		r := w.records(t)[0]
+		require.Equal(t, 121, r.Code)
+		require.Equal(t, "DocumentValidationFailure (121)", r.Error)
+		require.Equal(t, w.ns, r.Namespace())
+
+		w.down = true
+
+		s.retry(t)
+		require.Equal(t, []string{"2 waiting failed 2", "4 waiting follows 0"}, w.parkedStates(t))
+		s.retry(t)
+		require.Equal(t, []string{"2 dead failed 3", "4 waiting unfitting 0"}, w.parkedStates(t), "a delta does not land behind the mark")
+		require.Equal(t, int64(1), w.sum(t).Counters.Failed)
+
+		s.retry(t)
+		require.Equal(t, []string{"2 dead failed 3", "4 waiting unfitting 0"}, w.parkedStates(t), "nothing is counted while nobody answers")
+	})
+}
+
+func v32(n int32) bson.E { return bson.E{Key: "v", Value: n} }
+
+func TestSuccessReleasesTheFollowersInOrder(t *testing.T) {
+	t.Parallel()
+	inEveryMode(t, 1, func(t *testing.T, w *world) {
+		t.Helper()
+		w.validate(t)
+		w.put(t, 0, "a", v(0))
+		w.set(t, 0, "a", "bad", 1)
+
+		for n := range 5 {
+			w.set(t, 0, "a", "v", n+1)
+		}
+
+		s := w.partitions[0]
+		s.deliver(t, 4)
+		s.deliver(t, 4)
+		require.Equal(t, bson.D{v32(0)}, w.document(t, "a"))
+		require.Equal(t, int64(6), w.sum(t).Parked)
+
+		require.NoError(t, w.client.Database(w.ns.DB).RunCommand(t.Context(),
+			bson.D{{Key: "collMod", Value: w.ns.Coll}, {Key: "validator", Value: bson.D{}}}).Err())
+
+		s.acquire(t, 0) // a new owner takes the schedule over
+		s.retry(t)
+		s.retry(t)
+		require.Empty(t, w.parkedStates(t))
+		require.Equal(t, bson.D{v32(5), {Key: "bad", Value: int32(1)}}, w.document(t, "a"))
+		require.Zero(t, w.sum(t).ParkedBytes)
+	})
+}
+
+func TestDeltaThatDoesNotFitIsReplacedByTheSourcesDocument(t *testing.T) {
+	t.Parallel()
+	inEveryMode(t, 1, func(t *testing.T, w *world) {
+		t.Helper()
+
+		w.put(t, 0, "a", v(0))
+		w.set(t, 0, "a", "v", 1)
+		w.set(t, 0, "a", "v", 2)
+		w.set(t, 0, "a", "v", 3)
+		w.put(t, 0, "b", v(9))
+
+		s := w.partitions[0]
+		s.deliver(t, 1)
+
+		_, err := w.coll().DeleteOne(t.Context(), bson.D{}) // the target lost the document
+		require.NoError(t, err)
+
+		s.deliver(t, 1)
+		require.Equal(t, []string{"2 waiting unfitting 0"}, w.parkedStates(t))
+
+		w.down = true
+		s.retry(t)
+		s.acquire(t, 0)
+		s.retry(t)
+		require.Equal(t, []string{"2 waiting unfitting 0"}, w.parkedStates(t), "while nobody answers nothing is counted")
+
+		w.down, w.at = false, 3 // the document was changed between the read of the time and that of the document
+		w.states[3]["a"] = w.last()["a"]
+		s.retry(t)
+		require.Empty(t, w.parkedStates(t))
+		require.Equal(t, bson.D{v32(3)}, w.document(t, "a"))
+
+		covered, err := parked.LoadCovered(t.Context(), w.client, s.options.Flow, 0)
+		require.NoError(t, err)
+		require.Len(t, covered, 1)
+
+		_, err = w.coll().UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "a"}}, bson.D{{Key: "$set", Value: bson.D{{Key: "mark", Value: true}}}})
+		require.NoError(t, err)
+		s.acquire(t, 0)
+		s.deliver(t, 1)
+		require.Equal(t, bson.D{v32(3), {Key: "mark", Value: true}}, w.document(t, "a"), "event 3 is in the image")
+
+		s.deliver(t, 10)
+		require.Equal(t, bson.D{v32(9)}, w.document(t, "b"))
+
+		covered, err = parked.LoadCovered(t.Context(), w.client, s.options.Flow, 0)
+		require.NoError(t, err)
+		require.Empty(t, covered, "the partition is past it")
+		require.Equal(t, int64(5), w.sum(t).Counters.Processed)
+	})
+}
+
+func TestDocumentThatTheSourceHasNoMoreIsDeleted(t *testing.T) {
+	t.Parallel()
+	inEveryMode(t, 1, func(t *testing.T, w *world) {
+		t.Helper()
+
+		w.put(t, 0, "a", v(0))
+		w.set(t, 0, "a", "$v", 1) // more than one reading, and no image
+		w.remove(t, 0, "a")
+
+		s := w.partitions[0]
+		s.deliver(t, 2)
+		require.Equal(t, bson.D{v32(0)}, w.document(t, "a"))
+		s.retry(t)
+		require.Nil(t, w.document(t, "a"))
+		require.Empty(t, w.parkedStates(t))
+		s.deliver(t, 1)
+		require.Equal(t, int64(3), w.sum(t).Counters.Processed)
+	})
+}
+
+func TestCyclesOfUniqueValuesGiveWay(t *testing.T) {
+	t.Parallel()
+	inEveryMode(t, 2, func(t *testing.T, w *world) {
+		t.Helper()
+		w.unique(t)
+
+		u := func(n int) bson.E { return bson.E{Key: "u", Value: n} }
+
+		w.put(t, 0, "a", u(1))
+		w.put(t, 1, "b", u(2))
+
+		for _, s := range w.partitions {
+			s.deliver(t, 1)
+		}
+
+		// No history of single changes leads there: it is what images of the future look like.
+		w.put(t, 0, "a", u(2))
+		w.put(t, 1, "b", u(1))
+
+		features, err := mongotest.FeaturesOf(t.Context(), w.client)
+		require.NoError(t, err)
+
+		for round := 0; w.sum(t).Parked > 0 || !w.delivered(); round++ {
+			require.Less(t, round, 20, "%v", w.parkedStates(t))
+
+			for _, s := range w.partitions {
+				s.deliver(t, 10)
+				s.idle(t)
+				s.see(t)
+				s.retry(t)
+			}
+		}
+
+		require.Equal(t, bson.D{{Key: "u", Value: int32(1)}}, w.document(t, "b"), "a gave way")
+
+		if features.FreesUniqueValues { // b's replacement frees 2
+			require.Empty(t, w.parkedStates(t))
+			require.Equal(t, bson.D{{Key: "u", Value: int32(2)}}, w.document(t, "a"))
+		}
+	})
+}
+
+func TestForeignDocumentInAUniqueIndexEndsAsADeadLetter(t *testing.T) {
+	t.Parallel()
+	inEveryMode(t, 2, func(t *testing.T, w *world) {
+		t.Helper()
+		w.unique(t)
+
+		_, err := w.coll().InsertOne(t.Context(), bson.D{{Key: "_id", Value: "stranger"}, {Key: "u", Value: 1}})
+		require.NoError(t, err)
+
+		w.put(t, 0, "a", bson.E{Key: "u", Value: 1})
+		w.put(t, 1, "b", bson.E{Key: "u", Value: 2})
+
+		s := w.partitions[0]
+		s.deliver(t, 10)
+
+		for range 5 {
+			s.see(t)
+			s.retry(t)
+		}
+
+		require.Equal(t, []string{"1 waiting conflict 0"}, w.parkedStates(t), "the other partition may free the value")
+
+		w.partitions[1].deliver(t, 10)
+
+		for range 8 {
+			s.see(t)
+			s.retry(t)
+		}
+
+		require.Equal(t, []string{"1 dead conflict 3"}, w.parkedStates(t))
+		require.Equal(t, "DuplicateKey (11000) in the index of u", w.records(t)[0].Error)
+	})
+}
+
+func TestChangedRecordIsReadAgain(t *testing.T) {
+	t.Parallel()
+	inEveryMode(t, 1, func(t *testing.T, w *world) {
+		t.Helper()
+		w.validate(t)
+		w.put(t, 0, "a", bad(1))
+		w.put(t, 0, "a", v(1))
+
+		s := w.partitions[0]
+		s.deliver(t, 1)
+		s.retry(t)
+		s.retry(t)
+		require.Equal(t, []string{"1 dead failed 3"}, w.parkedStates(t))
+
+		// An operator's change that this owner has not seen.
+		_, err := parked.Records(w.client).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: w.records(t)[0].ID}}, bson.D{
+			{Key: "$set", Value: bson.D{{Key: "state", Value: parked.Discarded}}}, {Key: "$inc", Value: bson.D{{Key: "rev", Value: 1}}},
+		})
+		require.NoError(t, err)
+
+		s.deliver(t, 1)
+		require.Equal(t, bson.D{v32(1)}, w.document(t, "a"))
+		require.Equal(t, []string{"1 discarded failed 3"}, w.parkedStates(t))
+	})
+}
+
+func TestRecordOutOfPlaceStopsTheOwner(t *testing.T) {
+	t.Parallel()
+
+	tests := map[string]func(t *testing.T, w *world, id string){
+		"deleted": func(t *testing.T, w *world, id string) {
+			t.Helper()
+
+			_, err := parked.Records(w.client).DeleteOne(t.Context(), bson.D{{Key: "_id", Value: id}})
+			require.NoError(t, err)
+		},
+		"no state": func(t *testing.T, w *world, id string) {
+			t.Helper()
+			w.edit(t, id, "state", "whatever")
+		},
+		"not a record": func(t *testing.T, w *world, id string) {
+			t.Helper()
+			w.edit(t, id, "attempts", "many")
+		},
+		"no key": func(t *testing.T, w *world, id string) {
+			t.Helper()
+			w.edit(t, id, "key", bson.Binary{})
+		},
+	}
+
+	for name, spoil := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			w := newWorld(t.Context(), t, mongotest.DB(t), 1, apply.Options{})
+			defer w.close()
+
+			w.validate(t)
+			w.put(t, 0, "a", bad(1))
+			w.partitions[0].deliver(t, 1)
+			spoil(t, w, w.records(t)[0].ID)
+
+			err := w.partitions[0].tryAcquire(t, 0)
+			require.ErrorIs(t, err, parked.ErrRecords)
+			require.True(t, retry.IsPermanent(classify(err)))
+			require.Contains(t, explain(err), "; put the records")
+		})
+	}
+}
+
+func (w *world) edit(t *testing.T, id, field string, value any) {
+	t.Helper()
+
+	_, err := parked.Records(w.client).UpdateOne(t.Context(), bson.D{{Key: "_id", Value: id}}, bson.D{{Key: "$set", Value: bson.D{{Key: field, Value: value}}}})
+	require.NoError(t, err)
+}
