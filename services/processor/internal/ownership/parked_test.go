@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
@@ -387,5 +388,26 @@ func TestTooManyFollowersWaitForTheSourcesDocument(t *testing.T) {
 		require.Equal(t, bson.D{v32(4), {Key: "bad", Value: int32(0)}}, w.document(t, "a"))
 		require.Equal(t, bson.D{v32(9)}, w.document(t, "b"))
 		require.Equal(t, Applying, s.board.read().State)
+	})
+}
+
+func TestPathThatLeadsNowhereAsksTheSource(t *testing.T) {
+	t.Parallel()
+	inEveryMode(t, 1, func(t *testing.T, w *world) {
+		t.Helper()
+
+		w.put(t, 0, "a", bson.E{Key: "deep", Value: 1})
+		w.event(t, 0, event.Update, "a", bson.D{{Key: "_id", Value: "a"}, {Key: "deep", Value: bson.D{{Key: "x", Value: 2}}}},
+			bson.E{Key: "updateDescription", Value: bson.D{{Key: "updatedFields", Value: bson.D{{Key: "deep.x", Value: 2}}}}})
+
+		s := w.partitions[0]
+		s.deliver(t, 10)
+
+		r := w.records(t)[0]
+		require.Equal(t, parked.Unfitting, r.Reason)
+		require.Equal(t, "PathNotViable (28)", r.Error)
+
+		s.retry(t)
+		require.Equal(t, bson.D{{Key: "deep", Value: bson.D{{Key: "x", Value: int32(2)}}}}, w.document(t, "a"))
 	})
 }
