@@ -43,10 +43,12 @@ type lane struct {
 	waiting  event.Position // of the first event of the open batch
 
 	// Of apply alone.
-	noRoom   string    // why the batch at hand cannot be settled now; empty when it can
-	rest     time.Time // until when nothing parked is tried
-	reloads  int       // of the parked records since the last commit
-	letters  []string  // ids of dead letters still to be looked at for what operators did
+	batch    []*consume.Delivery // at hand, not settled yet
+	noRoom   string              // why the batch at hand cannot be settled now; empty when it can
+	fullAt   int64               // bytes parked when that was found
+	rest     time.Time           // until when nothing parked is tried
+	reloads  int                 // of the parked records since the last commit
+	letters  []string            // ids of dead letters still to be looked at for what operators did
 	suspects apply.Suspects
 }
 

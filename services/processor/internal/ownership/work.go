@@ -29,52 +29,64 @@ func (l *lane) apply(running, stop, work context.Context) error {
 	defer timer.Stop()
 	defer tick.Stop()
 
-	var batch []*consume.Delivery // at hand
-
-	defer func() { release(batch) }()
+	defer func() { release(l.batch) }()
 
 	for {
-		batches := l.batches
-		if batch != nil {
-			batches = nil
-		}
-
 		l.arm(timer)
 
-		var err error
-
-		select {
-		case events, open := <-batches:
-			if !open {
-				return nil
-			}
-
-			batch = events
-		case a := <-l.answers:
-			err = l.answered(stop, work, &a)
-		case now := <-timer.C:
-			err = l.tryParked(stop, work, now)
-		case <-tick.C:
-			err = l.look(work)
-		case <-whileHolding(running, batch):
+		looked, err := l.turn(running, stop, work, timer.C, tick.C)
+		if errors.Is(err, errNoMore) {
 			return nil
 		}
 
-		if err == nil && batch != nil {
-			err = l.settleBatch(stop, work, batch)
-			if err == nil && l.noRoom == "" {
-				// An ack that does not arrive costs a delivery later; nothing else.
-				_ = batch[len(batch)-1].Ack()
-
-				release(batch)
-				batch = nil
-				l.settled <- struct{}{}
-			}
+		// A batch that has no room is tried again when some may have been made, not after each parked event.
+		if err == nil && l.batch != nil && (l.noRoom == "" || looked || l.parked.Bytes() < l.fullAt) {
+			err = l.settleBatch(stop, work, l.batch)
 		}
 
 		if err != nil {
 			return err
 		}
+
+		if l.batch != nil && l.noRoom == "" {
+			// An ack that does not arrive costs a delivery later; nothing else.
+			_ = l.batch[len(l.batch)-1].Ack()
+
+			release(l.batch)
+			l.batch = nil
+			l.settled <- struct{}{}
+		}
+	}
+}
+
+// errNoMore says that the lane ends and no further batch comes.
+var errNoMore = errors.New("no more batches")
+
+// turn waits for the next thing to do and does it; a batch is only taken. looked tells that the rest of the flow and the
+// operators' changes were looked at.
+func (l *lane) turn(running, stop, work context.Context, due, tick <-chan time.Time) (looked bool, err error) {
+	batches := l.batches
+	if l.batch != nil {
+		batches = nil
+	}
+
+	select {
+	case events, open := <-batches:
+		if !open {
+			return false, errNoMore
+		}
+
+		l.batch = events
+
+		return false, nil
+	case a := <-l.answers:
+		return false, l.answered(stop, work, &a)
+	case now := <-due:
+		return false, l.tryParked(stop, work, now)
+	case <-tick:
+		return true, l.look(work)
+	case <-whileHolding(running, l.batch):
+		return false, errNoMore
 	}
 }
 
@@ -123,7 +135,7 @@ func (l *lane) settleBatch(stop, work context.Context, events []*consume.Deliver
 
 		switch {
 		case errors.As(err, &full):
-			l.noRoom = full.why
+			l.noRoom, l.fullAt = full.why, l.parked.Bytes()
 			l.setState(Paused, full.why)
 
 			return nil
