@@ -51,7 +51,7 @@ func LoadUnsupported(ctx context.Context, target *mongo.Client, flow string) ([]
 func Delete(ctx context.Context, target *mongo.Client, flow string) (map[string]int64, error) {
 	deleted := make(map[string]int64)
 
-	for _, collection := range []string{Collection, Unsupported, "parked", "parked_chunks", "refetched"} {
+	for _, collection := range []string{Collection, Unsupported} {
 		result, err := majority(target).Collection(collection).DeleteMany(ctx, bson.D{{Key: "flow", Value: flow}})
 		if err != nil {
 			return deleted, fmt.Errorf("delete %s of flow %s in %s: %w", collection, flow, Database, err)

@@ -13,39 +13,8 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 )
 
-// Inline is the largest event that stands in its record; a larger one is cut into documents of the collection Chunks,
-// because a document of the target is at most 16 MiB.
-const Inline = 8 << 20
-
 // ErrRecords says that the records are not as the partition's checkpoint and the program that wrote them left them.
 var ErrRecords = errors.New("the parked records were changed by somebody else")
-
-// Chunk is a piece of a large event.
-type Chunk struct {
-	ID     string      `bson:"_id"` // see ChunkID
-	Record string      `bson:"record"`
-	Flow   string      `bson:"flow"`
-	Number int         `bson:"number"` // from 0
-	Data   bson.Binary `bson:"data"`
-}
-
-// ChunkID returns the _id of a record's chunk.
-func ChunkID(record string, number int) string { return fmt.Sprintf("%s/%04d", record, number) }
-
-// ChunksOf cuts the event of a record.
-func ChunksOf(flow, record string, raw bson.Raw) []Chunk {
-	var chunks []Chunk
-
-	for number := 0; len(raw) > 0; number++ {
-		size := min(len(raw), Inline)
-		chunks = append(chunks, Chunk{
-			ID: ChunkID(record, number), Record: record, Flow: flow, Number: number, Data: bson.Binary{Data: raw[:size]},
-		})
-		raw = raw[size:]
-	}
-
-	return chunks
-}
 
 // Covered is a document that was read from the source again: its events up to Time are in the target.
 type Covered struct {
@@ -56,31 +25,23 @@ type Covered struct {
 	Time      bson.Timestamp `bson:"t"`
 }
 
-// EnsureIndexes makes the indexes that owners and operators search by.
-func EnsureIndexes(ctx context.Context, target *mongo.Client) error {
-	keys := func(names ...string) mongo.IndexModel {
-		doc := make(bson.D, len(names))
-		for i, name := range names {
-			doc[i] = bson.E{Key: name, Value: 1}
+// EnsureOwnerIndexes makes the indexes that owners search by, beside those of EnsureIndexes. Idempotent; everything works
+// without them, slower.
+func EnsureOwnerIndexes(ctx context.Context, target *mongo.Client) error {
+	for collection, fields := range map[string][]string{
+		Collection: {"flow", "partition", "state", "counted"},
+		Chunks:     {"record"},
+		Refetched:  {"flow", "partition"},
+	} {
+		keys := make(bson.D, len(fields))
+		for i, field := range fields {
+			keys[i] = bson.E{Key: field, Value: 1}
 		}
 
-		return mongo.IndexModel{Keys: doc}
-	}
-
-	_, err := Records(target).Indexes().CreateMany(ctx, []mongo.IndexModel{
-		keys("flow", "partition", "state", "counted"),
-		keys("flow", "state", "position.t", "position.i", "position.ordinal"),
-	})
-	if err == nil {
-		_, err = majority(target).Collection(Refetched).Indexes().CreateOne(ctx, keys("flow", "partition"))
-	}
-
-	if err == nil {
-		_, err = majority(target).Collection(Chunks).Indexes().CreateOne(ctx, keys("record"))
-	}
-
-	if err != nil {
-		return fmt.Errorf("create indexes of %s: %w", Collection, err)
+		_, err := majority(target).Collection(collection).Indexes().CreateOne(ctx, mongo.IndexModel{Keys: keys})
+		if err != nil {
+			return fmt.Errorf("create an index of %s: %w", collection, err)
+		}
 	}
 
 	return nil
@@ -158,12 +119,7 @@ func Events(ctx context.Context, target *mongo.Client, ids []string) (map[string
 		return nil, fmt.Errorf("read parked events: %w", err)
 	}
 
-	var records []struct {
-		ID     string   `bson:"_id"`
-		Event  bson.Raw `bson:"event"`
-		Size   int64    `bson:"size"`
-		Chunks int      `bson:"chunks"`
-	}
+	var records []Record
 	if err := cursor.All(ctx, &records); err != nil {
 		return nil, fmt.Errorf("read parked events: %w", err)
 	}
@@ -172,12 +128,14 @@ func Events(ctx context.Context, target *mongo.Client, ids []string) (map[string
 
 	for i := range records {
 		r := &records[i]
-		raw := r.Event
 
-		if r.Chunks > 0 {
-			if raw, err = assemble(ctx, target, r.ID, r.Chunks); err != nil {
-				return nil, err
-			}
+		raw, err := LoadEvent(ctx, target, r)
+		if errors.Is(err, ErrDamaged) || errors.Is(err, ErrNoEvent) {
+			return nil, fmt.Errorf("%w: %w", ErrRecords, err)
+		}
+
+		if err != nil {
+			return nil, err
 		}
 
 		if int64(len(raw)) != r.Size {
@@ -194,27 +152,6 @@ func Events(ctx context.Context, target *mongo.Client, ids []string) (map[string
 	}
 
 	return events, nil
-}
-
-func assemble(ctx context.Context, target *mongo.Client, id string, chunks int) (bson.Raw, error) {
-	var raw bson.Raw
-
-	for number := range chunks {
-		var chunk Chunk
-
-		err := majority(target).Collection(Chunks).FindOne(ctx, bson.D{{Key: "_id", Value: ChunkID(id, number)}}).Decode(&chunk)
-		if errors.Is(err, mongo.ErrNoDocuments) {
-			return nil, fmt.Errorf("%w: record %s lacks chunk %d", ErrRecords, id, number)
-		}
-
-		if err != nil {
-			return nil, fmt.Errorf("read chunk %d of parked record %s: %w", number, id, err)
-		}
-
-		raw = append(raw, chunk.Data.Data...)
-	}
-
-	return raw, nil
 }
 
 // LoadCovered returns what a partition remembers of documents that were read from the source again.

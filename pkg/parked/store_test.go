@@ -44,7 +44,7 @@ func TestLargeEventComesBackFromItsChunks(t *testing.T) {
 	raw, err := bson.Marshal(bson.D{{Key: "blob", Value: bytes.Repeat([]byte{7}, 9<<20)}})
 	require.NoError(t, err)
 
-	chunks := parked.ChunksOf(flow, flow+"/1", raw)
+	chunks := parked.Split(flow, flow+"/1", raw)
 	require.Len(t, chunks, 2)
 
 	for _, chunk := range chunks {
@@ -71,7 +71,7 @@ func TestLargeEventComesBackFromItsChunks(t *testing.T) {
 
 	_, err = parked.Events(t.Context(), client, []string{flow + "/1"})
 	require.ErrorIs(t, err, parked.ErrRecords)
-	require.ErrorContains(t, err, "lacks chunk 1")
+	require.ErrorContains(t, err, "it has 1 of 2")
 }
 
 func TestEarliestWaitingEventsOfAllPartitions(t *testing.T) {

@@ -59,6 +59,10 @@ func (e *ensured) collection(ctx context.Context, target *mongo.Client, ns event
 		if err := parked.EnsureIndexes(ctx, target); err != nil {
 			return err
 		}
+
+		if err := parked.EnsureOwnerIndexes(ctx, target); err != nil {
+			return err
+		}
 	}
 
 	if e.known == nil {

@@ -17,9 +17,9 @@ import (
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/park"
 )
 
-// fetcher asks the source for a document as it is now. Every error means: ask again later.
+// fetcher asks the source for a document as it is now, at notBefore or later. Every error means: ask again later.
 type fetcher interface {
-	Fetch(ctx context.Context, ns event.Namespace, documentKey bson.Raw) (refetch.Image, error)
+	Fetch(ctx context.Context, ns event.Namespace, documentKey bson.Raw, notBefore bson.Timestamp) (refetch.Image, error)
 }
 
 // Bounds of what parked documents cost.
@@ -234,7 +234,8 @@ func (l *lane) fetch(ctx context.Context, a park.Ask) answer {
 		reply.err = fmt.Errorf("%w: record %s is missing", parked.ErrRecords, a.ID)
 	default:
 		reply.record = records[0]
-		reply.image, reply.err = l.options.Refetch.Fetch(ctx, reply.record.Namespace(), reply.record.DocumentKey)
+		r := &reply.record
+		reply.image, reply.err = l.options.Refetch.Fetch(ctx, r.Namespace(), r.DocumentKey, bson.Timestamp{T: r.Position.T, I: r.Position.I})
 	}
 
 	return reply

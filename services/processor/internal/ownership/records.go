@@ -55,7 +55,7 @@ func (l *lane) insertion(d *consume.Delivery, key event.Key, in *park.Insert) []
 	}
 
 	var notes []apply.Note
-	for _, chunk := range parked.ChunksOf(r.Flow, r.ID, d.Event.Raw) {
+	for _, chunk := range parked.Split(r.Flow, r.ID, d.Event.Raw) {
 		notes = append(notes, apply.InsertNote(parked.Chunks, chunk))
 	}
 
@@ -77,8 +77,8 @@ func recordOf(held *checkpoint.Document, d *consume.Delivery, key event.Key, in 
 		Code: in.Refusal.Code, Error: in.Refusal.Text, First: now, Last: now, Changed: now, TraceParent: m.TraceParent,
 	}
 
-	if len(r.Event) > parked.Inline {
-		r.Chunks, r.Event = (len(r.Event)+parked.Inline-1)/parked.Inline, nil
+	if chunks := parked.Split(r.Flow, r.ID, d.Event.Raw); chunks != nil {
+		r.Chunks, r.Event = len(chunks), nil
 	}
 
 	return r
@@ -101,7 +101,7 @@ func deletion(e *park.Entry) []apply.Note {
 		apply.DeleteNote(parked.Collection, bson.D{{Key: "_id", Value: e.ID}}),
 	}
 
-	if e.Size > parked.Inline {
+	if e.Size > parked.MaxInline {
 		notes = append(notes, apply.DeleteNote(parked.Chunks, bson.D{{Key: "record", Value: e.ID}}))
 	}
 

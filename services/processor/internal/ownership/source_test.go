@@ -81,7 +81,7 @@ func (w *world) remove(t tb, partition int, id string) {
 func (w *world) last() map[string]bson.D { return w.states[len(w.states)-1] }
 
 // Fetch implements fetcher.
-func (w *world) Fetch(_ context.Context, _ event.Namespace, documentKey bson.Raw) (refetch.Image, error) {
+func (w *world) Fetch(_ context.Context, _ event.Namespace, documentKey bson.Raw, _ bson.Timestamp) (refetch.Image, error) {
 	if w.down {
 		return refetch.Image{}, refetch.ErrNoListener
 	}
