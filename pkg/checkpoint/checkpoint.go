@@ -45,10 +45,17 @@ type Document struct {
 	// next owner ends what was left open there.
 	Session bson.Binary `bson:"session,omitempty"`
 	Commits int64       `bson:"commits"` // raised by every transaction, so each is a change
-	Parked  int64       `bson:"parked"`  // events set aside that wait to be applied, committed with their records
 
 	Place    `bson:"place"`
 	Counters Counters `bson:"counters"`
+
+	// Parked is how many events of the partition wait in atlas_relay.parked to
+	// be applied or given up: pending, though the place is past them. It commits
+	// with the records, so it is exact at each moment and nobody has to count.
+	Parked int64 `bson:"parked"`
+	// ParkedBytes is the room that the partition's waiting events and dead
+	// letters take there, as PARK_MAX_BYTES counts it.
+	ParkedBytes int64 `bson:"parked_bytes"`
 }
 
 // ID returns the _id of a partition's checkpoint: "<flow>/<pp>".

@@ -25,6 +25,7 @@ type Features struct {
 	AppendsOplogNotes    bool // command appendOplogNote
 	OplogNaturalOrder    bool // local.oplog.rs with {$natural: -1} begins at the newest entry
 	SurvivesKillBySelf   bool // acknowledged writes survive kill -9 without SyncOnCommit
+	FreesUniqueValues    bool // an update frees the value that its document had in a unique index; else only a delete does
 	LSIDNamesUser        bool // lsid.uid in events is the hash of the user
 }
 
@@ -66,13 +67,14 @@ func featuresOf(flavor Flavor) Features {
 			IdenticalReplaceNoop: true,
 			SingleTxnClusterTime: true,
 			KeepsEmptyTimestamp:  true,
+			FreesUniqueValues:    true,
 		}
 	default:
 		return Features{
 			SplitsLargeEvents: true, BoundsReplies: true, IdenticalReplaceNoop: true, RetryableWrites: true, SingleTxnClusterTime: true,
 			KeepsEmptyTimestamp: true, KeepsDeprecatedTypes: true, DatesBeyondYear9999: true, CreateEvents: true,
 			IndexOptionsInEvents: true, HashesDatabases: true, AppendsOplogNotes: true, OplogNaturalOrder: true,
-			SurvivesKillBySelf: true, LSIDNamesUser: true,
+			SurvivesKillBySelf: true, FreesUniqueValues: true, LSIDNamesUser: true,
 		}
 	}
 }

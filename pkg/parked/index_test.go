@@ -9,7 +9,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 )
 
-func TestIndexIsMadeOnce(t *testing.T) {
+func TestIndexesAreMadeOnce(t *testing.T) {
 	t.Parallel()
 
 	client := mongotest.Shared(t).Client(t)
@@ -20,5 +20,5 @@ func TestIndexIsMadeOnce(t *testing.T) {
 
 	specifications, err := parked.Records(client).Indexes().ListSpecifications(t.Context())
 	require.NoError(t, err)
-	require.Len(t, specifications, 2, "that of _id and ours")
+	require.Len(t, specifications, 3, "that of _id and ours")
 }

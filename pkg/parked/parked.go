@@ -18,6 +18,8 @@
 package parked
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -130,4 +132,11 @@ func majority(target *mongo.Client) *mongo.Database {
 	return target.Database(checkpoint.Database, options.Database().
 		SetReadConcern(readconcern.Majority()).
 		SetReadPreference(readpref.Primary()))
+}
+
+// hash stands for a key where it has to be short.
+func hash(key event.Key) string {
+	sum := sha256.Sum256([]byte(key))
+
+	return hex.EncodeToString(sum[:16])
 }

@@ -20,12 +20,16 @@ func TestConfigurationMistakesAreListedAtOnce(t *testing.T) {
 
 	err := realMain(t.Context(), nil, map[string]string{
 		"FLOW": "Not A Flow", "BATCH_SIZE": "0", "BATCH_IDLE_TIMEOUT": "5s", "BATCH_MAX_AGE": "1s",
+		"MAX_RETRIES": "-1", "RETRY_DELAYS": "1s,0s", "PARK_MAX_BYTES": "1KiB",
 		"BATCH_MAX_BYTES": "lots", "APPLY_CONCURRENCY": "-1", "MEMORY_BUDGET": "1KiB",
 		"NATS_URL": "nats://user:hunter2@127.0.0.1:4222",
 	})
 	require.Equal(t, 2, lifecycle.ExitCode(err))
 
-	for _, name := range []string{"FLOW", "BATCH_SIZE", "BATCH_MAX_AGE", "BATCH_MAX_BYTES", "APPLY_CONCURRENCY", "MEMORY_BUDGET", "TARGET_URI"} {
+	for _, name := range []string{
+		"FLOW", "BATCH_SIZE", "BATCH_MAX_AGE", "BATCH_MAX_BYTES", "APPLY_CONCURRENCY", "MEMORY_BUDGET", "TARGET_URI",
+		"MAX_RETRIES", "RETRY_DELAYS", "PARK_MAX_BYTES",
+	} {
 		require.ErrorContains(t, err, name)
 	}
 

@@ -10,12 +10,14 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/natsconn"
+	"github.com/atlas-relay/atlas-relay/pkg/refetch"
 	"github.com/atlas-relay/atlas-relay/pkg/report"
 	"github.com/atlas-relay/atlas-relay/pkg/service"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/batch"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/ownership"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/park"
 )
 
 const (
@@ -23,6 +25,10 @@ const (
 	// processor says that it is away.
 	selectionTimeout = 5 * time.Second
 	initPoll         = 5 * time.Second
+
+	// Most that waits behind one event that cannot be applied, before the source is asked for its document.
+	maxFollowers     = 1000
+	maxFollowerBytes = 64 << 20
 )
 
 // run is the processor: stream, then target, then what tells about them.
@@ -63,8 +69,13 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 		Concurrency:  cfg.ApplyConcurrency,
 		MemoryBudget: int64(cfg.MemoryBudget),
 		Apply:        apply.Options{BypassValidation: cfg.BypassValidation},
-		InitPoll:     initPoll,
-		Tracer:       p.Tracers.Tracer("github.com/atlas-relay/atlas-relay/services/processor"),
+		Park: park.Policy{
+			Retries: cfg.MaxRetries, Delays: cfg.RetryDelays, Together: cfg.BatchSize,
+			MaxEvents: maxFollowers, MaxBytes: maxFollowerBytes, MaxTotal: int64(cfg.ParkMaxBytes),
+		},
+		Refetch:  refetch.New(nc, cfg.Flow),
+		InitPoll: initPoll,
+		Tracer:   p.Tracers.Tracer("github.com/atlas-relay/atlas-relay/services/processor"),
 	})
 
 	meters.register(p.Metrics, owner)

@@ -68,14 +68,6 @@ func TestPartitionThatCannotGoOnStopsAlone(t *testing.T) {
 			},
 			says: []string{"another"},
 		},
-		"missing document": {
-			spoil: func(t *testing.T, w *world, id string) { t.Helper(); w.set(t, id, bson.E{Key: "v", Value: "secret"}) },
-			says:  []string{"missing", "orders"},
-		},
-		"update without a reading": {
-			spoil: func(t *testing.T, w *world, id string) { t.Helper(); w.set(t, id, bson.E{Key: "$v", Value: "secret"}) },
-			says:  []string{"image", "orders"},
-		},
 	}
 
 	for name, test := range tests {

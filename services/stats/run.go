@@ -75,7 +75,6 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 	return p.Run(ctx,
 		lifecycle.Task{Name: "reports", Run: book.Run},
 		lifecycle.Task{Name: "nats", Run: func(ctx context.Context) error { return natsconn.Watch(ctx, nc) }},
-		lifecycle.Task{Name: "indexes", Run: func(ctx context.Context) error { return deadletter.Prepare(ctx, letters, p.Log) }},
 		lifecycle.Task{Name: "grpc", Run: server.Serve},
 	)
 }

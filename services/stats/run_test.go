@@ -17,7 +17,6 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/natstest"
-	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
@@ -86,14 +85,6 @@ func TestStartsBeforeItsServers(t *testing.T) {
 		stats, err := ask()
 
 		return err == nil && stats.ProcessedChanges != nil
-	}, 20*time.Second, 100*time.Millisecond)
-
-	// The index of dead letters is made as soon as the target is there.
-	records := parked.Records(mongoDB.Client(t))
-	require.Eventually(t, func() bool {
-		indexes, err := records.Indexes().ListSpecifications(t.Context())
-
-		return err == nil && len(indexes) == 2
 	}, 20*time.Second, 100*time.Millisecond)
 
 	letters, err := relayv1.NewDeadLetterServiceClient(conn).ListDeadLetters(t.Context(), new(relayv1.ListDeadLettersRequest))

@@ -38,6 +38,9 @@ var (
 	ErrForeignCheckpoint = errors.New("the checkpoint was changed by somebody else")
 	// ErrMissingDocument says that an update found no document on the target.
 	ErrMissingDocument = errors.New("the document is missing on the target")
+	// ErrRecords says that a record of the relay's own is not as the owner knows
+	// it: an operator asked for something, or somebody edited it. Read them again.
+	ErrRecords = errors.New("a parked record is not as this owner left it")
 )
 
 // Options of an Applier.
@@ -81,8 +84,8 @@ func (t *Target) In(session *mongo.Session) *Applier {
 // Commit applies the plan and moves the checkpoint from last to next, which has
 // one commit more. It returns nil once both are in the target, also when it
 // learns that only from the checkpoint. Errors: ErrStale, ErrWentBack,
-// ErrForeignCheckpoint, *EventError, else trouble of the target, after which
-// the same call may be made again.
+// ErrForeignCheckpoint, ErrRecords, *EventError, else trouble of the target,
+// after which the same call may be made again.
 func (a *Applier) Commit(ctx context.Context, plan *Plan, last, next *checkpoint.Document) error {
 	if err := a.ensured.collections(ctx, a.client, plan.Namespaces()); err != nil {
 		return err
@@ -210,5 +213,7 @@ func advance(next *checkpoint.Document) bson.D {
 		{Key: "commits", Value: next.Commits},
 		{Key: "place", Value: next.Place},
 		{Key: "counters", Value: next.Counters},
+		{Key: "parked", Value: next.Parked},
+		{Key: "parked_bytes", Value: next.ParkedBytes},
 	}}}
 }

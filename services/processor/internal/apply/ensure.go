@@ -10,6 +10,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
 )
 
 // ensured remembers the collections that exist on the target. A transaction may
@@ -25,6 +26,9 @@ func (e *ensured) collections(ctx context.Context, target *mongo.Client, namespa
 	own := []event.Namespace{
 		{DB: checkpoint.Database, Coll: checkpoint.Collection},
 		{DB: checkpoint.Database, Coll: checkpoint.Unsupported},
+		{DB: checkpoint.Database, Coll: parked.Chunks},
+		{DB: checkpoint.Database, Coll: parked.Refetched},
+		{DB: checkpoint.Database, Coll: parked.Collection},
 	}
 
 	for _, ns := range append(own, namespaces...) {
@@ -49,6 +53,13 @@ func (e *ensured) collection(ctx context.Context, target *mongo.Client, ns event
 
 	if err := target.Database(ns.DB).CreateCollection(ctx, ns.Coll); err != nil && !mongodb.IsNamespaceExists(err) {
 		return fmt.Errorf("create collection %s: %w", ns, err)
+	}
+
+	if ns.DB == checkpoint.Database && ns.Coll == parked.Collection {
+		if err := parked.EnsureIndexes(ctx, target); err != nil {
+			return err
+		}
+
 	}
 
 	if e.known == nil {

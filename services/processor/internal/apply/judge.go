@@ -43,5 +43,6 @@ func Judge(held checkpoint.Document, present bool, last, next *checkpoint.Docume
 
 func samePlace(a, b *checkpoint.Document) bool {
 	return a.StreamID == b.StreamID && a.Generation == b.Generation && a.Sequence == b.Sequence &&
-		a.Event == b.Event && a.Count == b.Count && a.Position == b.Position && a.Counters == b.Counters
+		a.Event == b.Event && a.Count == b.Count && a.Position == b.Position && a.Counters == b.Counters &&
+		a.Parked == b.Parked && a.ParkedBytes == b.ParkedBytes
 }

@@ -69,12 +69,22 @@ type Plan struct {
 	writes      []write
 	unsupported []Change // events that are only taken note of
 	events      int      // of the batch; all but the unsupported are processed
+	notes       []Note   // writes to the relay's own collections
+	coalesced   bool     // an earlier change was left out for a later one
+	scouts      int      // how many of the first writes go in a command of their own; see Scout
 }
 
 // NewPlan turns a batch into writes. A full image or a delete supersedes the
 // earlier changes of its document in the batch; deltas stay apart and in order.
 // Errors are *EventError.
-func NewPlan(changes []Change) (*Plan, error) {
+func NewPlan(changes []Change) (*Plan, error) { return newPlan(changes, true) }
+
+// NewOrderedPlan turns a batch into the writes of each of its events, in their
+// order: what a superseded change frees in a unique index, a later one of
+// another document may need. Errors are *EventError.
+func NewOrderedPlan(changes []Change) (*Plan, error) { return newPlan(changes, false) }
+
+func newPlan(changes []Change, coalesce bool) (*Plan, error) {
 	p := &Plan{events: len(changes)}
 	earlier := make(map[event.Key][]int, len(changes)) // indexes of a document's writes
 
@@ -98,9 +108,10 @@ func NewPlan(changes []Change) (*Plan, error) {
 			return nil, newEventError(c, err)
 		}
 
-		if len(writes) > 0 && writes[0].kind != update {
+		if coalesce && len(writes) > 0 && writes[0].kind != update {
 			for _, index := range earlier[key] {
 				p.writes[index].change = nil
+				p.coalesced = true
 			}
 
 			earlier[key] = earlier[key][:0]
@@ -153,6 +164,23 @@ func (p *Plan) Counters() checkpoint.Counters {
 	skipped := int64(len(p.unsupported))
 
 	return checkpoint.Counters{Processed: int64(p.events) - skipped, Skipped: skipped, Batches: 1}
+}
+
+// Coalesced tells whether the plan leaves out what a later change supersedes.
+func (p *Plan) Coalesced() bool { return p.coalesced }
+
+// Note adds writes of the relay's own to the transaction.
+func (p *Plan) Note(notes ...Note) { p.notes = append(p.notes, notes...) }
+
+// Put adds the write of a whole document behind the others; a nil image deletes
+// it. An error of that write names the change.
+func (p *Plan) Put(c *Change, image bson.Raw) {
+	w := write{kind: remove, ns: c.Event.Namespace, id: c.Event.ID(), change: c}
+	if image != nil {
+		w.kind, w.document = replace, image
+	}
+
+	p.writes = append(p.writes, w)
 }
 
 // Events returns how many events the batch has.

@@ -16,9 +16,9 @@ import (
 )
 
 // write runs the statements of the transaction: the checkpoint first, then what
-// was only taken note of, then the data.
+// the relay remembers, then the data.
 func (a *Applier) write(ctx context.Context, plan *Plan, last, next *checkpoint.Document) error {
-	notes := notes(last.Flow, plan.unsupported)
+	notes := append(unsupportedNotes(last.Flow, plan.unsupported), plan.notes...)
 
 	if a.options.ClientBulkWrite {
 		return a.bulkWrite(ctx, plan, last, next, notes)
@@ -27,43 +27,10 @@ func (a *Applier) write(ctx context.Context, plan *Plan, last, next *checkpoint.
 	return a.writeByCollection(ctx, plan, last, next, notes)
 }
 
-// note is the update that counts unsupported events of one kind.
-type note struct {
-	id     string
-	update bson.D
-}
-
-func notes(flow string, changes []Change) []note {
-	list := make([]note, len(changes))
-
-	for i := range changes {
-		c := &changes[i]
-		ns, op := c.Event.Namespace, c.Event.Operation
-
-		list[i] = note{
-			id: checkpoint.UnsupportedID(flow, ns, op),
-			update: bson.D{
-				{Key: "$setOnInsert", Value: bson.D{
-					{Key: "flow", Value: flow},
-					{Key: "db", Value: ns.DB},
-					{Key: "coll", Value: ns.Coll},
-					{Key: "operation", Value: string(op)},
-					{Key: "diverges", Value: Diverges(op)},
-					{Key: "first", Value: c.Position},
-				}},
-				{Key: "$set", Value: bson.D{{Key: "last", Value: c.Position}}},
-				{Key: "$inc", Value: bson.D{{Key: "events", Value: int64(1)}}},
-			},
-		}
-	}
-
-	return list
-}
-
 func byID(id bson.RawValue) bson.D { return bson.D{{Key: "_id", Value: id}} }
 
-// bulkWrite sends everything in one command, the guarded checkpoint first.
-func (a *Applier) bulkWrite(ctx context.Context, plan *Plan, last, next *checkpoint.Document, notes []note) error {
+// bulkWrite sends everything in one command, the guarded checkpoint first; in two when there are scouts.
+func (a *Applier) bulkWrite(ctx context.Context, plan *Plan, last, next *checkpoint.Document, notes []Note) error {
 	models := make([]mongo.ClientBulkWrite, 0, 1+len(notes)+len(plan.writes))
 	add := func(db, coll string, model mongo.ClientWriteModel) {
 		models = append(models, mongo.ClientBulkWrite{Database: db, Collection: coll, Model: model})
@@ -72,27 +39,58 @@ func (a *Applier) bulkWrite(ctx context.Context, plan *Plan, last, next *checkpo
 	add(checkpoint.Database, checkpoint.Collection,
 		mongo.NewClientUpdateOneModel().SetFilter(guard(last)).SetUpdate(advance(next)))
 
-	for _, n := range notes {
-		add(checkpoint.Database, checkpoint.Unsupported,
-			mongo.NewClientUpdateOneModel().SetFilter(bson.D{{Key: "_id", Value: n.id}}).SetUpdate(n.update).SetUpsert(true))
+	matched := int64(0)
+
+	if plan.scouts > 0 {
+		for i := range plan.writes[:plan.scouts] {
+			w := &plan.writes[i]
+			add(w.ns.DB, w.ns.Coll, w.clientModel())
+		}
+
+		n, err := a.sendBulk(ctx, models)
+		if err != nil {
+			return bulkWriteError(plan.writes[:plan.scouts], 1, 1, err)
+		}
+
+		matched, models = n, models[:0]
 	}
 
-	for i := range plan.writes {
-		w := &plan.writes[i]
+	own := len(models) + len(notes) // writes of the relay's in this command
+
+	for i := range notes {
+		add(checkpoint.Database, notes[i].collection, notes[i].clientModel())
+	}
+
+	for i := range plan.writes[plan.scouts:] {
+		w := &plan.writes[plan.scouts+i]
 		add(w.ns.DB, w.ns.Coll, w.clientModel())
 	}
 
+	if len(models) > 0 {
+		n, err := a.sendBulk(ctx, models)
+		if err != nil {
+			return bulkWriteError(plan.writes[plan.scouts:], own-len(notes), own, err)
+		}
+
+		matched += n
+	}
+
+	return a.counted(ctx, plan, last, matched, 1+counting(notes))
+}
+
+// sendBulk returns how many documents matched, were inserted or upserted.
+func (a *Applier) sendBulk(ctx context.Context, models []mongo.ClientBulkWrite) (int64, error) {
 	opts := options.ClientBulkWrite().SetOrdered(true).SetBypassDocumentValidation(a.options.BypassValidation)
 	if err := xoptions.SetInternalClientBulkWriteOptions(opts, "addCommandFields", keepEmptyTimestamps()); err != nil {
-		return fmt.Errorf("set bulkWrite options: %w", err)
+		return 0, fmt.Errorf("set bulkWrite options: %w", err)
 	}
 
 	result, err := a.client.BulkWrite(ctx, models, opts)
 	if err != nil {
-		return bulkWriteError(plan, 1+len(notes), err)
+		return 0, err
 	}
 
-	return a.counted(ctx, plan, last, result.MatchedCount+result.UpsertedCount, int64(1+len(notes)))
+	return result.MatchedCount + result.UpsertedCount + result.InsertedCount, nil
 }
 
 // keepEmptyTimestamps stops the server from replacing Timestamp(0, 0) by the
@@ -123,16 +121,19 @@ func (w *write) model() mongo.WriteModel {
 	}
 }
 
-// bulkWriteError finds the event that a failed bulkWrite blames. before is the
-// number of models before the first write.
-func bulkWriteError(plan *Plan, before int, err error) error {
+// bulkWriteError finds the event that a failed bulkWrite blames. Its models are the checkpoint's, those of notes from
+// first on, and those of the writes from before on.
+func bulkWriteError(writes []write, first, before int, err error) error {
 	var failed mongo.ClientBulkWriteException
 	if mongodb.IsDocumentError(err) && errors.As(err, &failed) {
 		// The index of a WriteError inside is that of its own reply; the map's
 		// key is the index of the model.
 		for index := range failed.WriteErrors {
-			if w := index - before; w >= 0 && w < len(plan.writes) {
-				return newEventError(plan.writes[w].change, err)
+			switch w := index - before; {
+			case w >= 0 && w < len(writes):
+				return newEventError(writes[w].change, err)
+			case w < 0 && index >= first:
+				return fmt.Errorf("%w: %w", ErrRecords, err)
 			}
 		}
 	}
@@ -142,7 +143,7 @@ func bulkWriteError(plan *Plan, before int, err error) error {
 
 // writeByCollection does the same with the commands that every version has.
 // Writes of different collections do not depend on each other's order.
-func (a *Applier) writeByCollection(ctx context.Context, plan *Plan, last, next *checkpoint.Document, notes []note) error {
+func (a *Applier) writeByCollection(ctx context.Context, plan *Plan, last, next *checkpoint.Document, notes []Note) error {
 	relay := a.client.Database(checkpoint.Database)
 
 	result, err := relay.Collection(checkpoint.Collection).UpdateOne(ctx, guard(last), advance(next))
@@ -154,15 +155,20 @@ func (a *Applier) writeByCollection(ctx context.Context, plan *Plan, last, next 
 		return errGuard
 	}
 
-	for _, n := range notes {
-		_, err := relay.Collection(checkpoint.Unsupported).
-			UpdateOne(ctx, bson.D{{Key: "_id", Value: n.id}}, n.update, options.UpdateOne().SetUpsert(true))
-		if err != nil {
-			return fmt.Errorf("write unsupported event: %w", err)
-		}
-	}
+	matched := int64(1)
 
-	matched := int64(1 + len(notes))
+	for i := range notes {
+		n, err := notes[i].run(ctx, relay)
+		if mongodb.IsDocumentError(err) {
+			return fmt.Errorf("%w: %w", ErrRecords, err)
+		}
+
+		if err != nil {
+			return fmt.Errorf("write to %s: %w", notes[i].collection, err)
+		}
+
+		matched += n
+	}
 
 	for _, group := range byNamespace(plan.writes) {
 		n, err := a.writeGroup(ctx, group)
@@ -173,7 +179,7 @@ func (a *Applier) writeByCollection(ctx context.Context, plan *Plan, last, next 
 		matched += n
 	}
 
-	return a.counted(ctx, plan, last, matched, int64(1+len(notes)))
+	return a.counted(ctx, plan, last, matched, 1+counting(notes))
 }
 
 func byNamespace(writes []write) [][]*write {
@@ -260,11 +266,16 @@ func (a *Applier) counted(ctx context.Context, plan *Plan, last *checkpoint.Docu
 		return fmt.Errorf("read checkpoint in transaction: %w", err)
 	}
 
-	if guarded == 0 || missing == nil {
+	switch {
+	case guarded == 0:
 		return errGuard
+	case missing == nil && len(plan.notes) > 0:
+		return ErrRecords
+	case missing == nil:
+		return errGuard
+	default:
+		return newEventError(missing, ErrMissingDocument)
 	}
-
-	return newEventError(missing, ErrMissingDocument)
 }
 
 // missing finds the first change whose update addresses a document that the

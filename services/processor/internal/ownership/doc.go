@@ -16,7 +16,7 @@
 //
 // # Who owns it
 //
-//	ACQUIRING ──▶ APPLYING ◀──▶ PAUSED      target or NATS is away
+//	ACQUIRING ──▶ APPLYING ◀──▶ PAUSED      target or NATS is away, or there is no room to park
 //	    ▲            │   │
 //	    └── reset ───┘   ├────▶ FAILED      an operator decides
 //	                     └────▶ DRAINING    told to give it back

@@ -1,32 +1,27 @@
 package ownership
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
-	"github.com/atlas-relay/atlas-relay/pkg/retry"
-	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/batch"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/park"
 )
 
 // lane is one ownership at work: one goroutine reads, one gathers, one applies.
 //
 //	reader ──deliveries──▶ gather ──batches──▶ apply ──settled──▶ gather
+//	                                           apply ──asks─────▶ ask ──answers──▶ apply
 //
-// The next batch fills while one is applied; never two are.
+// The next batch fills while one is applied; never two are. Parked events are tried by the same goroutine, so nothing of
+// a partition is ever written by two.
 type lane struct {
 	*partition
 
@@ -39,11 +34,22 @@ type lane struct {
 	needMemory chan struct{}            // reader → gather: settle what you hold
 	batches    chan []*consume.Delivery // gather → apply; closed by gather
 	settled    chan struct{}            // apply → gather: the batch is committed
+	asks       chan park.Ask            // apply → ask: documents that the source is to be asked for
+	answers    chan answer              // ask → apply
 
 	// Of gather alone.
 	inFlight int            // events of the batch that is being applied
 	flying   event.Position // of its first event
 	waiting  event.Position // of the first event of the open batch
+
+	// Of apply alone.
+	batch    []*consume.Delivery // at hand, not settled yet
+	noRoom   string              // why the batch at hand cannot be settled now; empty when it can
+	fullAt   int64               // bytes parked when that was found
+	rest     time.Time           // until when nothing parked is tried
+	reloads  int                 // of the parked records since the last commit
+	letters  []string            // ids of dead letters still to be looked at for what operators did
+	suspects apply.Suspects
 }
 
 func newLane(p *partition, reader *consume.Reader, disconnected <-chan nats.Status) *lane {
@@ -56,6 +62,8 @@ func newLane(p *partition, reader *consume.Reader, disconnected <-chan nats.Stat
 		needMemory:   make(chan struct{}, 1),
 		batches:      make(chan []*consume.Delivery, 1),
 		settled:      make(chan struct{}, 1),
+		asks:         make(chan park.Ask, asking),
+		answers:      make(chan answer),
 	}
 
 	reader.OnWait(func() {
@@ -76,7 +84,8 @@ func (l *lane) run(stop, work context.Context) error {
 
 	group.Go(func() error { return l.read(running) })
 	group.Go(func() error { return l.gather(running) })
-	group.Go(func() error { return l.apply(stop, work) })
+	group.Go(func() error { return l.ask(running) })
+	group.Go(func() error { return l.apply(running, stop, work) })
 
 	err := group.Wait()
 
@@ -158,124 +167,6 @@ func (l *lane) dispatch(timer *time.Timer) {
 	}
 }
 
-// apply settles the batches that gather hands over.
-func (l *lane) apply(stop, work context.Context) error {
-	for events := range l.batches {
-		err := l.settle(stop, work, events)
-
-		for _, d := range events {
-			d.Release()
-		}
-
-		if err != nil {
-			return err
-		}
-
-		l.settled <- struct{}{}
-	}
-
-	return nil
-}
-
-// settle is the one place where a batch ends.
-//
-//	committed                  ack of its last message
-//	trouble of the target      the same batch again, with backoff; no retry is counted
-//	outcome unknown            Commit has read the checkpoint: one of the others
-//	one event's own error      the partition stops before it (parking goes here)
-//	guard failed               stale or changed by somebody: stops; gone back: is
-//	                           acquired again
-//	told to stop               a batch that waits for the target is given back
-func (l *lane) settle(stop, work context.Context, events []*consume.Delivery) error {
-	changes := make([]apply.Change, len(events))
-	for i, d := range events {
-		changes[i] = apply.Change{Event: d.Event, Number: d.Message.Event, Position: d.Message.Position}
-	}
-
-	plan, err := apply.NewPlan(changes)
-	if err != nil {
-		return err
-	}
-
-	work, span := l.trace(work, events)
-	defer span.End()
-
-	last := events[len(events)-1]
-	next := following(&l.held, plan, last)
-
-	if err := l.commit(stop, work, plan, &next); err != nil {
-		span.RecordError(err)
-
-		return err
-	}
-
-	l.held = next
-	l.committed(work, plan, events)
-
-	// An ack that does not arrive costs a delivery later; nothing else.
-	_ = last.Ack()
-
-	return nil
-}
-
-// commit applies the plan, as often as the target's troubles make necessary.
-func (l *lane) commit(stop, work context.Context, plan *apply.Plan, next *checkpoint.Document) error {
-	if err := l.slots.Acquire(work, 1); err != nil {
-		return fmt.Errorf("wait for a slot to apply: %w", err)
-	}
-	defer l.slots.Release(1)
-
-	started := time.Now()
-
-	var trouble error // after which only a new ownership helps
-
-	err := retry.Do(stop, retry.Policy{Initial: firstBackoff, Max: maxBackoff, OnRetry: l.pause}, func(context.Context) error {
-		err := classify(l.applier.Commit(work, plan, &l.held, next))
-		if err != nil && l.applier.Spent() || errors.Is(err, apply.ErrWentBack) {
-			trouble, err = err, nil
-		}
-
-		return err
-	})
-	if err = cmp.Or(err, trouble); err != nil {
-		return err
-	}
-
-	l.setState(Applying, "")
-	l.observe.Batch(time.Since(started), plan)
-
-	return nil
-}
-
-// following is the checkpoint after a batch.
-func following(held *checkpoint.Document, plan *apply.Plan, last *consume.Delivery) checkpoint.Document {
-	next := *held
-	next.Commits++
-
-	added := plan.Counters()
-	next.Counters.Processed += added.Processed
-	next.Counters.Skipped += added.Skipped
-	next.Counters.Batches += added.Batches
-
-	next.Place = checkpoint.PlaceOf(&last.Message, last.Sequence)
-
-	return next
-}
-
-// committed tells everybody who counts.
-func (l *lane) committed(ctx context.Context, plan *apply.Plan, events []*consume.Delivery) {
-	held := l.held
-	l.board.update(func(s *Status) { s.Checkpoint = held })
-
-	for i := range events {
-		l.observe.Event(events[i].Message.Position)
-	}
-
-	for _, c := range plan.Unsupported() {
-		l.warn(ctx, c.Event.Namespace, c.Event.Operation)
-	}
-}
-
 // show puts the batch on the board.
 func (l *lane) show() {
 	n, flying := l.batcher.Len(), l.inFlight
@@ -306,23 +197,4 @@ func (l *lane) drop() {
 	}
 
 	l.board.update(func(s *Status) { s.Batch, s.Processing = 0, false })
-}
-
-// trace starts the span of a batch, linked to the traces that brought its
-// events here.
-func (l *lane) trace(ctx context.Context, events []*consume.Delivery) (context.Context, trace.Span) {
-	var links []trace.Link
-
-	for _, d := range events {
-		if d.Message.TraceParent == "" {
-			continue
-		}
-
-		carrier := propagation.MapCarrier{event.HeaderTraceParent: d.Message.TraceParent}
-		links = append(links, trace.LinkFromContext(propagation.TraceContext{}.Extract(ctx, carrier)))
-	}
-
-	//nolint:spancheck // the caller ends it
-	return l.options.Tracer.Start(ctx, "apply batch", trace.WithSpanKind(trace.SpanKindConsumer), trace.WithLinks(links...),
-		trace.WithAttributes(attribute.Int(telemetry.KeyPartition, l.number), attribute.Int(telemetry.KeyEvents, len(events))))
 }

@@ -19,11 +19,13 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/lease"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/batch"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/park"
 )
 
 // Limits of waiting for servers.
@@ -55,6 +57,8 @@ type Options struct {
 	Concurrency  int   // batches of all partitions applied at the same time
 	MemoryBudget int64 // bytes of events from delivery to commit, all partitions
 	Apply        apply.Options
+	Park         park.Policy
+	Refetch      fetcher       // nil: nobody can be asked
 	Tracer       trace.Tracer  // of spans, one a batch, that link to the events' sampled traces
 	InitPoll     time.Duration // how often to look for a stream that flow init has not made yet
 }
@@ -73,6 +77,7 @@ type Owner struct {
 	limits batch.Limits
 	slots  *semaphore.Weighted
 	gate   *semaphore.Weighted // partitions being acquired
+	images *semaphore.Weighted // documents of the source in memory
 
 	// Set by Run before any partition exists.
 	applyTo   *apply.Target
@@ -105,6 +110,7 @@ func New(target *mongo.Client, nc *nats.Conn, js jetstream.JetStream, observe Ob
 		limits:  options.Limits,
 		slots:   semaphore.NewWeighted(int64(options.Concurrency)),
 		gate:    semaphore.NewWeighted(acquiring),
+		images:  semaphore.NewWeighted(imagesAtOnce),
 		reason:  "connecting",
 		warned:  map[kindOfEvent]struct{}{},
 	}
@@ -252,8 +258,8 @@ func explain(err error) string {
 		remedy = "somebody else writes to the flow's subjects, or a newer listener does: find out who and forbid it, or update the processor"
 	case errors.Is(err, apply.ErrStale):
 		remedy = "nothing, if it passes; see that all processors of the flow use the same NATS"
-	case errors.Is(err, apply.ErrMissingDocument), errors.Is(err, apply.ErrNeedsImage):
-		remedy = "copy the document from the source to the target, then restart the processor"
+	case errors.Is(err, parked.ErrRecords), errors.Is(err, apply.ErrRecords):
+		remedy = "put the records of atlas_relay.parked back as they were, from a backup of the target, then restart the processor; without one copy the data again and start over with relayctl flow delete and relayctl flow init"
 	}
 
 	if remedy == "" {

@@ -15,11 +15,13 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/lease"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/park"
 )
 
 // partition is one partition as this processor works on it, again and again:
@@ -45,6 +47,9 @@ type partition struct {
 	mine bool // held was acquired under the present lease
 	// consumers are the epochs that had one before held was acquired.
 	consumers []uint64
+
+	// parked is what of the partition is set aside; of the goroutine that applies, too.
+	parked *park.Partition
 }
 
 // acquireLease makes this processor the one that may work on the partition. A
@@ -196,7 +201,7 @@ func classify(err error) error {
 
 	switch {
 	case errors.Is(err, apply.ErrStale), errors.Is(err, apply.ErrForeignCheckpoint),
-		errors.As(err, &event), consume.IsStreamTrouble(err), isTerminal(err):
+		errors.Is(err, apply.ErrRecords), errors.Is(err, parked.ErrRecords), errors.As(err, &event), consume.IsStreamTrouble(err), isTerminal(err):
 		return retry.Permanent(err)
 	default:
 		return err
@@ -209,6 +214,10 @@ func (p *partition) begin(stop context.Context) (jetstream.Consumer, error) {
 	defer cancel()
 
 	if err := p.acquire(ctx); err != nil {
+		return nil, err
+	}
+
+	if err := p.loadParked(ctx); err != nil {
 		return nil, err
 	}
 

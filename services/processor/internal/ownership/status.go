@@ -32,6 +32,7 @@ type Status struct {
 	Checkpoint checkpoint.Document // zero before the partition was acquired
 	Batch      int                 // events in the open batch and in the one in flight
 	Processing bool                // a batch is being applied
+	Dead       int64               // dead letters; how many events wait is in the checkpoint
 	Oldest     event.Position      // of the first event that was read and is not applied; zero when there is none
 }
 

@@ -1,0 +1,375 @@
+package ownership
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
+	"github.com/atlas-relay/atlas-relay/pkg/refetch"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/park"
+)
+
+// fetcher asks the source for a document as it is now, at notBefore or later. Every error means: ask again later.
+type fetcher interface {
+	Fetch(ctx context.Context, ns event.Namespace, documentKey bson.Raw, notBefore bson.Timestamp) (refetch.Image, error)
+}
+
+// Bounds of what parked documents cost.
+const (
+	asking       = 32 // documents of a partition that wait for the source to be asked
+	imagesAtOnce = 4  // documents of the source in memory, each up to 16 MiB, in all partitions
+	// restShare is how many times longer than refused tries took nothing is tried while batches wait: dead weight must
+	// not slow down healthy documents.
+	restShare = 19
+	// letters is how many dead letters are looked at each time for what operators did.
+	letters = 500
+	// loadTimeout is for as many records as PARK_MAX_BYTES lets there be.
+	loadTimeout = time.Minute
+	// noMemory is the wait after a try that the budget had no room for.
+	noMemory = 50 * time.Millisecond
+)
+
+// loadParked reads what the partition has set aside. The owner before cannot commit any more, so the sums agree with
+// the checkpoint, or somebody else changed the records: then it returns parked.ErrRecords.
+func (p *partition) loadParked(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+
+	p.parked = park.New(p.options.Park)
+	now := time.Now()
+
+	err := parked.Headers(ctx, p.target, p.held.Flow, p.number, func(r *parked.Record) error { return p.parked.Load(r, now) },
+		parked.Waiting, parked.Dead)
+	if err != nil {
+		return err
+	}
+
+	covered, err := parked.LoadCovered(ctx, p.target, p.held.Flow, p.number)
+	if err != nil {
+		return err
+	}
+
+	for i := range covered {
+		p.parked.LoadCovered(event.Key(covered[i].Key.Data), covered[i].Time)
+	}
+
+	if p.parked.Waiting() != p.held.Parked {
+		return fmt.Errorf("%w: %d events wait in atlas_relay.%s, checkpoint %s counts %d",
+			parked.ErrRecords, p.parked.Waiting(), parked.Collection, p.held.ID, p.held.Parked)
+	}
+
+	p.board.update(func(s *Status) { s.Dead = p.parked.Dead() })
+
+	return nil
+}
+
+// tryParked tries what is due.
+func (l *lane) tryParked(stop, work context.Context, now time.Time) error {
+	lot, asks := l.parked.Next(now)
+
+	for _, a := range asks {
+		select {
+		case l.asks <- a:
+		default:
+			l.parked.Unanswered(a.Key, now)
+		}
+	}
+
+	if lot == nil {
+		return nil
+	}
+
+	bytes := int64(0)
+
+	for i := range lot.Items {
+		if lot.Items[i].Fate == park.Apply {
+			bytes += lot.Items[i].Size
+		}
+	}
+
+	// Not waited for: the batches that hold the memory are settled by goroutines like this one.
+	reservation, ok := l.budget.Try(int(bytes))
+	if !ok {
+		lot.Postpone(now.Add(noMemory))
+
+		return nil
+	}
+	defer reservation.Release()
+
+	err := l.settleParked(stop, work, lot)
+	if lot.Refused() {
+		l.rest = time.Now().Add(restShare * time.Since(now))
+	}
+
+	return err
+}
+
+// settleParked reads the events of a lot and settles it.
+func (l *lane) settleParked(stop, work context.Context, lot *park.Lot) error {
+	u := &unit{lot: lot, changes: make([]apply.Change, len(lot.Items))}
+
+	err := l.readEvents(work, u)
+	if err == nil {
+		err = l.settle(stop, work, u)
+	}
+
+	if errors.Is(err, errReload) {
+		return l.loadParked(work)
+	}
+
+	return err
+}
+
+// readEvents fills in the events that the lot applies.
+//
+//nolint:gosec // the stream's numbers stay far below 2^63
+func (l *lane) readEvents(ctx context.Context, u *unit) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+
+	var ids []string
+
+	for i := range u.lot.Items {
+		if u.lot.Items[i].Fate == park.Apply {
+			ids = append(ids, u.lot.Items[i].ID)
+		}
+	}
+
+	events, err := parked.Events(ctx, l.target, ids)
+	if errors.Is(err, parked.ErrRecords) {
+		return l.reload(err)
+	}
+
+	if err != nil {
+		return err
+	}
+
+	for i := range u.lot.Items {
+		item := &u.lot.Items[i]
+		if item.Fate != park.Apply {
+			continue
+		}
+
+		e, err := event.Parse(events[item.ID])
+		if err != nil {
+			return fmt.Errorf("%w: record %s: %w", parked.ErrRecords, item.ID, err)
+		}
+
+		u.changes[i] = apply.Change{Event: e, Number: uint64(item.Number), Position: item.Position}
+	}
+
+	return nil
+}
+
+// reload asks for the records to be read again, unless that was in vain before.
+func (l *lane) reload(err error) error {
+	if l.reloads++; l.reloads > maxReloads {
+		return err
+	}
+
+	return fmt.Errorf("%w: %w", errReload, err)
+}
+
+// answer is what the source said about a document.
+type answer struct {
+	ask    park.Ask
+	record parked.Record // whose event the source was asked for
+	image  refetch.Image
+	err    error
+	done   func() // gives the image's memory back
+}
+
+// ask asks the source, one document at a time.
+func (l *lane) ask(ctx context.Context) error {
+	for {
+		select {
+		case a := <-l.asks:
+			reply := l.fetch(ctx, a)
+
+			select {
+			case l.answers <- reply:
+			case <-ctx.Done():
+				reply.done()
+
+				return ctx.Err()
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (l *lane) fetch(ctx context.Context, a park.Ask) answer {
+	reply := answer{ask: a, done: func() {}}
+
+	if l.options.Refetch == nil {
+		reply.err = refetch.ErrNoListener
+
+		return reply
+	}
+
+	if reply.err = l.images.Acquire(ctx, 1); reply.err != nil {
+		return reply
+	}
+
+	reply.done = func() { l.images.Release(1) }
+
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+
+	records, err := parked.LoadIDs(ctx, l.target, []string{a.ID})
+
+	switch {
+	case err != nil:
+		reply.err = err
+	case len(records) == 0:
+		reply.err = fmt.Errorf("%w: record %s is missing", parked.ErrRecords, a.ID)
+	default:
+		reply.record = records[0]
+		r := &reply.record
+		reply.image, reply.err = l.options.Refetch.Fetch(ctx, r.Namespace(), r.DocumentKey, bson.Timestamp{T: r.Position.T, I: r.Position.I})
+	}
+
+	return reply
+}
+
+// answered replaces a document by the source's.
+func (l *lane) answered(stop, work context.Context, a *answer) error {
+	defer a.done()
+
+	now := time.Now()
+
+	switch {
+	case errors.Is(a.err, parked.ErrRecords):
+		if err := l.reload(a.err); !errors.Is(err, errReload) {
+			return err
+		}
+
+		return l.loadParked(work)
+	case a.err != nil:
+		l.parked.Unanswered(a.ask.Key, now)
+
+		return nil
+	}
+
+	lot := l.parked.Answered(a.ask.Key, a.image.Time, now)
+	if lot == nil {
+		return nil
+	}
+
+	r := &a.record
+	u := &unit{lot: lot, image: a.image.Document, changes: []apply.Change{{
+		Event:  event.Event{Operation: event.Replace, Namespace: r.Namespace(), DocumentKey: r.DocumentKey},
+		Number: uint64(lot.Items[0].Number), Position: lot.Items[0].Position, //nolint:gosec // never negative
+	}}}
+
+	if err := l.settle(stop, work, u); !errors.Is(err, errReload) {
+		return err
+	}
+
+	return l.loadParked(work)
+}
+
+// look takes in what operators did, and how far the rest of the flow is. Trouble of the target is left to those who
+// cannot do without it.
+func (l *lane) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+
+	var err error
+
+	if l.parked.Dead() > 0 {
+		err = l.lookAtLetters(ctx)
+	}
+
+	if err == nil && l.parked.WantsView() {
+		err = l.lookAround(ctx)
+	}
+
+	if mongodb.IsTransient(err) {
+		return nil
+	}
+
+	return err
+}
+
+// lookAtLetters takes up dead letters that an operator wants replayed or has discarded.
+func (l *lane) lookAtLetters(ctx context.Context) error {
+	changed, err := parked.LoadReplays(ctx, l.target, l.held.Flow, l.number)
+	if err != nil {
+		return err
+	}
+
+	if len(l.letters) == 0 {
+		l.letters = l.parked.DeadIDs()
+	}
+
+	ids := l.letters[:min(len(l.letters), letters)]
+	l.letters = l.letters[len(ids):]
+
+	ended, err := parked.LoadIDs(ctx, l.target, ids)
+	if err != nil {
+		return err
+	}
+
+	now := time.Now()
+
+	for i := range changed {
+		l.parked.Changed(&changed[i], now)
+	}
+
+	for i := range ended {
+		if ended[i].State == parked.Discarded {
+			l.parked.Changed(&ended[i], now)
+		}
+	}
+
+	l.board.update(func(s *Status) { s.Dead = l.parked.Dead() })
+
+	return nil
+}
+
+// lookAround reads how far the other partitions are, and what waits in the flow.
+func (l *lane) lookAround(ctx context.Context) error {
+	all, err := checkpoint.Load(ctx, l.target, l.held.Flow)
+	if err != nil {
+		return err
+	}
+
+	earliest, err := parked.Earliest(ctx, l.target, l.held.Flow, park.EarliestLimit)
+	if err != nil {
+		return err
+	}
+
+	l.parked.Observe(viewOf(all, earliest, l.stream.Partitions, l.number))
+
+	return nil
+}
+
+// viewOf is the rest of the flow as one partition sees it. A partition without a checkpoint has applied nothing.
+func viewOf(all map[int]checkpoint.Document, earliest []event.Position, partitions, own int) park.View {
+	v := park.View{Known: true, Beyond: event.Position{T: ^uint32(0), I: ^uint32(0), Ordinal: ^uint32(0)}, Earliest: earliest}
+
+	for number := range partitions {
+		if number == own {
+			continue
+		}
+
+		other := all[number]
+		v.Bytes += other.ParkedBytes
+
+		if other.Position.Compare(v.Beyond) < 0 {
+			v.Beyond = other.Position
+		}
+	}
+
+	return v
+}

@@ -1,0 +1,131 @@
+package ownership
+
+import (
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/park"
+)
+
+// notes are the writes to the relay's own collections that a lot's effects mean.
+func (l *lane) notes(u *unit, fx *park.Effects) []apply.Note {
+	var notes []apply.Note
+
+	for i := range fx.Inserts {
+		notes = append(notes, l.insertion(u.batch[fx.Inserts[i].Item], u.lot.Items[fx.Inserts[i].Item].Key, &fx.Inserts[i])...)
+	}
+
+	for _, e := range fx.Deletes {
+		notes = append(notes, deletion(e)...)
+	}
+
+	for i := range fx.Updates {
+		notes = append(notes, alteration(&fx.Updates[i]))
+	}
+
+	if c := fx.Cover; c != nil {
+		notes = append(notes, apply.UpsertNote(parked.Refetched, l.coveredID(c.Key), bson.D{{Key: "$set", Value: parked.Covered{
+			ID: parked.CoveredID(l.held.Flow, l.held.Partition, c.Key), Flow: l.held.Flow, Partition: l.held.Partition,
+			Key: bson.Binary{Data: []byte(c.Key)}, Time: c.Time,
+		}}}))
+	}
+
+	for _, key := range fx.Forget {
+		notes = append(notes, apply.DeleteNote(parked.Refetched, l.coveredID(key)))
+	}
+
+	return notes
+}
+
+func (l *lane) coveredID(key event.Key) bson.D {
+	return bson.D{{Key: "_id", Value: parked.CoveredID(l.held.Flow, l.held.Partition, key)}}
+}
+
+// insertion parks an event of the stream.
+func (l *lane) insertion(d *consume.Delivery, key event.Key, in *park.Insert) []apply.Note {
+	r := recordOf(&l.held, d, key, in)
+	if r.Chunks == 0 {
+		return []apply.Note{apply.InsertNote(parked.Collection, r)}
+	}
+
+	var notes []apply.Note
+	for _, chunk := range parked.Split(r.Flow, r.ID, d.Event.Raw) {
+		notes = append(notes, apply.InsertNote(parked.Chunks, chunk))
+	}
+
+	return append(notes, apply.InsertNote(parked.Collection, r))
+}
+
+//nolint:gosec // the stream's numbers stay far below 2^63
+func recordOf(held *checkpoint.Document, d *consume.Delivery, key event.Key, in *park.Insert) *parked.Record {
+	now, m := time.Now().UTC(), &d.Message
+
+	r := &parked.Record{
+		ID: in.Entry.ID, Rev: in.Entry.Rev,
+		Flow: held.Flow, Partition: held.Partition, StreamID: m.StreamID, Generation: int64(m.Generation),
+		Count: int64(m.Count), Number: int64(m.Event), Position: m.Position,
+		DB: d.Event.Namespace.DB, Coll: d.Event.Namespace.Coll, CollectionUUID: collectionUUID(&d.Event), Operation: d.Event.Operation,
+		Key: bson.Binary{Data: []byte(key)}, DocumentKey: d.Event.DocumentKey,
+		Event: d.Event.Raw, Size: int64(len(d.Event.Raw)),
+		State: in.Entry.State, Reason: in.Entry.Reason, Attempts: in.Entry.Attempts, Counted: in.Entry.Counted,
+		Code: in.Refusal.Code, Error: in.Refusal.Text, First: now, Last: now, Changed: now, TraceParent: m.TraceParent,
+	}
+
+	if chunks := parked.Split(r.Flow, r.ID, d.Event.Raw); chunks != nil {
+		r.Chunks, r.Event = len(chunks), nil
+	}
+
+	return r
+}
+
+func collectionUUID(e *event.Event) bson.Binary {
+	subtype, data, _ := e.Raw.Lookup("collectionUUID").BinaryOK()
+
+	return bson.Binary{Subtype: subtype, Data: data}
+}
+
+// unchanged is the filter that only the record as this owner knows it passes.
+func unchanged(e *park.Entry) bson.D {
+	return bson.D{{Key: "_id", Value: e.ID}, {Key: "rev", Value: e.Rev}}
+}
+
+func deletion(e *park.Entry) []apply.Note {
+	notes := []apply.Note{
+		apply.UpdateNote(parked.Collection, unchanged(e), bson.D{{Key: "$inc", Value: bson.D{{Key: "rev", Value: int64(1)}}}}),
+		apply.DeleteNote(parked.Collection, bson.D{{Key: "_id", Value: e.ID}}),
+	}
+
+	if e.Size > parked.MaxInline {
+		notes = append(notes, apply.DeleteNote(parked.Chunks, bson.D{{Key: "record", Value: e.ID}}))
+	}
+
+	return notes
+}
+
+func alteration(u *park.Update) apply.Note {
+	now := time.Now().UTC()
+	set := bson.D{
+		{Key: "state", Value: u.After.State},
+		{Key: "reason", Value: u.After.Reason},
+		{Key: "attempts", Value: u.After.Attempts},
+		{Key: "counted", Value: u.After.Counted},
+	}
+
+	if u.Refusal.Reason != "" {
+		set = append(set, bson.E{Key: "code", Value: u.Refusal.Code}, bson.E{Key: "error", Value: u.Refusal.Text}, bson.E{Key: "last", Value: now})
+	}
+
+	if u.After.State != u.Before.State {
+		set = append(set, bson.E{Key: "changed", Value: now})
+	}
+
+	return apply.UpdateNote(parked.Collection, unchanged(u.Before), bson.D{
+		{Key: "$set", Value: set}, {Key: "$inc", Value: bson.D{{Key: "rev", Value: int64(1)}}},
+	})
+}

@@ -1,0 +1,281 @@
+package ownership
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
+	"github.com/atlas-relay/atlas-relay/pkg/retry"
+	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/park"
+)
+
+// unit is what one transaction is to do: a batch of the stream, or parked events.
+type unit struct {
+	lot     *park.Lot
+	changes []apply.Change      // of each item; zero where nothing is written
+	batch   []*consume.Delivery // of the stream, one an item; nil for parked events
+	image   bson.Raw            // of the source, when the lot is one; nil when it has no such document
+	ordered bool                // each event by itself, in order; see reorder
+	left    bool                // the last plan left out superseded events, or changed the order of documents
+}
+
+// errReload says that the target's records are not those in memory.
+var errReload = errors.New("the parked records have to be read again")
+
+// settle is the one place where events end.
+//
+//	committed                  ack of the batch's last message
+//	trouble of the target      the same again, with backoff; no retry is counted
+//	outcome unknown            Commit has read the checkpoint: one of the others
+//	a unique value is taken    the same again, each event in order
+//	one event's own error      the same without it: it is parked, or stays so, in that transaction
+//	a record was changed       the records are read again, then the same
+//	no room to park            the partition waits until there is
+//	guard failed               stale, gone back, or changed by somebody: stops
+//	told to stop               what waits for the target is given back
+//
+// It returns errNoRoom, errReload, or what ends the ownership.
+func (l *lane) settle(stop, work context.Context, u *unit) error {
+	// One slot for all tries: those that are refused are short, and would each wait behind other partitions' batches.
+	if err := l.slots.Acquire(work, 1); err != nil {
+		return fmt.Errorf("wait for a slot to apply: %w", err)
+	}
+	defer l.slots.Release(1)
+
+	for {
+		err := l.try(stop, work, u)
+		if err == nil {
+			l.reloads = 0
+
+			return nil
+		}
+
+		switch failed, own := errors.AsType[*apply.EventError](err); {
+		case own && u.reorder(err):
+		case own && u.lot.Refuse(int64(failed.Number), refusal(failed)): //nolint:gosec // numbers of events stay far below 2^63
+			l.suspect(u, failed)
+		case errors.Is(err, apply.ErrRecords), errors.Is(err, parked.ErrRecords):
+			return l.reload(err)
+		default:
+			return err
+		}
+	}
+}
+
+// suspect remembers what a refused event of the stream looks like.
+func (l *lane) suspect(u *unit, failed *apply.EventError) {
+	for i := range u.batch {
+		if u.changes[i].Number == failed.Number {
+			l.suspects.Remember(&u.changes[i])
+		}
+	}
+}
+
+// maxReloads bounds how often the records are read in vain: an operator's change is seen by the first time.
+const maxReloads = 3
+
+// try makes one transaction of the unit as it stands.
+func (l *lane) try(stop, work context.Context, u *unit) error {
+	if why := u.lot.Full(time.Now()); why != "" {
+		return &noRoomError{why}
+	}
+
+	fx := u.lot.Effects()
+
+	plan, err := u.plan(&fx, &l.suspects)
+	if err != nil {
+		return err
+	}
+
+	if u.batch == nil && fx.Nothing() {
+		u.lot.Done(&fx, time.Now())
+
+		return nil
+	}
+
+	plan.Note(l.notes(u, &fx)...)
+
+	work, span := l.trace(work, u.batch)
+	defer span.End()
+
+	next := u.following(&l.held, plan, &fx)
+
+	if err := l.commit(stop, work, plan, &next); err != nil {
+		span.RecordError(errors.New("not committed")) // the error may show a document
+
+		return err
+	}
+
+	l.held = next
+	u.lot.Done(&fx, time.Now())
+	l.committed(work, plan, u.batch)
+
+	return nil
+}
+
+// plan is the writes of what the lot applies.
+func (u *unit) plan(fx *park.Effects, suspects *apply.Suspects) (*apply.Plan, error) {
+	changes := make([]apply.Change, 0, len(u.changes))
+
+	if !u.lot.Image {
+		for i := range u.lot.Items {
+			if u.lot.Items[i].Fate == park.Apply {
+				changes = append(changes, u.changes[i])
+			}
+		}
+	}
+
+	planned := apply.NewPlan
+	if u.ordered {
+		planned = apply.NewOrderedPlan
+	}
+
+	plan, err := planned(changes)
+	if err != nil {
+		return nil, err
+	}
+
+	switch {
+	case u.ordered:
+	case u.batch == nil:
+		plan.ScoutFirst()
+	default:
+		plan.Scout(suspects)
+	}
+
+	u.left = plan.Coalesced() || u.batch != nil && plan.Scouted()
+
+	switch {
+	case fx.GiveWay:
+		plan.Put(&u.changes[0], nil)
+	case u.lot.Image && !u.lot.Refused():
+		plan.Put(&u.changes[0], u.image)
+	}
+
+	return plan, nil
+}
+
+// reorder makes the unit one of each event in order, where a unique value was taken that a left out event may free.
+func (u *unit) reorder(err error) bool {
+	if !u.left || !mongodb.IsDuplicateKey(err) {
+		return false
+	}
+
+	u.ordered = true
+
+	return true
+}
+
+// refusal is what an event's own error means for it.
+func refusal(failed *apply.EventError) park.Refusal {
+	code, text := mongodb.DescribeDocumentError(failed.Err)
+
+	switch {
+	case errors.Is(failed.Err, apply.ErrMissingDocument), errors.Is(failed.Err, apply.ErrNeedsImage):
+		return park.Refusal{Reason: parked.Unfitting, Text: failed.Err.Error()}
+	case errors.Is(failed.Err, event.ErrMalformed):
+		return park.Refusal{Reason: parked.Failed, Text: "the event cannot be read"}
+	case mongodb.IsDuplicateKey(failed.Err):
+		return park.Refusal{Reason: parked.Conflict, Code: code, Text: text}
+	case failed.Operation == event.Update && mongodb.IsUnfitting(failed.Err):
+		return park.Refusal{Reason: parked.Unfitting, Code: code, Text: text}
+	default:
+		return park.Refusal{Reason: parked.Failed, Code: code, Text: text}
+	}
+}
+
+// commit applies the plan, as often as the target's troubles make necessary.
+func (l *lane) commit(stop, work context.Context, plan *apply.Plan, next *checkpoint.Document) error {
+	started := time.Now()
+
+	var trouble error // after which only a new ownership helps
+
+	err := retry.Do(stop, retry.Policy{Initial: firstBackoff, Max: maxBackoff, OnRetry: l.pause}, func(context.Context) error {
+		err := classify(l.applier.Commit(work, plan, &l.held, next))
+		if err != nil && l.applier.Spent() || errors.Is(err, apply.ErrWentBack) {
+			trouble, err = err, nil
+		}
+
+		return err
+	})
+	if err = cmp.Or(err, trouble); err != nil {
+		return err
+	}
+
+	if l.noRoom == "" {
+		l.setState(Applying, "")
+	}
+
+	if next.Sequence != l.held.Sequence {
+		l.observe.Batch(time.Since(started), plan)
+	}
+
+	return nil
+}
+
+// following is the checkpoint after the unit. Parked events leave its place where it is.
+func (u *unit) following(held *checkpoint.Document, plan *apply.Plan, fx *park.Effects) checkpoint.Document {
+	next := *held
+	next.Commits++
+
+	skipped := int64(len(plan.Unsupported()))
+	next.Counters.Processed += fx.Processed - skipped
+	next.Counters.Failed += fx.Failed
+	next.Counters.Skipped += skipped
+	next.Parked, next.ParkedBytes = fx.Parked, fx.Bytes
+
+	if u.batch != nil {
+		last := u.batch[len(u.batch)-1]
+		next.Counters.Batches++
+		next.Place = checkpoint.PlaceOf(&last.Message, last.Sequence)
+	}
+
+	return next
+}
+
+// committed tells everybody who counts.
+func (l *lane) committed(ctx context.Context, plan *apply.Plan, events []*consume.Delivery) {
+	held, dead := l.held, l.parked.Dead()
+	l.board.update(func(s *Status) { s.Checkpoint, s.Dead = held, dead })
+
+	for i := range events {
+		l.observe.Event(events[i].Message.Position)
+	}
+
+	for _, c := range plan.Unsupported() {
+		l.warn(ctx, c.Event.Namespace, c.Event.Operation)
+	}
+}
+
+// trace starts the span of a transaction, linked to the traces that brought its
+// events here.
+func (l *lane) trace(ctx context.Context, events []*consume.Delivery) (context.Context, trace.Span) {
+	var links []trace.Link
+
+	for _, d := range events {
+		if d.Message.TraceParent == "" {
+			continue
+		}
+
+		carrier := propagation.MapCarrier{event.HeaderTraceParent: d.Message.TraceParent}
+		links = append(links, trace.LinkFromContext(propagation.TraceContext{}.Extract(ctx, carrier)))
+	}
+
+	//nolint:spancheck // the caller ends it
+	return l.options.Tracer.Start(ctx, "apply batch", trace.WithSpanKind(trace.SpanKindConsumer), trace.WithLinks(links...),
+		trace.WithAttributes(attribute.Int(telemetry.KeyPartition, l.number), attribute.Int(telemetry.KeyEvents, len(events))))
+}

@@ -1,0 +1,305 @@
+package park
+
+import (
+	"slices"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
+)
+
+// Effects are what the lot's transaction does beside the writes to documents.
+type Effects struct {
+	Inserts []Insert
+	Updates []Update
+	Deletes []*Entry
+
+	// What the lot adds to the partition's counters.
+	Processed, Failed int64
+	// Parked, Dead and Bytes are the partition's sums after it.
+	Parked, Dead, Bytes int64
+
+	// Cover is a document that the source's image covers up to a time; nil for none. Forget are those whose time has
+	// passed.
+	Cover  *Cover
+	Forget []event.Key
+
+	// GiveWay says that the document of the first item is to be deleted: it may hold, in a unique index, what the
+	// event that conflicts with it is waiting for.
+	GiveWay bool
+}
+
+// Cover is a document with the time of the image that it was replaced by.
+type Cover struct {
+	Key  event.Key
+	Time bson.Timestamp
+}
+
+// Insert is a record to be made of an item of the stream.
+type Insert struct {
+	Item    int // index in the lot
+	Entry   Entry
+	Refusal Refusal // zero for a follower
+}
+
+// Update is a record that changes. Its state tells whether it stays in memory.
+type Update struct {
+	Before  *Entry
+	After   Entry
+	Refusal Refusal // zero when the target was not asked
+}
+
+// Nothing tells whether a transaction would change nothing but what memory knows.
+func (fx *Effects) Nothing() bool {
+	return len(fx.Inserts)+len(fx.Updates)+len(fx.Deletes) == 0 && fx.Processed == 0 && fx.Cover == nil && !fx.GiveWay
+}
+
+// Effects works out what committing the lot as it stands means.
+func (l *Lot) Effects() Effects {
+	b := &build{Lot: l, led: map[event.Key]bool{}}
+	b.fx.Parked, b.fx.Dead, b.fx.Bytes = l.p.waiting, l.p.dead, l.p.bytes
+
+	for i := range l.Items {
+		if item := &l.Items[i]; item.Entry == nil {
+			b.arrived(i, item)
+		} else {
+			b.tried(item)
+		}
+	}
+
+	if l.Image && !l.Refused() {
+		b.fx.Cover = &Cover{Key: l.Items[0].Key, Time: l.time}
+
+		for _, e := range l.tried[0].entries {
+			if e.State == parked.Dead && upTo(e.Position, l.time) {
+				b.end(e, parked.Superseded)
+			}
+		}
+	}
+
+	b.fx.Forget = l.p.passed(l.until)
+
+	return b.fx
+}
+
+type build struct {
+	*Lot
+	fx  Effects
+	led map[event.Key]bool // of documents with items parked by this lot: the last of them waits
+}
+
+// arrived settles an item of the stream.
+func (b *build) arrived(i int, item *Item) {
+	switch item.Fate {
+	case Apply, Skip:
+		b.fx.Processed++
+
+		if item.Whole && item.Fate == Apply {
+			b.supersede(item)
+		}
+	default:
+		e := Entry{
+			ID: item.ID, Rev: 1, Number: item.Number, Position: item.Position, Size: item.Size, Whole: item.Whole,
+			State: parked.Waiting, Reason: parked.Follows, tried: item.Fate == Refuse,
+		}
+
+		if item.Fate == Refuse {
+			b.judge(&e, item)
+		} else if !item.Whole && !b.leads(item.Key) {
+			// The mark before it may end by an operator's hand, without the change that it stands for.
+			e.Reason = parked.Unfitting
+		}
+
+		b.led[item.Key] = e.State == parked.Waiting
+		b.fx.Inserts = append(b.fx.Inserts, Insert{Item: i, Entry: e, Refusal: item.refusal})
+		b.enter(&e, 1)
+	}
+}
+
+// leads tells whether the document's last event waits: one that comes behind a mark does not follow it.
+func (b *build) leads(key event.Key) bool {
+	if led, known := b.led[key]; known {
+		return led
+	}
+
+	d := b.p.documents[key]
+
+	return d != nil && len(d.entries) > 0 && d.entries[len(d.entries)-1].State == parked.Waiting
+}
+
+// tried settles an item that was parked.
+func (b *build) tried(item *Item) {
+	e := item.Entry
+
+	switch item.Fate {
+	case Apply, Skip:
+		if item.Whole && item.Fate == Apply {
+			b.supersede(item)
+		}
+
+		switch {
+		case !e.Counted:
+			b.fx.Processed++
+			b.fx.Deletes = append(b.fx.Deletes, e)
+			b.enter(e, -1)
+		case item.Fate == Apply:
+			b.end(e, parked.Replayed)
+		default:
+			b.end(e, parked.Superseded)
+		}
+	case Keep, Follow:
+	case Refuse:
+		after := *e
+		b.judge(&after, item)
+		after.tried = true
+
+		if after.State != e.State || after.Reason != e.Reason || after.Attempts != e.Attempts {
+			b.fx.Updates = append(b.fx.Updates, Update{Before: e, After: after, Refusal: item.refusal})
+			b.enter(e, -1)
+			b.enter(&after, 1)
+		}
+
+		if after.State == parked.Dead {
+			b.orphan(item)
+		}
+	}
+}
+
+// judge is what a refusal makes of an event.
+func (b *build) judge(e *Entry, item *Item) {
+	why := item.refusal
+
+	if e.Reason != parked.Unfitting || e.Whole || why.Reason != parked.Failed { // still unfitting, whatever its image is
+		e.Reason = why.Reason
+	}
+
+	item.counted = b.counts(e, item)
+	if !item.counted {
+		return
+	}
+
+	e.Attempts++
+
+	if e.Counted || e.Attempts > b.p.policy.Retries {
+		if !e.Counted {
+			b.fx.Failed++
+		}
+
+		e.State, e.Counted = parked.Dead, true
+	}
+}
+
+// counts tells whether a refusal is the document's own failure. A delta that does not fit is not before the source was
+// asked.
+func (b *build) counts(e *Entry, item *Item) bool {
+	switch item.refusal.Reason {
+	case parked.Unfitting:
+		return false
+	case parked.Conflict:
+		return b.countsConflict(e, item)
+	default:
+		return true
+	}
+}
+
+// countsConflict: a conflict counts when nobody else can end it any more. The source's present document conflicts too,
+// nothing that came before it is still to be applied, the document does not stand in anybody's way itself, and nothing
+// that waits in the flow has moved since the last try.
+func (b *build) countsConflict(e *Entry, item *Item) bool {
+	v, d := &b.p.view, b.p.documents[item.Key]
+	if !b.Image || !v.settled(e.Position) || !v.passed(event.Position{T: b.time.T, I: b.time.I}) {
+		return false
+	}
+
+	if v.crowded() && !d.gaveWay {
+		b.fx.GiveWay, item.gaveWay = true, true
+
+		return false
+	}
+
+	return v.standsStill(&d.seen)
+}
+
+// supersede ends the dead letters of a document before a full image of it.
+func (b *build) supersede(item *Item) {
+	d := b.p.documents[item.Key]
+	if d == nil {
+		return
+	}
+
+	for _, e := range d.entries {
+		if e.State == parked.Dead && e.Position.Compare(item.Position) < 0 && !b.ended(e) {
+			b.end(e, parked.Superseded)
+		}
+	}
+}
+
+func (b *build) ended(e *Entry) bool {
+	for i := range b.fx.Updates {
+		if b.fx.Updates[i].Before == e {
+			return true
+		}
+	}
+
+	return false
+}
+
+// end is a record that stays for people only.
+func (b *build) end(e *Entry, state parked.State) {
+	after := *e
+	after.State = state
+	b.fx.Updates = append(b.fx.Updates, Update{Before: e, After: after})
+	b.enter(e, -1)
+}
+
+// orphan marks the first delta behind a letter that died: should the mark end by an operator's hand, it must still not
+// land on a document that missed a change.
+func (b *build) orphan(item *Item) {
+	d := b.p.documents[item.Key]
+
+	for _, e := range d.entries {
+		if e.State != parked.Waiting || e.Position.Compare(item.Position) <= 0 {
+			continue
+		}
+
+		if !e.Whole && e.Reason == parked.Follows {
+			after := *e
+			after.Reason = parked.Unfitting
+			b.fx.Updates = append(b.fx.Updates, Update{Before: e, After: after})
+		}
+
+		return
+	}
+}
+
+// enter adds an entry to the sums, or takes it out.
+func (b *build) enter(e *Entry, sign int64) {
+	b.fx.Bytes += sign * charge(e.Size)
+
+	switch {
+	case e.State == parked.Dead:
+		b.fx.Dead += sign
+	case !e.Counted:
+		b.fx.Parked += sign
+	}
+}
+
+// passed returns the covered documents whose time is behind the position.
+func (p *Partition) passed(position event.Position) []event.Key {
+	if p.oldest.IsZero() || upTo(position, p.oldest) {
+		return nil
+	}
+
+	var passed []event.Key
+
+	for key, t := range p.covered {
+		if !upTo(position, t) {
+			passed = append(passed, key)
+		}
+	}
+
+	slices.Sort(passed)
+
+	return passed
+}

@@ -1,0 +1,336 @@
+package park
+
+import (
+	"container/heap"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
+)
+
+// Fate is what a lot does to an event.
+type Fate int
+
+// The fates.
+const (
+	Apply  Fate = iota // write it
+	Skip               // it is covered, by a later event or by an image of the source
+	Follow             // park it behind others of its document
+	Refuse             // park it, or leave it parked: the target refused it
+	Keep               // leave it parked as it is
+)
+
+// Item is an event of a lot.
+type Item struct {
+	ID       string    // of its record, should it need one
+	Key      event.Key // empty when it concerns no single document
+	Number   int64
+	Position event.Position
+	Size     int64
+	Whole    bool
+
+	Entry *Entry // of an event that is parked already; nil for one of the stream
+	Fate  Fate
+
+	refusal Refusal
+	counted bool // the refusal is a try that counts; by Effects
+	gaveWay bool // the document is deleted, so that others can go on; by Effects
+}
+
+// Refusal is why the target refused an event.
+type Refusal struct {
+	Reason parked.Reason // Failed, Conflict or Unfitting
+	Code   int
+	Text   string // shows no content
+}
+
+// Lot is what one transaction does. Fates change by Refuse until the rest can be committed.
+type Lot struct {
+	Items []Item
+	// Image says that the source's document is written in the place of the events; the first item bears what the
+	// target says about it.
+	Image bool
+
+	p     *Partition
+	time  bson.Timestamp // of the image
+	until event.Position // of a batch: where the partition is after it
+	tried []*document
+}
+
+// Sort makes a lot of a batch. Events are in the order of the stream; until is the position of the last.
+func (p *Partition) Sort(items []Item) *Lot {
+	l := &Lot{Items: items, p: p}
+	behind, lifted := map[event.Key]bool{}, map[event.Key]bool{}
+
+	for i := range items {
+		item := &items[i]
+		l.until = item.Position
+
+		if item.Key == "" {
+			continue
+		}
+
+		t, covered := p.covered[item.Key]
+		d := p.documents[item.Key]
+
+		switch {
+		case covered && upTo(item.Position, t):
+			item.Fate = Skip
+		case behind[item.Key]:
+			item.Fate = Follow
+		case d == nil, lifted[item.Key]:
+		case d.first() == nil && item.Whole: // it ends the mark, and lets pass what is behind it
+			lifted[item.Key] = true
+		default:
+			item.Fate = Follow
+			behind[item.Key] = true
+		}
+	}
+
+	return l
+}
+
+// Refuse takes the event with this number out of what is applied, and what may not pass it. ok is false when the lot
+// does not apply it.
+func (l *Lot) Refuse(number int64, why Refusal) (ok bool) {
+	at := -1
+
+	for i := range l.Items {
+		if item := &l.Items[i]; item.Number == number && (item.Fate == Apply || l.Image && i == 0) {
+			at = i
+		}
+	}
+
+	if at < 0 {
+		return false
+	}
+
+	refused := &l.Items[at]
+	refused.Fate, refused.refusal = Refuse, why
+
+	applied := false // an event of the document before the refused one, which covers what is skipped
+
+	for i := range l.Items {
+		item := &l.Items[i]
+		if item.Key != refused.Key {
+			continue
+		}
+
+		switch {
+		case i < at:
+			applied = applied || item.Fate == Apply
+		case i > at && item.Entry == nil && item.Fate == Apply:
+			item.Fate = Follow
+		case i > at && item.Entry != nil:
+			item.Fate = Keep
+		}
+	}
+
+	if !applied {
+		l.keepSkipped(refused.Key)
+	}
+
+	return true
+}
+
+// keepSkipped leaves parked what only the refused event would have covered.
+func (l *Lot) keepSkipped(key event.Key) {
+	for i := range l.Items {
+		if item := &l.Items[i]; item.Key == key && item.Entry != nil && item.Fate == Skip {
+			item.Fate = Keep
+		}
+	}
+}
+
+// Refused tells whether the lot has nothing left to write to documents.
+func (l *Lot) Refused() bool {
+	if l.Image {
+		return l.Items[0].Fate == Refuse
+	}
+
+	for i := range l.Items {
+		if l.Items[i].Fate == Apply {
+			return false
+		}
+	}
+
+	return true
+}
+
+// Limits of a lot of tries.
+const (
+	maxDocuments = 32
+	maxBytes     = 8 << 20
+)
+
+// Ask is a document to ask the source for; the record names it.
+type Ask struct {
+	Key event.Key
+	ID  string
+}
+
+// Next returns what is due: a lot to try, whose documents are left alone until it is Done or Postponed, and the
+// documents to ask the source for.
+func (p *Partition) Next(now time.Time) (*Lot, []Ask) {
+	l := &Lot{p: p}
+
+	var (
+		asks  []Ask
+		bytes int64
+	)
+
+	for len(p.due) > 0 && !p.due[0].at.After(now) && len(l.tried)+len(asks) < maxDocuments && len(l.Items) < p.policy.Together && bytes < maxBytes {
+		d := p.due[0]
+		p.leave(d)
+
+		e := d.target()
+		if d.needsImage(e) {
+			d.asking = true
+			asks = append(asks, Ask{Key: d.key, ID: e.ID})
+
+			continue
+		}
+
+		before := len(l.Items)
+		l.try(d, e, maxBytes-bytes)
+
+		for i := before; i < len(l.Items); i++ {
+			if l.Items[i].Fate == Apply {
+				bytes += l.Items[i].Size
+			}
+		}
+	}
+
+	if len(l.tried) == 0 {
+		return nil, asks
+	}
+
+	return l, asks
+}
+
+// Due returns when Next has something to do; ok is false when only others can change that.
+func (p *Partition) Due() (at time.Time, ok bool) {
+	if len(p.due) == 0 {
+		return time.Time{}, false
+	}
+
+	return p.due[0].at, true
+}
+
+// try adds the events of a document that are tried together: what the target covers, the target, and untried ones
+// behind it.
+func (l *Lot) try(d *document, target *Entry, room int64) {
+	l.tried = append(l.tried, d)
+	alone := target.Attempts > 0 || target.tried
+
+	for _, e := range d.entries {
+		if e.State != parked.Waiting {
+			continue
+		}
+
+		switch before := e.Position.Compare(target.Position); {
+		case before < 0:
+			l.add(d, e, Skip)
+		case before == 0:
+			l.add(d, e, Apply)
+			room -= e.Size
+		case alone || len(l.Items) >= l.p.policy.Together || e.Size > room || e.Attempts > 0 || e.Reason != parked.Follows:
+			return
+		default:
+			l.add(d, e, Apply)
+			room -= e.Size
+		}
+	}
+}
+
+func (l *Lot) add(d *document, e *Entry, fate Fate) {
+	l.Items = append(l.Items, Item{
+		ID: e.ID, Key: d.key, Number: e.Number, Position: e.Position, Size: e.Size, Whole: e.Whole, Entry: e, Fate: fate,
+	})
+}
+
+// leave takes a document out of the queue without a time to come back.
+func (p *Partition) leave(d *document) { heap.Remove(&p.due, d.index) }
+
+// Answered makes a lot of the source's document as it was at t. It returns nil when nobody needs it any more, or when
+// it is older than what it was asked for.
+func (p *Partition) Answered(key event.Key, t bson.Timestamp, now time.Time) *Lot {
+	d := p.documents[key]
+	if d == nil || !d.asking {
+		return nil
+	}
+
+	d.asking = false
+
+	first := d.first()
+	if first == nil || !upTo(first.Position, t) {
+		p.Unanswered(key, now)
+
+		return nil
+	}
+
+	l := &Lot{p: p, Image: true, time: t, tried: []*document{d}}
+
+	for _, e := range d.entries {
+		if e.State == parked.Waiting && upTo(e.Position, t) {
+			l.add(d, e, Skip)
+		}
+	}
+
+	return l
+}
+
+// Unanswered says that the source could not be asked. Nothing is counted.
+func (p *Partition) Unanswered(key event.Key, now time.Time) {
+	d := p.documents[key]
+	if d == nil {
+		return
+	}
+
+	d.asking = false
+	d.soon++
+	p.wake(d, now.Add(backoff(firstAsk, lastAsk, d.soon-1)))
+}
+
+// Postpone gives up a lot of tries that could not be made.
+func (l *Lot) Postpone(until time.Time) {
+	for _, d := range l.tried {
+		l.p.wake(d, until)
+	}
+}
+
+// Full says why the lot cannot be committed now: there is no room for what it parks. It is empty when there is.
+func (l *Lot) Full(now time.Time) string {
+	bytes := l.p.bytes + l.p.view.Bytes
+
+	for i := range l.Items {
+		item := &l.Items[i]
+		if item.Entry != nil || item.Fate != Follow && item.Fate != Refuse {
+			continue
+		}
+
+		bytes += charge(item.Size)
+		if bytes > l.p.policy.MaxTotal {
+			return fmt.Sprintf("events that could not be applied take PARK_MAX_BYTES (%d bytes): replay or discard dead letters, or raise it", l.p.policy.MaxTotal)
+		}
+
+		d := l.p.documents[item.Key]
+		if d == nil {
+			continue
+		}
+
+		if n, size := d.waiting(); n >= l.p.policy.MaxEvents || size > l.p.policy.MaxBytes {
+			if !d.image {
+				d.image = true
+				l.p.wake(d, now)
+			}
+
+			return fmt.Sprintf("%d events (%d bytes) wait for one document that cannot be applied: the source is asked for it", n, size)
+		}
+	}
+
+	return ""
+}

@@ -1,0 +1,221 @@
+package park
+
+import (
+	"container/heap"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
+)
+
+// Policy is how often and when parked events are tried, and how much may be parked.
+type Policy struct {
+	Retries int             // after the first try; then the event is a dead letter
+	Delays  []time.Duration // before each retry; the last one repeats
+	// Together is how many parked events one transaction tries; at least 1.
+	Together int
+	// MaxEvents and MaxBytes bound what may wait of one document, MaxTotal what the flow may keep.
+	MaxEvents int
+	MaxBytes  int64
+	MaxTotal  int64
+}
+
+// delay is the wait after so many counted tries.
+func (p *Policy) delay(attempts int) time.Duration {
+	return p.Delays[min(max(attempts, 1), len(p.Delays))-1]
+}
+
+// Waits that no setting names: tries of conflicts cost little and end soon, a source that does not answer is asked again.
+const (
+	firstConflict = 50 * time.Millisecond
+	lastConflict  = 500 * time.Millisecond
+	firstAsk      = 500 * time.Millisecond
+	lastAsk       = 5 * time.Second
+)
+
+// charge is what a record counts for: even one of a small event has a header in memory and its fields in the target, so
+// the limit in bytes bounds their number too.
+func charge(size int64) int64 { return max(size, 4096) }
+
+// Entry is the header of one record.
+type Entry struct {
+	ID       string
+	Rev      int64
+	Number   int64 // event number of the flow
+	Position event.Position
+	Size     int64
+	Whole    bool // a full image or a delete: it needs nothing of what came before
+	State    parked.State
+	Reason   parked.Reason
+	Attempts int
+	Counted  bool // as failed, before an operator asked to replay it
+
+	tried bool // by this owner; a full image is tried once as soon as it is known
+}
+
+// EntryOf returns the header of a record.
+func EntryOf(r *parked.Record) (event.Key, Entry) {
+	return event.Key(r.Key.Data), Entry{
+		ID: r.ID, Rev: r.Rev, Number: r.Number, Position: r.Position, Size: r.Size, Whole: IsWhole(r.Operation),
+		State: r.State, Reason: r.Reason, Attempts: r.Attempts, Counted: r.Counted,
+	}
+}
+
+// IsWhole tells whether an operation leaves a document that does not depend on what came before.
+func IsWhole(op event.Operation) bool {
+	return op == event.Insert || op == event.Replace || op == event.Delete
+}
+
+// Partition is the parked documents of one partition, as the target holds them. Not for concurrent use.
+type Partition struct {
+	policy    Policy
+	documents map[event.Key]*document
+	due       queue // documents with something to do, the first due at the top
+	covered   map[event.Key]bson.Timestamp
+	oldest    bson.Timestamp // of covered; zero when it is empty
+	view      View
+
+	waiting int64 // events that wait and were not counted: pending
+	dead    int64
+	bytes   int64 // of waiting events and dead letters, as charged
+}
+
+// New returns the parked documents of a partition that has none.
+func New(policy Policy) *Partition {
+	return &Partition{policy: policy, documents: map[event.Key]*document{}, covered: map[event.Key]bson.Timestamp{}}
+}
+
+// Load takes in a record that a new owner finds. Clocks of hosts are not compared: the wait of the present attempt
+// starts anew. States that are no longer anybody's are refused with ErrRecords.
+func (p *Partition) Load(r *parked.Record, now time.Time) error {
+	key, e := EntryOf(r)
+
+	if key == "" || e.Size < 0 || e.State != parked.Waiting && e.State != parked.Dead || e.Attempts < 0 || e.State == parked.Dead && !e.Counted {
+		return fmt.Errorf("%w: record %s is %q, %d attempts", parked.ErrRecords, e.ID, e.State, e.Attempts)
+	}
+
+	d := p.document(key)
+	d.insert(&e)
+	p.count(&e, 1)
+	p.wake(d, d.after(&p.policy, now))
+
+	return nil
+}
+
+// LoadCovered takes in what is remembered of a document that was read from the source again.
+func (p *Partition) LoadCovered(key event.Key, t bson.Timestamp) { p.cover(key, t) }
+
+// Waiting is how many events wait that were not counted yet; Dead how many letters are; Bytes what all of them take.
+func (p *Partition) Waiting() int64 { return p.waiting }
+
+// Dead is how many dead letters the partition has.
+func (p *Partition) Dead() int64 { return p.dead }
+
+// Bytes is the room that waiting events and dead letters take.
+func (p *Partition) Bytes() int64 { return p.bytes }
+
+// count adds an entry to the sums, or takes it out.
+func (p *Partition) count(e *Entry, sign int64) {
+	p.bytes += sign * charge(e.Size)
+
+	switch {
+	case e.State == parked.Dead:
+		p.dead += sign
+	case !e.Counted:
+		p.waiting += sign
+	}
+}
+
+func (p *Partition) document(key event.Key) *document {
+	d := p.documents[key]
+	if d == nil {
+		d = &document{key: key, index: -1}
+		p.documents[key] = d
+	}
+
+	return d
+}
+
+func (p *Partition) cover(key event.Key, t bson.Timestamp) {
+	p.covered[key] = t
+	if p.oldest.IsZero() || t.Before(p.oldest) {
+		p.oldest = t
+	}
+}
+
+// wake makes the document due at a time; one without anything to do leaves the queue, one without entries is forgotten.
+func (p *Partition) wake(d *document, at time.Time) {
+	if len(d.entries) == 0 {
+		delete(p.documents, d.key)
+	} else if d.index < 0 {
+		d.order = d.entries[0].Position
+	}
+
+	idle := d.asking || d.first() == nil
+
+	switch {
+	case idle && d.index >= 0:
+		heap.Remove(&p.due, d.index)
+	case idle:
+	case d.index >= 0:
+		d.at = at
+		heap.Fix(&p.due, d.index)
+	default:
+		d.at = at
+		heap.Push(&p.due, d)
+	}
+}
+
+// Changed takes in a record that an operator changed: a dead letter to be replayed, or discarded. Others are left as
+// they are. The rev of what is not known any more says that the records have to be read again.
+func (p *Partition) Changed(r *parked.Record, now time.Time) {
+	key, changed := EntryOf(r)
+
+	d := p.documents[key]
+	if d == nil {
+		return
+	}
+
+	e := d.find(changed.ID)
+	if e == nil || changed.Rev <= e.Rev || e.State != parked.Dead {
+		return
+	}
+
+	p.count(e, -1)
+
+	switch changed.State {
+	case parked.Waiting:
+		unfitting := e.Reason == parked.Unfitting || d.missed(e)
+		e.Rev, e.State, e.Attempts, e.tried = changed.Rev, parked.Waiting, 0, false
+		if e.Reason = parked.Follows; unfitting { // tried as it is, unless the document missed a change before it
+			e.Reason = parked.Unfitting
+		}
+
+		p.count(e, 1)
+	default:
+		d.remove(e)
+	}
+
+	p.wake(d, now)
+}
+
+// DeadIDs returns the ids of all dead letters, in order.
+func (p *Partition) DeadIDs() []string {
+	ids := make([]string, 0, p.dead)
+
+	for _, d := range p.documents {
+		for _, e := range d.entries {
+			if e.State == parked.Dead {
+				ids = append(ids, e.ID)
+			}
+		}
+	}
+
+	slices.Sort(ids)
+
+	return ids
+}

@@ -1,0 +1,63 @@
+package park
+
+import (
+	"slices"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+)
+
+// View is what the owner has read of the rest of the flow. An old one is safe: it only says less.
+type View struct {
+	// Beyond is the lowest position that the other partitions are applied to; Known is false before it was read.
+	Beyond event.Position
+	Known  bool
+	// Earliest are the positions of the first events that wait in the flow, in all partitions and in order; as many as
+	// EarliestLimit.
+	Earliest []event.Position
+	// Bytes is the room that the other partitions' records take.
+	Bytes int64
+
+	number int // of the observation
+}
+
+// EarliestLimit is how many waiting events a View shows.
+const EarliestLimit = 100
+
+// Observe takes in what was read.
+func (p *Partition) Observe(v View) {
+	v.number = p.view.number + 1
+	p.view = v
+}
+
+// WantsView tells whether anything here depends on the rest of the flow.
+func (p *Partition) WantsView() bool { return p.bytes > 0 }
+
+// passed tells whether every other partition is past the position.
+func (v *View) passed(position event.Position) bool {
+	return v.Known && position.Compare(v.Beyond) <= 0
+}
+
+// settled tells whether nothing that happened before the position at the source can still change the target: every
+// other partition is past it, and nothing earlier waits anywhere. What conflicts then conflicts with the future, or
+// with a document that the source does not have.
+func (v *View) settled(position event.Position) bool {
+	return v.passed(position) && (len(v.Earliest) == 0 || position.Compare(v.Earliest[0]) <= 0)
+}
+
+// crowded tells whether another event waits in the flow, which this one may be in the way of.
+func (v *View) crowded() bool { return len(v.Earliest) > 1 }
+
+// standsStill tells whether everything that waited in an earlier view waits in this one.
+func (v *View) standsStill(earlier *View) bool {
+	if earlier.number == 0 || earlier.number == v.number {
+		return false
+	}
+
+	for _, position := range earlier.Earliest {
+		if _, found := slices.BinarySearchFunc(v.Earliest, position, event.Position.Compare); !found {
+			return false
+		}
+	}
+
+	return true
+}
