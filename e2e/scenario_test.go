@@ -34,8 +34,11 @@ type scenario struct {
 	relay *harness.Relay
 	db    string
 
-	seed    uint64 // of everything random
+	seed    uint64  // of everything random
+	rate    float64 // of the traffic, changes per second; 0: as fast as possible
 	traffic *traffic.Traffic
+	failed  uint64 // changes that are meant to
+	others  uint64 // changes beside the traffic, in the database beside
 	order   *verify.Order
 	end     chan struct{} // closed by finish
 	running chan error    // of the traffic
@@ -66,11 +69,11 @@ func openWith(t *testing.T, env map[string]string) *scenario {
 	})
 	require.NoError(t, err)
 
-	s := &scenario{t: t, world: world, db: "e2e_" + bson.NewObjectID().Hex()}
+	s := &scenario{t: t, world: world, db: "e2e_" + bson.NewObjectID().Hex(), rate: steady}
 
 	t.Cleanup(func() { s.close() })
 
-	own := map[string]string{"INCLUDE_NAMESPACES": s.db + ".*"}
+	own := map[string]string{"INCLUDE_NAMESPACES": s.db + ".*," + s.beside() + ".*"}
 	maps.Copy(own, env)
 
 	s.relay, err = world.Relay(t.Context(), programs, "test", own)
@@ -91,6 +94,9 @@ func (s *scenario) replicate() {
 func (s *scenario) source() *mongo.Database { return s.world.Source.Client.Database(s.db) }
 func (s *scenario) target() *mongo.Database { return s.world.Target.Client.Database(s.db) }
 
+// beside is a database that is replicated too, for what is not traffic.
+func (s *scenario) beside() string { return s.db + "_beside" }
+
 // steady is the rate of the traffic, in changes per second: it leaves room to catch up on two cores while the services
 // look for races.
 const steady = 300
@@ -110,7 +116,7 @@ func (s *scenario) write() {
 
 	s.t.Logf("%s=%d", seedVariable, s.seed)
 
-	s.traffic = traffic.New(s.source(), traffic.Options{Seed: s.seed, Rate: steady})
+	s.traffic = traffic.New(s.source(), traffic.Options{Seed: s.seed, Rate: s.rate})
 	require.NoError(s.t, s.traffic.Prepare(s.t.Context()))
 
 	var err error
@@ -170,7 +176,7 @@ func (s *scenario) finish() {
 	close(s.end)
 	require.NoError(s.t, <-s.running)
 
-	changes := s.traffic.Journal().Changes()
+	changes := s.traffic.Journal().Changes() + s.others
 	sample := s.await("everything applied", harness.Applied(changes))
 
 	require.NoError(s.t, s.order.Finish(s.t.Context()))
@@ -178,7 +184,7 @@ func (s *scenario) finish() {
 
 	events, err := s.order.Verdict()
 	require.NoError(s.t, err)
-	require.NoError(s.t, verify.Counters(sample, changes))
+	require.NoError(s.t, verify.Counters(sample, changes, s.failed))
 	s.equal()
 
 	s.t.Logf("%d changes, %d writes on the target, latency %+v", changes, events, s.traffic.Journal().Latency())
@@ -208,6 +214,7 @@ func (s *scenario) close() {
 
 	if os.Getenv(mongotest.Variable) != "" {
 		require.NoError(s.t, s.source().Drop(ctx))
+		require.NoError(s.t, s.world.Source.Client.Database(s.beside()).Drop(ctx))
 	}
 
 	require.NoError(s.t, s.world.Stop(ctx))

@@ -200,6 +200,24 @@ func (r *Relay) Sample(ctx context.Context) (*relayv1.Stats, error) {
 	return answer.GetStats(), nil
 }
 
+// DeadLetters are all of the flow, as an operator lists them.
+func (r *Relay) DeadLetters(ctx context.Context) (all []*relayv1.DeadLetter, err error) {
+	client := relayv1.NewDeadLetterServiceClient(r.conn)
+
+	for token := ""; ; {
+		page, err := client.ListDeadLetters(ctx, &relayv1.ListDeadLettersRequest{PageToken: token})
+		if err != nil {
+			return nil, fmt.Errorf("list dead letters: %w", err)
+		}
+
+		all = append(all, page.GetDeadLetters()...)
+
+		if token = page.GetNextPageToken(); token == "" {
+			return all, nil
+		}
+	}
+}
+
 // sampleEvery is how often a condition on the statistics is looked at. A sample reads the last message of every
 // partition whole, so looking more often slows down what it waits for when documents are large.
 const sampleEvery = 500 * time.Millisecond

@@ -7,9 +7,9 @@ import (
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
-// Counters checks a sample taken after the last change was applied: its sum, and that it counts exactly the changes
-// that the source acknowledged.
-func Counters(s *relayv1.Stats, changes uint64) error {
+// Counters checks a sample taken after the last change was applied or given up: its sum, that it counts exactly the
+// changes that the source acknowledged, and that as many failed as were meant to.
+func Counters(s *relayv1.Stats, changes, fail uint64) error {
 	total, processed, failed := s.GetTotalChanges(), s.GetProcessedChanges(), s.GetFailedChanges()
 	skipped, pending := s.GetSkippedChanges(), s.GetPendingChanges()
 
@@ -33,8 +33,8 @@ func Counters(s *relayv1.Stats, changes uint64) error {
 			total, skipped, total-skipped, changes))
 	}
 
-	if failed != 0 {
-		errs = append(errs, fmt.Errorf("%d changes failed", failed))
+	if failed != fail {
+		errs = append(errs, fmt.Errorf("%d changes failed, %d were meant to", failed, fail))
 	}
 
 	return errors.Join(errs...)

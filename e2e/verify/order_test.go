@@ -146,12 +146,12 @@ func TestCounters(t *testing.T) {
 		}
 	}
 
-	require.NoError(t, verify.Counters(sample(10, 8, 0, 2, 0), 8))
-	require.ErrorContains(t, verify.Counters(sample(10, 7, 0, 2, 0), 8), "is not processed")
-	require.ErrorContains(t, verify.Counters(sample(10, 8, 0, 2, 0), 9), "acknowledged 9")
-	require.ErrorContains(t, verify.Counters(sample(10, 7, 1, 2, 0), 8), "1 changes failed")
+	require.NoError(t, verify.Counters(sample(10, 8, 0, 2, 0), 8, 0))
+	require.ErrorContains(t, verify.Counters(sample(10, 7, 0, 2, 0), 8, 0), "is not processed")
+	require.ErrorContains(t, verify.Counters(sample(10, 8, 0, 2, 0), 9, 0), "acknowledged 9")
+	require.ErrorContains(t, verify.Counters(sample(10, 7, 1, 2, 0), 8, 0), "1 changes failed")
 
 	moving := sample(10, 8, 0, 2, 0)
 	moving.Consistent, moving.AddsUp = false, nil
-	require.ErrorContains(t, verify.Counters(moving, 8), "not consistent")
+	require.ErrorContains(t, verify.Counters(moving, 8, 0), "not consistent")
 }

@@ -111,15 +111,32 @@ func IsNamespaceExists(err error) bool {
 }
 
 // IsDocumentError tells that a write failed for a reason of the document itself: the same write fails again on a
-// healthy server. It holds only when every code of the error is such a one, so that an outage that hits a batch with a
-// bad document is an outage first.
+// healthy server. An error that holds anything transient is none, so that an outage that hits a batch with a bad
+// document is an outage first. Where the server blames single writes of a batch, the code need not be known: kinds of
+// indexes have codes of their own.
 //
 // Wrongly true: events of healthy documents are parked during an outage. Wrongly false: one bad document stops its
 // partition.
 func IsDocumentError(err error) bool {
 	codes := codesOf(err)
+	if len(codes) == 0 || IsTransient(err) || IsUnauthorized(err) {
+		return false
+	}
 
-	return len(codes) > 0 && !IsTransient(err) && !slices.ContainsFunc(codes, func(code int) bool { return !isDocumentCode(code) })
+	return blamesWrites(err) || !slices.ContainsFunc(codes, func(code int) bool { return !isDocumentCode(code) })
+}
+
+// blamesWrites tells that nothing but single writes of a batch failed.
+func blamesWrites(err error) bool {
+	if bulk, ok := errors.AsType[mongo.ClientBulkWriteException](err); ok {
+		return bulk.WriteError == nil && len(bulk.WriteConcernErrors) == 0 && len(bulk.WriteErrors) > 0
+	}
+
+	if bulk, ok := errors.AsType[mongo.BulkWriteException](err); ok {
+		return bulk.WriteConcernError == nil && len(bulk.WriteErrors) > 0
+	}
+
+	return false
 }
 
 func isDuplicateKeyCode(code int) bool {

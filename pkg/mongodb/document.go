@@ -49,7 +49,7 @@ func codeName(code int) string {
 		40: "ConflictingUpdateOperators", 52: "DollarPrefixedFieldName", 53: "InvalidIdField", 54: "NotSingleValueField",
 		55: "InvalidDBRef", 56: "EmptyFieldName", 57: "DottedFieldName", 66: "ImmutableField", 121: "DocumentValidationFailure",
 		146: "ExceededMemoryLimit", 10334: "BSONObjectTooLarge", 16755: "GeoKeysCannotBeExtracted", 17280: "KeyTooLong",
-		17419: "UpdatedDocumentTooLarge", 17420: "DocumentTooLargeForOplog",
+		171: "CannotIndexParallelArrays", 13027: "PointNotInInterval", 17419: "UpdatedDocumentTooLarge", 17420: "DocumentTooLargeForOplog",
 	}
 
 	switch name, known := names[code]; {

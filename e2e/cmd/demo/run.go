@@ -301,7 +301,7 @@ func (d *demo) judge(ctx context.Context) error {
 	d.out.Table(d, sample)
 
 	events, orderErr := d.order.Verdict()
-	counterErr := verify.Counters(sample, d.traffic.Journal().Changes())
+	counterErr := verify.Counters(sample, d.traffic.Journal().Changes(), 0)
 
 	result, err := verify.Compare(ctx, d.source(), d.target())
 	if err != nil {
