@@ -34,6 +34,7 @@ type lane struct {
 	needMemory chan struct{}            // reader → gather: settle what you hold
 	batches    chan []*consume.Delivery // gather → apply; closed by gather
 	settled    chan struct{}            // apply → gather: the batch is committed
+	idle       chan *marker             // gather → apply: nothing is in flight, and this marker came
 	asks       chan park.Ask            // apply → ask: documents that the source is to be asked for
 	answers    chan answer              // ask → apply
 
@@ -62,6 +63,7 @@ func newLane(p *partition, reader *consume.Reader, disconnected <-chan nats.Stat
 		needMemory:   make(chan struct{}, 1),
 		batches:      make(chan []*consume.Delivery, 1),
 		settled:      make(chan struct{}, 1),
+		idle:         make(chan *marker, 1),
 		asks:         make(chan park.Ask, asking),
 		answers:      make(chan answer),
 	}
@@ -122,6 +124,8 @@ func (l *lane) gather(ctx context.Context) error {
 
 	l.setState(Applying, "")
 
+	last, next := l.markers.latest()
+
 	for {
 		deliveries := l.deliveries
 		if l.batcher.Full() {
@@ -140,6 +144,8 @@ func (l *lane) gather(ctx context.Context) error {
 		case <-l.settled:
 			l.inFlight = 0
 		case <-timer.C:
+		case <-next:
+			last, next = l.markers.latest()
 		case <-l.disconnected:
 			return fmt.Errorf("%w: NATS disconnected", consume.ErrReset)
 		case <-ctx.Done():
@@ -147,7 +153,22 @@ func (l *lane) gather(ctx context.Context) error {
 		}
 
 		l.dispatch(timer)
+		last = l.offer(last)
 		l.show()
+	}
+}
+
+// offer passes a marker on while nothing is in flight, and returns it while it cannot.
+func (l *lane) offer(m *marker) *marker {
+	if m == nil || l.inFlight > 0 || l.batcher.Len() > 0 {
+		return m
+	}
+
+	select {
+	case l.idle <- m:
+		return nil
+	default: // apply has one at hand
+		return m
 	}
 }
 

@@ -79,6 +79,8 @@ type Owner struct {
 	gate   *semaphore.Weighted // partitions being acquired
 	images *semaphore.Weighted // documents of the source in memory
 
+	markers *markers
+
 	// Set by Run before any partition exists.
 	applyTo   *apply.Target
 	stream    *topology.Stream
@@ -111,6 +113,7 @@ func New(target *mongo.Client, nc *nats.Conn, js jetstream.JetStream, observe Ob
 		slots:   semaphore.NewWeighted(int64(options.Concurrency)),
 		gate:    semaphore.NewWeighted(acquiring),
 		images:  semaphore.NewWeighted(imagesAtOnce),
+		markers: newMarkers(),
 		reason:  "connecting",
 		warned:  map[kindOfEvent]struct{}{},
 	}
@@ -163,7 +166,11 @@ func (o *Owner) Run(stop, work context.Context) error {
 	o.partitions, o.shown, o.reason = partitions, make([]bool, len(partitions)), "looking who else takes part"
 	o.mu.Unlock()
 
+	var following sync.WaitGroup
+
+	following.Go(func() { o.followMarkers(stop) })
 	o.share(stop, work)
+	following.Wait()
 
 	return nil
 }

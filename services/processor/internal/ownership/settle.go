@@ -220,7 +220,7 @@ func (l *lane) commit(stop, work context.Context, plan *apply.Plan, next *checkp
 		l.setState(Applying, "")
 	}
 
-	if next.Sequence != l.held.Sequence {
+	if next.Counters.Batches != l.held.Counters.Batches {
 		l.observe.Batch(time.Since(started), plan)
 	}
 

@@ -83,6 +83,8 @@ func (l *lane) turn(running, stop, work context.Context, due, tick <-chan time.T
 		return false, l.answered(stop, work, &a)
 	case now := <-due:
 		return false, l.tryParked(stop, work, now)
+	case m := <-l.idle:
+		return false, l.moveTo(stop, work, m)
 	case <-tick:
 		return true, l.look(work)
 	case <-whileHolding(running, l.batch):

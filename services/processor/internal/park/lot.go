@@ -93,6 +93,9 @@ func (p *Partition) Sort(items []Item) *Lot {
 	return l
 }
 
+// Reach makes a lot of a partition that has settled everything up to a position.
+func (p *Partition) Reach(until event.Position) *Lot { return &Lot{p: p, until: until} }
+
 // Refuse takes the event with this number out of what is applied, and what may not pass it. ok is false when the lot
 // does not apply it.
 func (l *Lot) Refuse(number int64, why Refusal) (ok bool) {

@@ -1,0 +1,186 @@
+package ownership
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/retry"
+	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
+)
+
+// marker is a marker of the stream: how many events each partition has had before it.
+type marker struct {
+	place checkpoint.Place // whose count is of no partition
+	heads []uint64
+	came  time.Time // by the clock of this process
+}
+
+// markers are the last two that came. One goroutine writes, lanes read.
+type markers struct {
+	mu           sync.Mutex
+	last, before *marker       // nil until they came
+	next         chan struct{} // closed when another one has come
+}
+
+func newMarkers() *markers { return &markers{next: make(chan struct{})} }
+
+func (m *markers) add(new *marker) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+
+	m.last, m.before = new, m.last
+
+	close(m.next)
+	m.next = make(chan struct{})
+}
+
+// latest returns the last marker, nil when none came yet, and what is closed when there is another.
+func (m *markers) latest() (*marker, <-chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+
+	return m.last, m.next
+}
+
+// quiet returns a time whose past is settled, as far as the listener had read it, by every partition whose checkpoint is
+// at this sequence or behind it; zero when that is not known. The marker there was made after the one before it had
+// come.
+func (m *markers) quiet(sequence int64) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+
+	if m.before == nil || sequence < m.last.place.Sequence {
+		return time.Time{}
+	}
+
+	return m.before.came
+}
+
+// followMarkers keeps markers up to date until stop ends. Nothing that must be right depends on it: without markers the
+// checkpoints of idle partitions only become old.
+func (o *Owner) followMarkers(stop context.Context) {
+	policy := retry.Policy{Initial: firstBackoff, Max: maxBackoff}
+
+	for stop.Err() == nil {
+		_ = retry.Do(stop, policy, func(ctx context.Context) error {
+			err := o.readMarkers(ctx)
+			if err != nil && ctx.Err() == nil {
+				o.log.DebugContext(ctx, "markers cannot be read", slog.Any(telemetry.KeyError, err))
+			}
+
+			return err
+		})
+	}
+}
+
+// readMarkers reads from the stream's last marker on, until something is wrong.
+func (o *Owner) readMarkers(ctx context.Context) error {
+	request, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+
+	consumer, err := o.js.OrderedConsumer(request, o.stream.Name(), jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{event.MarkerSubject(o.stream.Flow())}, DeliverPolicy: jetstream.DeliverLastPolicy,
+	})
+	if err != nil {
+		return fmt.Errorf("follow markers: %w", err)
+	}
+
+	messages, err := consumer.Messages()
+	if err != nil {
+		return fmt.Errorf("follow markers: %w", err)
+	}
+	defer messages.Stop()
+
+	for {
+		msg, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("follow markers: %w", err)
+		}
+
+		m, err := o.parseMarker(msg)
+		if err != nil {
+			return fmt.Errorf("follow markers: %w", err)
+		}
+
+		o.markers.add(m)
+	}
+}
+
+func (o *Owner) parseMarker(msg jetstream.Msg) (*marker, error) {
+	metadata, err := msg.Metadata()
+	if err != nil {
+		return nil, fmt.Errorf("read delivery: %w", err)
+	}
+
+	m, err := event.Decode(msg.Subject(), msg.Headers(), msg.Data())
+	if err != nil {
+		return nil, fmt.Errorf("message %d: %w", metadata.Sequence.Stream, err)
+	}
+
+	payload := new(relayv1.Marker)
+	if err := proto.Unmarshal(m.Payload, payload); err != nil || len(payload.GetHeads()) != o.stream.Partitions {
+		return nil, fmt.Errorf("%w: message %d is no marker of this stream", event.ErrMalformed, metadata.Sequence.Stream)
+	}
+
+	if m.StreamID != o.stream.StreamID {
+		return nil, errors.New("a marker of another stream")
+	}
+
+	return &marker{place: checkpoint.PlaceOf(&m, metadata.Sequence.Stream), heads: payload.GetHeads(), came: time.Now()}, nil
+}
+
+// settledAt tells whether the partition has settled every event before the marker, and its checkpoint does not say so
+// yet.
+func (p *partition) settledAt(m *marker) bool {
+	return m != nil && m.place.StreamID == p.held.StreamID && m.place.Generation == p.held.Generation &&
+		m.place.Sequence > p.held.Sequence && m.heads[p.number] == p.held.LastCount()
+}
+
+// moveTo brings the checkpoint of an idle partition to a marker. So every checkpoint is recent: the stream may be purged
+// behind it, and "all partitions are applied beyond this position" becomes true in a flow where only some change.
+func (l *lane) moveTo(stop, work context.Context, m *marker) error {
+	if !l.settledAt(m) {
+		return nil
+	}
+
+	if err := l.slots.Acquire(work, 1); err != nil {
+		return fmt.Errorf("wait for a slot to apply: %w", err)
+	}
+	defer l.slots.Release(1)
+
+	lot := l.parked.Reach(m.place.Position)
+	fx := lot.Effects()
+
+	plan, err := apply.NewPlan(nil)
+	if err != nil {
+		return err
+	}
+
+	plan.Note(l.notes(&unit{lot: lot}, &fx)...)
+
+	next := l.held
+	next.Commits++
+	next.Place = m.place
+	next.Count = l.held.Count
+
+	if err := l.commit(stop, work, plan, &next); err != nil {
+		return err
+	}
+
+	l.held = next
+	lot.Done(&fx, time.Now())
+	l.board.update(func(s *Status) { s.Checkpoint = next })
+
+	return nil
+}
