@@ -143,6 +143,7 @@ func (l *lane) gather(ctx context.Context) error {
 			l.batcher.Close()
 		case <-l.settled:
 			l.inFlight = 0
+			last, next = l.markers.latest() // it may have come before the events that it counts
 		case <-timer.C:
 		case <-next:
 			last, next = l.markers.latest()
