@@ -104,7 +104,7 @@ func LoadOne(ctx context.Context, target *mongo.Client, flow string, partition i
 	}
 
 	if err != nil {
-		return Document{}, false, fmt.Errorf("read checkpoint %s: %w", id, err)
+		return Document{}, false, fmt.Errorf("read checkpoint of flow %s: %w", flow, err) // without the partition: all have the same trouble
 	}
 
 	return d, true, nil
