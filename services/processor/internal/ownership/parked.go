@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -349,9 +350,25 @@ func (l *lane) lookAround(ctx context.Context) error {
 		return err
 	}
 
-	l.parked.Observe(viewOf(all, earliest, l.stream.Partitions, l.number))
+	v := viewOf(all, earliest, l.stream.Partitions, l.number)
+	v.Quiet = l.markers.quiet(settledUpTo(all, l.stream.Partitions, l.number))
+
+	l.parked.Observe(v)
 
 	return nil
+}
+
+// settledUpTo is the lowest sequence that the other partitions' checkpoints have; 0 where one is missing.
+func settledUpTo(all map[int]checkpoint.Document, partitions, own int) int64 {
+	lowest := int64(math.MaxInt64)
+
+	for number := range partitions {
+		if number != own {
+			lowest = min(lowest, all[number].Sequence)
+		}
+	}
+
+	return lowest
 }
 
 // viewOf is the rest of the flow as one partition sees it. A partition without a checkpoint has applied nothing.

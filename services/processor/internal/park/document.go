@@ -27,7 +27,8 @@ type document struct {
 	// conflict of the source's document.
 	gaveWay bool
 	seen    View
-	soon    int // tries since the last counted one, or asks without an answer: the backoff
+	sighted sighting // the image that conflicted first since a conflict counted
+	soon    int      // tries since the last counted one, or asks without an answer: the backoff
 }
 
 func (d *document) insert(e *Entry) {
@@ -83,6 +84,8 @@ func (d *document) after(policy *Policy, now time.Time) time.Time {
 	switch {
 	case e == nil:
 		return now
+	case e.Reason == parked.Conflict && d.image && d.soon > 0: // each try asks the source
+		return now.Add(backoff(firstAsk, lastAsk, d.soon))
 	case e.Reason == parked.Conflict && (e.Attempts == 0 || d.soon > 0):
 		return now.Add(backoff(firstConflict, lastConflict, d.soon))
 	case e.Attempts > 0:
@@ -96,7 +99,7 @@ func (d *document) after(policy *Policy, now time.Time) time.Time {
 func (d *document) took(l *Lot, item *Item) {
 	switch {
 	case item.Fate == Apply, item.Fate == Skip && l.Image:
-		d.image, d.soon, d.gaveWay, d.seen = false, 0, false, View{}
+		d.image, d.soon, d.gaveWay, d.seen, d.sighted = false, 0, false, View{}, sighting{}
 	case item.Fate != Refuse:
 		return
 	case item.refusal.Reason == parked.Unfitting:
@@ -110,6 +113,10 @@ func (d *document) took(l *Lot, item *Item) {
 
 	if item.Fate == Refuse && item.refusal.Reason == parked.Conflict && l.Image {
 		d.seen, d.gaveWay = l.p.view, d.gaveWay || item.gaveWay
+
+		if item.counted || d.sighted.came.IsZero() {
+			d.sighted = sighting{at: l.time, came: l.came}
+		}
 	}
 
 	if e := d.find(item.ID); e != nil && item.Fate == Refuse {

@@ -204,11 +204,11 @@ func (b *build) counts(e *Entry, item *Item) bool {
 }
 
 // countsConflict: a conflict counts when nobody else can end it any more. The source's present document conflicts too,
-// nothing that came before it is still to be applied, the document does not stand in anybody's way itself, and nothing
-// that waits in the flow has moved since the last try.
+// as an earlier one did, and everything that came before that one is applied; the document does not stand in anybody's
+// way itself, and nothing that waits in the flow has moved since the last try.
 func (b *build) countsConflict(e *Entry, item *Item) bool {
 	v, d := &b.p.view, b.p.documents[item.Key]
-	if !b.Image || !v.settled(e.Position) || !v.passed(event.Position{T: b.time.T, I: b.time.I}) {
+	if !b.Image || !v.settled(e.Position) || !v.overtook(&d.sighted) {
 		return false
 	}
 

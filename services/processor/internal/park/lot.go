@@ -56,6 +56,7 @@ type Lot struct {
 
 	p     *Partition
 	time  bson.Timestamp // of the image
+	came  time.Time      // when it came
 	until event.Position // of a batch: where the partition is after it
 	tried []*document
 }
@@ -275,7 +276,7 @@ func (p *Partition) Answered(key event.Key, t bson.Timestamp, now time.Time) *Lo
 		return nil
 	}
 
-	l := &Lot{p: p, Image: true, time: t, tried: []*document{d}}
+	l := &Lot{p: p, Image: true, time: t, came: now, tried: []*document{d}}
 
 	for _, e := range d.entries {
 		if e.State == parked.Waiting && upTo(e.Position, t) {

@@ -2,6 +2,9 @@ package park
 
 import (
 	"slices"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 )
@@ -11,6 +14,9 @@ type View struct {
 	// Beyond is the lowest position that the other partitions are applied to; Known is false before it was read.
 	Beyond event.Position
 	Known  bool
+	// Quiet is a time, by the owner's clock, up to which the other partitions have settled everything that the source
+	// had: it goes on where nothing is written and no position moves. Zero when that is not known.
+	Quiet time.Time
 	// Earliest are the positions of the first events that wait in the flow, in all partitions and in order; as many as
 	// EarliestLimit.
 	Earliest []event.Position
@@ -35,6 +41,18 @@ func (p *Partition) WantsView() bool { return p.bytes > 0 }
 // passed tells whether every other partition is past the position.
 func (v *View) passed(position event.Position) bool {
 	return v.Known && position.Compare(v.Beyond) <= 0
+}
+
+// sighting is an image of the source that conflicted: its time there, and when it came here.
+type sighting struct {
+	at   bson.Timestamp
+	came time.Time
+}
+
+// overtook tells whether every other partition is past what the image shows. An image is newer than all that is
+// applied when it comes, so it takes a second try to tell.
+func (v *View) overtook(s *sighting) bool {
+	return !s.came.IsZero() && (v.passed(event.Position{T: s.at.T, I: s.at.I}) || v.Quiet.After(s.came))
 }
 
 // settled tells whether nothing that happened before the position at the source can still change the target: every
