@@ -26,11 +26,11 @@ type marker struct {
 	came  time.Time // by the clock of this process
 }
 
-// markers are the last two that came. One goroutine writes, lanes read.
+// markers is the last one that came. One goroutine writes, lanes read.
 type markers struct {
-	mu           sync.Mutex
-	last, before *marker       // nil until they came
-	next         chan struct{} // closed when another one has come
+	mu   sync.Mutex
+	last *marker       // nil until it came
+	next chan struct{} // closed when another one has come
 }
 
 func newMarkers() *markers { return &markers{next: make(chan struct{})} }
@@ -39,7 +39,7 @@ func (m *markers) add(new *marker) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 
-	m.last, m.before = new, m.last
+	m.last = new
 
 	close(m.next)
 	m.next = make(chan struct{})
@@ -53,18 +53,20 @@ func (m *markers) latest() (*marker, <-chan struct{}) {
 	return m.last, m.next
 }
 
-// quiet returns a time whose past is settled, as far as the listener had read it, by every partition whose checkpoint is
-// at this sequence or behind it; zero when that is not known. The marker there was made after the one before it had
-// come.
+// markerDelay is more than a marker takes from the listener's reading of the source to here.
+const markerDelay = 5 * time.Second
+
+// quiet returns a time up to which everything that the source had is settled by partitions whose checkpoints are at this
+// sequence or behind it; zero when that is not known.
 func (m *markers) quiet(sequence int64) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 
-	if m.before == nil || sequence < m.last.place.Sequence {
+	if m.last == nil || sequence < m.last.place.Sequence {
 		return time.Time{}
 	}
 
-	return m.before.came
+	return m.last.came.Add(-markerDelay)
 }
 
 // followMarkers keeps markers up to date until stop ends. Nothing that must be right depends on it: without markers the

@@ -57,7 +57,8 @@ func (v *View) overtook(s *sighting) bool {
 
 // settled tells whether nothing that happened before the position at the source can still change the target: every
 // other partition is past it, and nothing earlier waits anywhere. What conflicts then conflicts with the future, or
-// with a document that the source does not have.
+// with a document that the source does not have. So of several such documents one is counted at a time: an earlier one
+// may free what the others wait for.
 func (v *View) settled(position event.Position) bool {
 	return v.passed(position) && (len(v.Earliest) == 0 || position.Compare(v.Earliest[0]) <= 0)
 }
