@@ -47,6 +47,7 @@ type lane struct {
 	batch    []*consume.Delivery // at hand, not settled yet
 	noRoom   string              // why the batch at hand cannot be settled now; empty when it can
 	fullAt   int64               // bytes parked when that was found
+	last     time.Time           // when the last batch was settled
 	rest     time.Time           // until when nothing parked is tried
 	reloads  int                 // of the parked records since the last commit
 	letters  []string            // ids of dead letters still to be looked at for what operators did

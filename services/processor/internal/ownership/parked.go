@@ -27,9 +27,10 @@ type fetcher interface {
 const (
 	asking       = 32 // documents of a partition that wait for the source to be asked
 	imagesAtOnce = 4  // documents of the source in memory, each up to 16 MiB, in all partitions
-	// restShare is how many times longer than refused tries took nothing is tried while batches wait: dead weight must
-	// not slow down healthy documents.
-	restShare = 19
+	// While batches come, few documents are tried at a time, and when they were refused nothing is for restShare times
+	// as long as that took: dead weight must not slow down healthy documents.
+	triesWhenBusy = 4
+	restShare     = 49
 	// letters is how many dead letters are looked at each time for what operators did.
 	letters = 500
 	// loadTimeout is for as many records as PARK_MAX_BYTES lets there be.
@@ -74,7 +75,14 @@ func (p *partition) loadParked(ctx context.Context) error {
 
 // tryParked tries what is due.
 func (l *lane) tryParked(stop, work context.Context, now time.Time) error {
-	lot, asks := l.parked.Next(now)
+	busy := now.Sub(l.last) < lookEvery
+	most := asking
+
+	if busy {
+		most = triesWhenBusy
+	}
+
+	lot, asks := l.parked.Next(now, most)
 
 	for _, a := range asks {
 		select {
@@ -106,7 +114,7 @@ func (l *lane) tryParked(stop, work context.Context, now time.Time) error {
 	defer reservation.Release()
 
 	err := l.settleParked(stop, work, lot)
-	if lot.Refused() {
+	if busy && lot.Refused() {
 		l.rest = time.Now().Add(restShare * time.Since(now))
 	}
 

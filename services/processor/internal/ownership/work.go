@@ -53,7 +53,7 @@ func (l *lane) apply(running, stop, work context.Context) error {
 			_ = l.batch[len(l.batch)-1].Ack()
 
 			release(l.batch)
-			l.batch = nil
+			l.batch, l.last = nil, time.Now()
 			l.settled <- struct{}{}
 		}
 	}

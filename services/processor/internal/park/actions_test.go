@@ -19,7 +19,7 @@ import (
 func (w *world) retry(site int) {
 	w.now = w.now.Add(time.Duration(rapid.IntRange(1, 10_000).Draw(w.t, "wait")) * time.Millisecond)
 
-	lot, asks := w.owners[site].Next(w.now)
+	lot, asks := w.owners[site].Next(w.now, rapid.SampledFrom([]int{1, 32}).Draw(w.t, "most"))
 	w.ask[site] = append(w.ask[site], asks...)
 
 	if lot == nil {

@@ -164,11 +164,8 @@ func (l *Lot) Refused() bool {
 	return true
 }
 
-// Limits of a lot of tries.
-const (
-	maxDocuments = 32
-	maxBytes     = 8 << 20
-)
+// maxBytes bounds the events of a lot of tries; one may be larger.
+const maxBytes = 8 << 20
 
 // Ask is a document to ask the source for; the record names it.
 type Ask struct {
@@ -176,9 +173,9 @@ type Ask struct {
 	ID  string
 }
 
-// Next returns what is due: a lot to try, whose documents are left alone until it is Done or Postponed, and the
+// Next returns what is due, of at most so many documents: a lot to try, whose documents are left alone until it is Done or Postponed, and the
 // documents to ask the source for.
-func (p *Partition) Next(now time.Time) (*Lot, []Ask) {
+func (p *Partition) Next(now time.Time, most int) (*Lot, []Ask) {
 	l := &Lot{p: p}
 
 	var (
@@ -186,7 +183,7 @@ func (p *Partition) Next(now time.Time) (*Lot, []Ask) {
 		bytes int64
 	)
 
-	for len(p.due) > 0 && !p.due[0].at.After(now) && len(l.tried)+len(asks) < maxDocuments && len(l.Items) < p.policy.Together && bytes < maxBytes {
+	for len(p.due) > 0 && !p.due[0].at.After(now) && len(l.tried)+len(asks) < most && len(l.Items) < p.policy.Together && bytes < maxBytes {
 		d := p.due[0]
 		p.leave(d)
 
