@@ -200,12 +200,12 @@ func (r *Relay) Sample(ctx context.Context) (*relayv1.Stats, error) {
 	return answer.GetStats(), nil
 }
 
-// DeadLetters are all of the flow, as an operator lists them.
-func (r *Relay) DeadLetters(ctx context.Context) (all []*relayv1.DeadLetter, err error) {
+// DeadLetters are all of the flow in these states, as an operator lists them; without any, those that are dead.
+func (r *Relay) DeadLetters(ctx context.Context, states ...relayv1.ParkedState) (all []*relayv1.DeadLetter, err error) {
 	client := relayv1.NewDeadLetterServiceClient(r.conn)
 
 	for token := ""; ; {
-		page, err := client.ListDeadLetters(ctx, &relayv1.ListDeadLettersRequest{PageToken: token})
+		page, err := client.ListDeadLetters(ctx, &relayv1.ListDeadLettersRequest{PageToken: token, States: states})
 		if err != nil {
 			return nil, fmt.Errorf("list dead letters: %w", err)
 		}
