@@ -115,7 +115,7 @@ func (l *lane) tryParked(stop, work context.Context, now time.Time) error {
 
 	err := l.settleParked(stop, work, lot)
 	if busy && lot.Refused() {
-		l.rest = time.Now().Add(restShare * time.Since(now))
+		l.rest = time.Now().Add(max(lookEvery, restShare*time.Since(now)))
 	}
 
 	return err
