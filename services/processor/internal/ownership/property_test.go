@@ -13,8 +13,8 @@ import (
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
 )
 
-// rounds bounds how long a history may take to come to rest.
-const rounds = 60
+// rounds bounds how long a history may take to come to rest: 40 events of one document may need three tries each.
+const rounds = 160
 
 // ids of documents, and the partition of each: the same every time.
 func idOf(n int) string { return fmt.Sprintf("d%d", n) }

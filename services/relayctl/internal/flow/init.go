@@ -36,6 +36,10 @@ type initialisation struct {
 	set map[string]bool // variables that were given explicitly
 }
 
+// quicker is how often another init can be: with the stream, and then with its message 1. After each there is more to
+// find.
+const quicker = 2
+
 // Init makes the flow's buckets, stream and message 1, or finds them made. set
 // names the variables that were given explicitly: those must agree with a
 // stream that exists. It waits for servers that are away until ctx ends.
@@ -49,8 +53,8 @@ func Init(ctx context.Context, s *InitSettings, set map[string]bool, log *slog.L
 	i := &initialisation{InitSettings: s, js: js, set: set}
 
 	made, err := i.run(ctx)
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) || errors.Is(err, errNotFirst) {
-		made, err = i.run(ctx) // another init was quicker: now there is one to compare with
+	for again := 0; again < quicker && (errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) || errors.Is(err, errNotFirst)); again++ {
+		made, err = i.run(ctx)
 	}
 
 	return made, gaveUp(ctx, err)
