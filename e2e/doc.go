@@ -8,9 +8,10 @@
 //     order, none after a later one.
 //  3. total = processed + failed + skipped + pending, and total less the skipped ones is the number of changes that the
 //     source acknowledged.
-//  4. All of that holds across kill -9 of any service and restarts of the servers, without a person doing anything but
-//     starting what ended.
+//  4. All of that holds across kill -9 of any service and restarts of the servers, and while processors join, leave, die
+//     and freeze, without a person doing anything but starting what ended.
+//  5. A change that the target refuses for a reason of its document becomes a dead letter, it alone, and counts as failed.
 //
-// harness starts servers and services and waits on conditions; traffic writes to the source; verify checks the
-// invariants.
+// harness starts servers and services and waits on conditions; traffic writes to the source; fault breaks things; verify
+// checks the invariants.
 package e2e
