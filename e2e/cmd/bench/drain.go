@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -41,9 +42,7 @@ func (b *bench) drain(ctx context.Context, d drain) (result drained, err error) 
 	defer func() { err = errors.Join(err, world.Stop(context.WithoutCancel(ctx))) }()
 
 	env := map[string]string{"INCLUDE_NAMESPACES": database + ".*"}
-	for name, value := range d.env {
-		env[name] = value
-	}
+	maps.Copy(env, d.env)
 
 	if d.delay > 0 {
 		proxy, err := fault.Listen(ctx, world.Target.Server.Addr())

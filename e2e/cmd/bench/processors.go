@@ -51,16 +51,23 @@ func (b *bench) scaling(ctx context.Context) error {
 	return err
 }
 
-// failing drains a backlog in which documents fail on the target for good, and the same one on a target that takes them.
+// failing drains a backlog in which documents fail on the target for good, and the same one on a target that takes them:
+// documents that differ from the others in the type of a field, and such as only a value tells apart.
 func (b *bench) failing(ctx context.Context) error {
 	d := drain{
 		write: func(ctx context.Context, source *mongo.Database) error {
 			return loadEach(ctx, source, 0, failingChanges, func(id int) bson.D {
-				return append(document(id, b.cfg.Size), bson.E{Key: "bad", Value: id%failingOf == 0})
+				kind, value := any(int32(0)), "good"
+
+				if id%failingOf == 0 {
+					kind, value = "0", "evil"
+				}
+
+				return append(document(id, b.cfg.Size), bson.E{Key: "kind", Value: kind}, bson.E{Key: "value", Value: value})
 			})
 		},
 		changes: failingChanges, applied: failingChanges, env: map[string]string{"BYPASS_VALIDATION": "false"},
-		prepare: validate(bson.D{{Key: "bad", Value: bson.D{{Key: "$type", Value: "bool"}}}}),
+		prepare: validate(bson.D{{Key: "value", Value: bson.D{{Key: "$type", Value: "string"}}}}),
 	}
 
 	healthy, err := b.drain(ctx, d)
@@ -69,11 +76,28 @@ func (b *bench) failing(ctx context.Context) error {
 	}
 
 	d.applied -= failingChanges / failingOf
-	d.prepare = validate(bson.D{{Key: "bad", Value: false}})
+	d.prepare = validate(bson.D{{Key: "kind", Value: bson.D{{Key: "$type", Value: "int"}}}})
 
-	failing, err := b.drain(ctx, d)
-	b.results.healthy, b.results.failing = healthy.rate, failing.rate
-	b.results.parkedMemory = failing.memory
+	unlike, err := b.drain(ctx, d)
+	if err != nil {
+		return err
+	}
+
+	d.write = func(ctx context.Context, source *mongo.Database) error {
+		return loadEach(ctx, source, 0, failingChanges, func(id int) bson.D {
+			value := "good"
+			if id%failingOf == 0 {
+				value = "evil"
+			}
+
+			return append(document(id, b.cfg.Size), bson.E{Key: "kind", Value: int32(0)}, bson.E{Key: "value", Value: value})
+		})
+	}
+	d.prepare = validate(bson.D{{Key: "value", Value: "good"}})
+
+	alike, err := b.drain(ctx, d)
+	b.results.healthy, b.results.unlike, b.results.alike = healthy.rate, unlike.rate, alike.rate
+	b.results.parkedMemory = max(unlike.memory, alike.memory)
 
 	return err
 }

@@ -59,7 +59,6 @@ func (e *ensured) collection(ctx context.Context, target *mongo.Client, ns event
 		if err := parked.EnsureIndexes(ctx, target); err != nil {
 			return err
 		}
-
 	}
 
 	if e.known == nil {

@@ -35,11 +35,11 @@ type markers struct {
 
 func newMarkers() *markers { return &markers{next: make(chan struct{})} }
 
-func (m *markers) add(new *marker) {
+func (m *markers) add(came *marker) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 
-	m.last = new
+	m.last = came
 
 	close(m.next)
 	m.next = make(chan struct{})
