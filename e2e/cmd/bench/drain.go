@@ -2,21 +2,17 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
-	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
-	"github.com/atlas-relay/atlas-relay/e2e/fault"
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
-// drain is a stream full of changes that processors apply, with new servers: nothing that another run left counts.
+// drain is a stream full of changes that processors apply, with servers of its own.
 type drain struct {
 	write      func(ctx context.Context, source *mongo.Database) error // the changes, after the flow was made
 	prepare    func(ctx context.Context, target *mongo.Database) error // what the target has before; nil: nothing
@@ -34,41 +30,17 @@ type drained struct {
 }
 
 func (b *bench) drain(ctx context.Context, d drain) (result drained, err error) {
-	world, err := harness.StartWorld(ctx, harness.WorldOptions{Programs: b.programs, Source: b.choice, Target: b.choice})
-	if err != nil {
-		return drained{}, err
-	}
-
-	defer func() { err = errors.Join(err, world.Stop(context.WithoutCancel(ctx))) }()
-
-	env := map[string]string{"INCLUDE_NAMESPACES": database + ".*"}
-	maps.Copy(env, d.env)
-
-	if d.delay > 0 {
-		proxy, err := fault.Listen(ctx, world.Target.Server.Addr())
-		if err != nil {
-			return drained{}, err
+	err = b.apart(ctx, d.delay, d.env, func(world *harness.World, relay *harness.Relay) error {
+		if err := d.fill(ctx, world, relay); err != nil {
+			return err
 		}
-		defer proxy.Close()
 
-		proxy.Delay(fault.ToTarget, d.delay)
-		proxy.Delay(fault.ToClient, d.delay)
+		result, err = d.empty(ctx, world, relay)
 
-		env["TARGET_URI"] = strings.ReplaceAll(world.Target.URI.Reveal(), world.Target.Server.Addr(), proxy.Addr())
-	}
+		return err
+	})
 
-	relay, err := world.Relay(ctx, b.programs, flow, env)
-	if err != nil {
-		return drained{}, err
-	}
-
-	defer func() { err = errors.Join(err, relay.Stop(context.WithoutCancel(ctx))) }()
-
-	if err := d.fill(ctx, world, relay); err != nil {
-		return drained{}, err
-	}
-
-	return d.empty(ctx, world, relay)
+	return result, err
 }
 
 // fill makes the flow and brings the changes into its stream.

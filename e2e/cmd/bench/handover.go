@@ -20,21 +20,13 @@ const (
 )
 
 // handover writes steadily while processors join, leave and die, and watches for how long a partition stands still.
-func (b *bench) handover(ctx context.Context) (err error) {
-	world, err := harness.StartWorld(ctx, harness.WorldOptions{Programs: b.programs, Source: b.choice, Target: b.choice})
-	if err != nil {
-		return err
-	}
+func (b *bench) handover(ctx context.Context) error {
+	return b.apart(ctx, 0, nil, func(world *harness.World, relay *harness.Relay) error {
+		return b.writeAndBreak(ctx, world, relay)
+	})
+}
 
-	defer func() { err = errors.Join(err, world.Stop(context.WithoutCancel(ctx))) }()
-
-	relay, err := world.Relay(ctx, b.programs, flow, map[string]string{"INCLUDE_NAMESPACES": database + ".*"})
-	if err != nil {
-		return err
-	}
-
-	defer func() { err = errors.Join(err, relay.Stop(context.WithoutCancel(ctx))) }()
-
+func (b *bench) writeAndBreak(ctx context.Context, world *harness.World, relay *harness.Relay) error {
 	writes := traffic.New(world.Source.Client.Database(database), traffic.Options{Seed: 1, Rate: float64(b.cfg.Rate)})
 	if err := writes.Prepare(ctx); err != nil {
 		return err

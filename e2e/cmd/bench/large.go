@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -18,23 +17,12 @@ const (
 // ahead is how many large documents may wait for the listener beside the one that is written; see harness.Captured.
 const ahead = 1
 
-// large sends documents of the largest size through a relay of its own, on new servers: nothing that the runs before it
-// left behind counts.
-func (b *bench) large(ctx context.Context) (err error) {
-	world, err := harness.StartWorld(ctx, harness.WorldOptions{Programs: b.programs, Source: b.choice, Target: b.choice})
-	if err != nil {
-		return err
-	}
+// large sends documents of the largest size.
+func (b *bench) large(ctx context.Context) error {
+	return b.apart(ctx, 0, nil, func(world *harness.World, relay *harness.Relay) error { return b.sendLarge(ctx, world, relay) })
+}
 
-	defer func() { err = errors.Join(err, world.Stop(context.WithoutCancel(ctx))) }()
-
-	relay, err := world.Relay(ctx, b.programs, flow, map[string]string{"INCLUDE_NAMESPACES": database + ".*"})
-	if err != nil {
-		return err
-	}
-
-	defer func() { err = errors.Join(err, relay.Stop(context.WithoutCancel(ctx))) }()
-
+func (b *bench) sendLarge(ctx context.Context, world *harness.World, relay *harness.Relay) error {
 	db := world.Source.Client.Database(database)
 
 	if err := createCollections(ctx, db); err != nil {
