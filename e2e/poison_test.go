@@ -114,7 +114,7 @@ func TestPoisonStopsNobody(t *testing.T) {
 	}
 
 	s := openWith(t, map[string]string{
-		"BYPASS_VALIDATION": "false", "RETRY_DELAYS": "100ms,200ms", "MAX_RETRIES": "2",
+		"BYPASS_VALIDATION": "false", "RETRY_DELAYS": "100ms", "MAX_RETRIES": "1",
 	})
 	source, target := s.world.Source.Client.Database(s.beside()), s.world.Target.Client.Database(s.beside())
 
