@@ -22,6 +22,7 @@ type Service struct {
 	mu      sync.Mutex
 	proc    *Process      // nil while not started
 	stopped bool          // the present run was asked to end: nobody starts it again
+	killed  bool          // it was ended by Kill: its end says nothing about it
 	seen    map[int]Usage // last look at each run, by pid
 }
 
@@ -43,7 +44,7 @@ func (s *Service) Start() error {
 		return err
 	}
 
-	s.proc, s.stopped = proc, false
+	s.proc, s.stopped, s.killed = proc, false, false
 
 	return nil
 }
@@ -57,7 +58,13 @@ func (s *Service) Process() *Process {
 }
 
 // Kill ends the service as kill -9 does.
-func (s *Service) Kill() error { return s.end((*Process).Kill) }
+func (s *Service) Kill() error {
+	s.mu.Lock()
+	s.killed = true
+	s.mu.Unlock()
+
+	return s.end((*Process).Kill)
+}
 
 // Stop ends the service in order, for good: Supervise leaves it alone.
 func (s *Service) Stop(ctx context.Context) error {

@@ -14,7 +14,8 @@ type Death struct {
 	NewPID  int // of the process that took its place
 }
 
-// A service that three times in a row does not live this long has something that a restart does not heal.
+// A service that three times in a row does not live this long has something that a restart does not heal, unless it was
+// ended by Kill.
 const (
 	shortLife  = 3 * time.Second
 	shortLives = 3
@@ -65,7 +66,7 @@ type life struct {
 }
 
 func (l *life) look(s *Service, told func(Death)) error {
-	proc, stopped := s.run()
+	proc, stopped, killed := s.run()
 	if proc == nil || stopped {
 		return nil
 	}
@@ -78,7 +79,10 @@ func (l *life) look(s *Service, told func(Death)) error {
 		return nil
 	}
 
-	if l.short++; time.Since(l.begin) > shortLife {
+	switch l.short++; {
+	case killed:
+		l.short = 0
+	case time.Since(l.begin) > shortLife:
 		l.short = 1
 	}
 
@@ -95,10 +99,10 @@ func (l *life) look(s *Service, told func(Death)) error {
 	return nil
 }
 
-// run is the present run and whether it was asked to end.
-func (s *Service) run() (proc *Process, stopped bool) {
+// run is the present run, whether it was asked to end, and whether it was ended by Kill.
+func (s *Service) run() (proc *Process, stopped, killed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	return s.proc, s.stopped
+	return s.proc, s.stopped, s.killed
 }

@@ -126,6 +126,27 @@ func TestAwaitEndsWithItsContext(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
+func TestSuperviseStartsWhatIsKilledAgainAndAgain(t *testing.T) {
+	t.Parallel()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	service := program(t, "sleep", "600")
+	deaths := make(chan Death)
+	supervised := make(chan error, 1)
+
+	go func() {
+		supervised <- Supervise(ctx, func() []*Service { return []*Service{service} }, func(d Death) { deaths <- d })
+	}()
+
+	for range 2 * shortLives {
+		require.NoError(t, service.Kill())
+		require.Same(t, service, (<-deaths).Service)
+	}
+
+	cancel()
+	require.NoError(t, <-supervised)
+}
+
 func TestSuperviseLeavesAloneWhatWasStopped(t *testing.T) {
 	t.Parallel()
 
