@@ -60,10 +60,11 @@ func Remainder(budget int64, partitions, pullBytes int) int64 {
 const pullMessages = 2000
 
 // Pull settings: the server answers an idle request after pullExpiry, and says
-// every pullHeartbeat that it is alive.
+// every pullHeartbeat that it is alive. Next fails when it waits for twice that
+// without a word: a request that got lost holds up its partition for so long.
 const (
 	pullExpiry    = 60 * time.Second
-	pullHeartbeat = 10 * time.Second
+	pullHeartbeat = 2 * time.Second
 )
 
 // Reader reads one partition from its checkpoint on.
