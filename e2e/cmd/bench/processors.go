@@ -54,18 +54,21 @@ func (b *bench) scaling(ctx context.Context) error {
 // failing drains a backlog in which documents fail on the target for good, and the same one on a target that takes them:
 // documents that differ from the others in the type of a field, and such as only a value tells apart.
 func (b *bench) failing(ctx context.Context) error {
-	d := drain{
-		write: func(ctx context.Context, source *mongo.Database) error {
+	// mixed writes documents of which one in so many has another value, and this kind.
+	mixed := func(kind any) func(context.Context, *mongo.Database) error {
+		return func(ctx context.Context, source *mongo.Database) error {
 			return loadEach(ctx, source, 0, failingChanges, func(id int) bson.D {
-				kind, value := any(int32(0)), "good"
-
 				if id%failingOf == 0 {
-					kind, value = "0", "evil"
+					return append(document(id, b.cfg.Size), bson.E{Key: "kind", Value: kind}, bson.E{Key: "value", Value: "evil"})
 				}
 
-				return append(document(id, b.cfg.Size), bson.E{Key: "kind", Value: kind}, bson.E{Key: "value", Value: value})
+				return append(document(id, b.cfg.Size), bson.E{Key: "kind", Value: int32(0)}, bson.E{Key: "value", Value: "good"})
 			})
-		},
+		}
+	}
+
+	d := drain{
+		write:   mixed("0"),
 		changes: failingChanges, applied: failingChanges, env: map[string]string{"BYPASS_VALIDATION": "false"},
 		prepare: validate(bson.D{{Key: "value", Value: bson.D{{Key: "$type", Value: "string"}}}}),
 	}
@@ -83,16 +86,7 @@ func (b *bench) failing(ctx context.Context) error {
 		return err
 	}
 
-	d.write = func(ctx context.Context, source *mongo.Database) error {
-		return loadEach(ctx, source, 0, failingChanges, func(id int) bson.D {
-			value := "good"
-			if id%failingOf == 0 {
-				value = "evil"
-			}
-
-			return append(document(id, b.cfg.Size), bson.E{Key: "kind", Value: int32(0)}, bson.E{Key: "value", Value: value})
-		})
-	}
+	d.write = mixed(int32(0))
 	d.prepare = validate(bson.D{{Key: "value", Value: "good"}})
 
 	alike, err := b.drain(ctx, d)

@@ -48,7 +48,7 @@ var errReload = errors.New("the parked records have to be read again")
 //	guard failed               stale, gone back, or changed by somebody: stops
 //	told to stop               what waits for the target is given back
 //
-// It returns errNoRoom, errReload, or what ends the ownership.
+// It returns a *noRoomError, errReload, or what ends the ownership.
 func (l *lane) settle(stop, work context.Context, u *unit) error {
 	// One slot for all tries: those that are refused are short, and would each wait behind other partitions' batches.
 	if err := l.slots.Acquire(work, 1); err != nil {
