@@ -44,7 +44,7 @@ tidy: ## Tidy every module and align their versions
 	go work sync
 
 .PHONY: generate
-generate: ## Regenerate the protobuf code and the settings table of the README
+generate: ## Regenerate the protobuf code and the table of settings
 	cd proto && $(BUF) generate
 	go test ./e2e/docs -run TestReference -update
 

@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	update   = flag.Bool("update", false, "rewrite the settings table of the README")
+	update   = flag.Bool("update", false, "rewrite deploy/SETTINGS.md")
 	programs harness.Programs
 	root     string
 )

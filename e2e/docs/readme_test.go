@@ -19,21 +19,23 @@ const (
 	tableEnd   = "<!-- settings: end -->\n"
 )
 
-// TestReference keeps the README's table of settings as the programs print it. It is not parallel: with -update it
-// writes the file that the others read.
+// TestReference keeps the table of settings as the programs print it.
 func TestReference(t *testing.T) {
-	readme := read(t, "README.md")
+	t.Parallel()
 
-	before, rest, found := strings.Cut(readme, tableBegin)
-	require.True(t, found, "the README has no line %q", tableBegin)
+	file := filepath.Join("deploy", "SETTINGS.md")
+	page := read(t, file)
+
+	before, rest, found := strings.Cut(page, tableBegin)
+	require.True(t, found, "%s has no line %q", file, tableBegin)
 
 	present, after, found := strings.Cut(rest, tableEnd)
-	require.True(t, found, "the README has no line %q", tableEnd)
+	require.True(t, found, "%s has no line %q", file, tableEnd)
 
 	table := settingsTable(t)
 
 	if *update {
-		require.NoError(t, os.WriteFile(filepath.Join(root, "README.md"), []byte(before+tableBegin+table+tableEnd+after), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(root, file), []byte(before+tableBegin+table+tableEnd+after), 0o600))
 
 		return
 	}

@@ -36,6 +36,12 @@ type Options struct {
 	Monitor *event.CommandMonitor
 }
 
+// heartbeat is how often the driver looks at a server unless the URI says
+// otherwise. The driver's own 10 s are too long for what comes back within 2 s: an
+// operation that fails while the driver's check is under way cancels that check,
+// and who waits for a server then waits for the next one.
+const heartbeat = 2 * time.Second
+
 // Connect makes a client; the caller must Disconnect it. It does not wait for the deployment (Hello does), except that
 // a mongodb+srv:// address is looked up in DNS.
 //
@@ -53,6 +59,10 @@ func Connect(uri settings.URI, o Options) (*mongo.Client, error) {
 		SetWriteConcern(writeconcern.Majority()).
 		SetCompressors([]string{})
 	opts.Timeout = nil
+
+	if opts.HeartbeatInterval == nil {
+		opts.SetHeartbeatInterval(heartbeat)
+	}
 
 	if o.ServerSelectionTimeout > 0 {
 		opts.SetServerSelectionTimeout(o.ServerSelectionTimeout)

@@ -252,7 +252,7 @@ func TestStopEndsWatches(t *testing.T) {
 	begin := time.Now()
 
 	stop()
-	require.Less(t, time.Since(begin), 2*time.Second)
+	require.Less(t, time.Since(begin), time.Minute, "long before the next answer is due")
 
 	_, err = stream.Recv()
 	requireStatus(t, err, codes.Unavailable, "STOPPING")
