@@ -99,6 +99,8 @@ func TestFencedOwnerGoesOn(t *testing.T) {
 
 	const epoch = 1 << 40
 
+	before := w.checkpoints(t)
+
 	_, err := checkpoint.Checkpoints(w.target).UpdateMany(t.Context(), bson.D{{Key: "flow", Value: w.flow}},
 		bson.D{{Key: "$set", Value: bson.D{{Key: "epoch", Value: int64(epoch)}, {Key: "owner", Value: int64(7)}}}})
 	require.NoError(t, err)
@@ -108,7 +110,10 @@ func TestFencedOwnerGoesOn(t *testing.T) {
 	w.requireDocuments(t, 2*many)
 
 	for number, d := range w.checkpoints(t) {
-		require.Greater(t, d.Epoch, int64(epoch), "partition %d", number)
+		// The owner of a partition without new events has not met the fence yet.
+		if d.Counters.Processed > before[number].Counters.Processed {
+			require.Greater(t, d.Epoch, int64(epoch), "partition %d", number)
+		}
 	}
 
 	p.awaitReady(t)
