@@ -58,7 +58,7 @@ func (w *world) insertMany(t *testing.T, from int) {
 	}
 }
 
-const many = 100 // documents that hit each of 16 partitions, all but surely
+const many = 250 // documents that miss one of 16 partitions once in half a million times
 
 func (w *world) requireDocuments(t *testing.T, n int) {
 	t.Helper()
