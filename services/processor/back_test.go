@@ -120,9 +120,9 @@ func TestTargetThatWentBackTooFar(t *testing.T) {
 		after  bool // events follow
 		says   []string
 	}{
-		"to a backup":                    {backup: true, after: true, says: []string{"events 101 to 200 of partition 0 are missing", "sequences 102 to 201"}},
-		"to a backup, nothing published": {backup: true, says: []string{"at sequence 101", "begins at 202"}},
-		"to nothing":                     {after: true, says: []string{"no longer has message 1", "at sequence 201", "event 200"}},
+		"to a backup":                    {backup: true, after: true, says: []string{"events 251 to 500 of partition 0 are missing", "sequences 252 to 501"}},
+		"to a backup, nothing published": {backup: true, says: []string{"at sequence 251", "begins at 502"}},
+		"to nothing":                     {after: true, says: []string{"no longer has message 1", "at sequence 501", "event 500"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
