@@ -55,10 +55,6 @@ func Remainder(budget int64, partitions, pullBytes int) int64 {
 	return max(budget-int64(partitions)*int64(pullBytes), budget/4)
 }
 
-// pullMessages bounds a pull by messages too: small ones cost more than their
-// bytes.
-const pullMessages = 2000
-
 // Pull settings: the server answers an idle request after pullExpiry, and says
 // every pullHeartbeat that it is alive. Next fails when it waits for twice that
 // without a word: a request that got lost holds up its partition for so long.
@@ -81,8 +77,11 @@ type Reader struct {
 // NewReader starts reading a consumer that begins behind the checkpoint. Stop
 // it.
 func NewReader(consumer jetstream.Consumer, from *checkpoint.Place, budget *Budget, pullBytes int) (*Reader, error) {
+	// Bounded by bytes alone, so that the client counts bytes. A server whose pull
+	// is used up to the byte ends it without a word; a client that counts messages
+	// (PullMaxMessagesWithBytesLimit) goes on waiting for the others of that pull.
 	messages, err := consumer.Messages(
-		jetstream.PullMaxMessagesWithBytesLimit(pullMessages, pullBytes),
+		jetstream.PullMaxBytes(pullBytes),
 		jetstream.PullExpiry(pullExpiry),
 		jetstream.PullHeartbeat(pullHeartbeat),
 	)
