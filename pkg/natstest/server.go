@@ -43,6 +43,8 @@ type Options struct {
 	WithoutJetStream bool
 	// Username and Password, when set, are required of every client.
 	Username, Password string
+	// Member makes the server one of a cluster; nil: it is alone.
+	Member *Member
 }
 
 // Server is one running, or stopped and restartable, NATS server. Its methods may be called from any goroutine.
@@ -189,7 +191,7 @@ func (s *Server) serverOptions() *server.Options {
 		port = server.RANDOM_PORT
 	}
 
-	return &server.Options{
+	options := &server.Options{
 		ServerName:         "natstest",
 		Host:               loopback,
 		Port:               port,
@@ -205,4 +207,10 @@ func (s *Server) serverOptions() *server.Options {
 		Username:           o.Username,
 		Password:           o.Password,
 	}
+
+	if o.Member != nil {
+		o.Member.join(options)
+	}
+
+	return options
 }
