@@ -173,7 +173,7 @@ func MoveLeader(ctx context.Context, nc *nats.Conn, stream, to string) error {
 // AwaitLeader moves the stream's leader to the server of this name and waits until it is there. When ctx ends, the
 // error says what was in the way.
 func AwaitLeader(ctx context.Context, js jetstream.JetStream, stream, name string) error {
-	return await(ctx, "wait for the leader of "+stream, func() error {
+	return await(ctx, "wait for the leader of "+stream, func(ctx context.Context) error {
 		s, err := js.Stream(ctx, stream)
 		if err != nil {
 			return err //nolint:wrapcheck // wrapped by await
@@ -189,9 +189,14 @@ func AwaitLeader(ctx context.Context, js jetstream.JetStream, stream, name strin
 }
 
 // await asks until there is no trouble.
-func await(ctx context.Context, what string, ask func() error) error {
+func await(ctx context.Context, what string, ask func(context.Context) error) error {
 	for {
-		trouble := ask()
+		// While there is no leader nobody answers.
+		once, cancel := context.WithTimeout(ctx, askTimeout)
+		trouble := ask(once)
+
+		cancel()
+
 		if trouble == nil {
 			return nil
 		}
@@ -204,12 +209,15 @@ func await(ctx context.Context, what string, ask func() error) error {
 	}
 }
 
-const awaitEvery = 100 * time.Millisecond
+const (
+	awaitEvery = 100 * time.Millisecond
+	askTimeout = 2 * time.Second
+)
 
 // AwaitCurrent waits until the stream has a leader and all its replicas have what the leader has. When ctx ends, the
 // error says what is missing.
 func AwaitCurrent(ctx context.Context, js jetstream.JetStream, stream string) error {
-	return await(ctx, "wait for the replicas of "+stream, func() error { return lagging(ctx, js, stream) })
+	return await(ctx, "wait for the replicas of "+stream, func(ctx context.Context) error { return lagging(ctx, js, stream) })
 }
 
 func lagging(ctx context.Context, js jetstream.JetStream, stream string) error {
