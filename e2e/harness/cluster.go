@@ -109,7 +109,9 @@ func (c Cluster) URL() string {
 }
 
 // JetStream connects to any of the servers; the caller closes the connection.
-func (c Cluster) JetStream() (*nats.Conn, jetstream.JetStream, error) { return connectJetStream(c.URL()) }
+func (c Cluster) JetStream() (*nats.Conn, jetstream.JetStream, error) {
+	return connectJetStream(c.URL())
+}
 
 // Stop ends all servers.
 func (c Cluster) Stop(ctx context.Context) error {

@@ -136,9 +136,9 @@ func StreamConfig(flow string, settings Settings, maxBytes int64) jetstream.Stre
 		Subjects:    []string{event.FlowFilter(flow)},
 		// Work-queue and interest retention would delete the tail, and the tail
 		// is the checkpoint.
-		Retention: jetstream.LimitsPolicy,
-		Discard:   jetstream.DiscardNew,
-		MaxBytes:  maxBytes,
+		Retention:          jetstream.LimitsPolicy,
+		Discard:            jetstream.DiscardNew,
+		MaxBytes:           maxBytes,
 		MaxMsgs:            -1,
 		Storage:            jetstream.FileStorage,
 		Replicas:           settings.Replicas,

@@ -66,8 +66,8 @@ func Show(ctx context.Context, s *ShowSettings, log *slog.Logger) (*Shown, error
 
 	shown := &Shown{
 		Flow: s.Flow, Stream: stream.Name(), StreamID: stream.StreamID, Source: stream.Source, Partitions: stream.Partitions, DDL: stream.DDL,
-		SkipOrigins:   append([]string{}, stream.SkipOrigins...),
-		Publish:       string(stream.Publish), Replicas: stream.Replicas,
+		SkipOrigins: append([]string{}, stream.SkipOrigins...),
+		Publish:     string(stream.Publish), Replicas: stream.Replicas,
 		FirstSequence: state.FirstSeq, LastSequence: state.LastSeq, Messages: state.Msgs, Bytes: state.Bytes, MaxBytes: config.MaxBytes,
 		Consumers: state.Consumers,
 	}
