@@ -84,7 +84,7 @@ func freePorts(n int) ([]int, error) {
 	for range attempts {
 		port := first + rand.IntN(last-first)
 
-		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(port))) //nolint:noctx // nothing to wait for
+		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
 		if err != nil {
 			continue
 		}

@@ -16,10 +16,10 @@ import (
 type PublishMode string
 
 const (
-	// PublishChain: every message names the id of the one before it. For one
+	// PublishChain is: every message names the id of the one before it. For one
 	// replica only.
 	PublishChain PublishMode = "chain"
-	// PublishBatch: atomic batches, one in flight, whose first message names the
+	// PublishBatch is: atomic batches, one in flight, whose first message names the
 	// sequence of the stream's last one. For any number of replicas.
 	PublishBatch PublishMode = "batch"
 )

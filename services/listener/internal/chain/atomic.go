@@ -68,7 +68,7 @@ func (a *atomicBatches) flush(now time.Time) error {
 			a.label(msg, before, i+1, n)
 		}
 
-		if err := a.wire.send(msg, before+uint64(i)+1, i == 0 || i == n-1); err != nil { //nolint:gosec // never negative
+		if err := a.wire.send(msg, before+uint64(i)+1, i == 0 || i == n-1); err != nil {
 			return err
 		}
 	}

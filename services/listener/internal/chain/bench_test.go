@@ -29,6 +29,8 @@ func BenchmarkPublish(b *testing.B) {
 }
 
 func benchmarkPublish(b *testing.B, mode topology.PublishMode, always bool) {
+	b.Helper()
+
 	server := natstest.Start(b, natstest.Options{SyncInterval: time.Second, SyncAlways: always})
 	js := server.JetStream(b)
 

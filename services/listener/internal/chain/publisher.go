@@ -91,10 +91,13 @@ func NewPublisher(nc *nats.Conn, flow, stream string, tail *Tail) (*Publisher, e
 	w := &wire{nc: nc, flow: flow, stream: stream, base: tail.Last.Sequence, inbox: nc.NewInbox() + "."}
 	p := &Publisher{wire: w, replies: make(chan *nats.Msg, replyBuffer)}
 
-	if tail.Publish == topology.PublishBatch {
+	switch tail.Publish {
+	case topology.PublishBatch:
 		p.mode = newAtomicBatches(w)
-	} else {
+	case topology.PublishChain:
 		p.mode = &idChain{wire: w, lastID: tail.Last.ID}
+	default: // no mode is the default one: the chain would stop a replicated stream for good
+		return nil, fmt.Errorf("publish to stream %s: its tail has the unknown publish mode %q", stream, tail.Publish)
 	}
 
 	sub, err := nc.ChanSubscribe(w.inbox+"*", p.replies)

@@ -170,3 +170,15 @@ func TestPublisherSaysThatNobodyListens(t *testing.T) {
 		require.ErrorIs(t, w.publish(t, 1), chain.ErrBroken)
 	})
 }
+
+func TestPublisherGuessesNoMode(t *testing.T) {
+	t.Parallel()
+
+	server, stream := newStream(t, topology.PublishChain, 1<<20)
+	tail, err := chain.ReadTail(t.Context(), stream)
+	require.NoError(t, err)
+
+	tail.Publish = ""
+	_, err = chain.NewPublisher(server.Connect(t), flow, stream.Name(), tail)
+	require.ErrorContains(t, err, "publish mode")
+}
