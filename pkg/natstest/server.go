@@ -1,6 +1,6 @@
 // Package natstest is a real NATS server with JetStream on disk inside this process.
 //
-// Tests call [New] and get a server that ends with them. Programs outside tests (the demo, the benchmark)
+// Tests call [New] and get a server that ends with them, or [StartCluster] for several that hold replicated streams. Programs outside tests (the demo, the benchmark)
 // call [Run] and own the server. Every server listens on 127.0.0.1 on a port of its own and uses no global state,
 // so any number of them may run side by side.
 package natstest
