@@ -20,7 +20,8 @@ const (
 type NATS struct {
 	*Service
 
-	addr string
+	addr  string
+	store string // directory of the streams
 }
 
 // StartNATS runs a server with its files and its log in dir and waits until it answers. The caller must Stop it.
@@ -30,13 +31,18 @@ func StartNATS(ctx context.Context, programs Programs, dir string) (*NATS, error
 		return nil, err
 	}
 
+	return startNATS(ctx, programs, dir, "nats", addr)
+}
+
+func startNATS(ctx context.Context, programs Programs, dir, name, addr string, more ...string) (*NATS, error) {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("take the port of %s: %w", addr, err)
 	}
 
-	args := []string{"-port", port, "-store", filepath.Join(dir, "jetstream")}
-	n := &NATS{Service: newService("nats", programs.Path(NATSD), args, nil, dir), addr: addr}
+	store := filepath.Join(dir, name+"-jetstream")
+	args := append([]string{"-port", port, "-store", store}, more...)
+	n := &NATS{Service: newService(name, programs.Path(NATSD), args, nil, dir), addr: addr, store: store}
 
 	if err := n.Start(); err != nil {
 		return nil, err
@@ -64,10 +70,12 @@ func StartNATS(ctx context.Context, programs Programs, dir string) (*NATS, error
 func (n *NATS) URL() string { return "nats://" + n.addr }
 
 // JetStream connects; the caller closes the connection.
-func (n *NATS) JetStream() (*nats.Conn, jetstream.JetStream, error) {
-	nc, err := nats.Connect(n.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(natsRetry))
+func (n *NATS) JetStream() (*nats.Conn, jetstream.JetStream, error) { return connectJetStream(n.URL()) }
+
+func connectJetStream(url string) (*nats.Conn, jetstream.JetStream, error) {
+	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(natsRetry))
 	if err != nil {
-		return nil, nil, fmt.Errorf("connect to %s: %w", n.URL(), err)
+		return nil, nil, fmt.Errorf("connect to %s: %w", url, err)
 	}
 
 	js, err := jetstream.New(nc)

@@ -38,7 +38,7 @@ func newWorld(t *testing.T) *world {
 
 	server := natstest.New(t)
 	js := server.JetStream(t)
-	require.NoError(t, topology.CreateBuckets(t.Context(), js))
+	require.NoError(t, topology.CreateBuckets(t.Context(), js, 1))
 
 	kv, err := js.KeyValue(t.Context(), topology.OwnersBucket)
 	require.NoError(t, err)
@@ -187,7 +187,7 @@ func TestKeyChangedByHand(t *testing.T) {
 			t.Helper()
 
 			require.NoError(t, w.js.DeleteKeyValue(t.Context(), topology.OwnersBucket))
-			require.NoError(t, topology.CreateBuckets(t.Context(), w.js))
+			require.NoError(t, topology.CreateBuckets(t.Context(), w.js, 1))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

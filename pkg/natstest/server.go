@@ -1,6 +1,6 @@
 // Package natstest is a real NATS server with JetStream on disk inside this process.
 //
-// Tests call [New] and get a server that ends with them. Programs outside tests (the demo, the benchmark)
+// Tests call [New] and get a server that ends with them, or [StartCluster] for several that hold replicated streams. Programs outside tests (the demo, the benchmark)
 // call [Run] and own the server. Every server listens on 127.0.0.1 on a port of its own and uses no global state,
 // so any number of them may run side by side.
 package natstest
@@ -43,6 +43,8 @@ type Options struct {
 	WithoutJetStream bool
 	// Username and Password, when set, are required of every client.
 	Username, Password string
+	// Member makes the server one of a cluster; nil: it is alone.
+	Member *Member
 }
 
 // Server is one running, or stopped and restartable, NATS server. Its methods may be called from any goroutine.
@@ -189,7 +191,7 @@ func (s *Server) serverOptions() *server.Options {
 		port = server.RANDOM_PORT
 	}
 
-	return &server.Options{
+	options := &server.Options{
 		ServerName:         "natstest",
 		Host:               loopback,
 		Port:               port,
@@ -205,4 +207,10 @@ func (s *Server) serverOptions() *server.Options {
 		Username:           o.Username,
 		Password:           o.Password,
 	}
+
+	if o.Member != nil {
+		o.Member.join(options)
+	}
+
+	return options
 }

@@ -2,6 +2,7 @@ package natstest
 
 import (
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -34,14 +35,19 @@ func Start(tb testing.TB, o Options) *Server {
 func (s *Server) Connect(tb testing.TB, extra ...nats.Option) *nats.Conn {
 	tb.Helper()
 
+	return connect(tb, s.URL(), append([]nats.Option{nats.UserInfo(s.options.Username, s.options.Password)}, extra...))
+}
+
+func connect(tb testing.TB, url string, extra []nats.Option) *nats.Conn {
+	tb.Helper()
+
 	options := append([]nats.Option{
 		nats.Name(tb.Name()),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(reconnectWait),
-		nats.UserInfo(s.options.Username, s.options.Password),
 	}, extra...)
 
-	nc, err := nats.Connect(s.URL(), options...)
+	nc, err := nats.Connect(url, options...)
 	require.NoError(tb, err)
 	tb.Cleanup(nc.Close)
 
@@ -64,4 +70,42 @@ func (s *Server) Restart(tb testing.TB) {
 
 	s.Stop()
 	require.NoError(tb, s.Resume())
+}
+
+// electionPatience bounds how long servers take to agree on leaders; it is below 10 s on an idle machine.
+const electionPatience = time.Minute
+
+// StartCluster starts a cluster for this test, waits until it takes requests, and ends it with the test.
+func StartCluster(tb testing.TB, size int, o Options) *Cluster {
+	tb.Helper()
+
+	c, err := RunCluster(size, o)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, c.Shutdown()) })
+
+	js := c.JetStream(tb)
+	require.Eventually(tb, func() bool {
+		_, err := js.AccountInfo(tb.Context())
+
+		return err == nil
+	}, electionPatience, reconnectWait, "the cluster has no leader")
+
+	return c
+}
+
+// Connect opens a connection to any of the servers that reconnects for ever and closes with the test.
+func (c *Cluster) Connect(tb testing.TB, extra ...nats.Option) *nats.Conn {
+	tb.Helper()
+
+	return connect(tb, c.URL(), extra)
+}
+
+// JetStream opens a connection as Connect does and returns its JetStream.
+func (c *Cluster) JetStream(tb testing.TB) jetstream.JetStream {
+	tb.Helper()
+
+	js, err := jetstream.New(c.Connect(tb))
+	require.NoError(tb, err)
+
+	return js
 }

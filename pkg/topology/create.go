@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/atlas-relay/atlas-relay/pkg/event"
 )
 
 // Byte limits of a stream whose operator gave none.
@@ -19,8 +16,9 @@ const (
 )
 
 // DefaultMaxBytes returns the byte limit of a new stream: 80 % of the free
-// store, or 10 GiB where the account states no limit.
-func DefaultMaxBytes(ctx context.Context, js jetstream.JetStream) (int64, error) {
+// store, which all replicas take from, or 10 GiB where the account states no
+// limit.
+func DefaultMaxBytes(ctx context.Context, js jetstream.JetStream, replicas int) (int64, error) {
 	account, err := js.AccountInfo(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("ask JetStream for its limits: %w", err)
@@ -37,18 +35,25 @@ func DefaultMaxBytes(ctx context.Context, js jetstream.JetStream) (int64, error)
 		return 0, fmt.Errorf("no store left for the stream: limit %d bytes, taken %d bytes; raise max_file_store or delete streams", limit, taken)
 	}
 
-	return int64(float64(limit-int64(taken)) * storeShare), nil
+	return int64(float64(limit-int64(taken))*storeShare) / int64(max(replicas, 1)), nil
 }
 
 // Create makes the buckets, if missing, and the flow's stream. Only relayctl
 // calls it. It returns jetstream.ErrStreamNameAlreadyInUse if the stream exists
-// with another configuration.
+// with another configuration, and ErrChainOfReplicas.
 func Create(ctx context.Context, js jetstream.JetStream, flow string, settings Settings, maxBytes int64) (*Stream, error) {
-	if err := CreateBuckets(ctx, js); err != nil {
+	settings = settings.withDefaults()
+	config := StreamConfig(flow, settings, maxBytes)
+
+	if err := settings.checkPublishing(config); err != nil {
+		return nil, fmt.Errorf("create stream %s: %w", StreamName(flow), err)
+	}
+
+	if err := CreateBuckets(ctx, js, settings.Replicas); err != nil {
 		return nil, err
 	}
 
-	handle, err := js.CreateStream(ctx, StreamConfig(flow, settings, maxBytes))
+	handle, err := js.CreateStream(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("create stream %s: %w", StreamName(flow), err)
 	}
@@ -56,10 +61,14 @@ func Create(ctx context.Context, js jetstream.JetStream, flow string, settings S
 	return &Stream{Settings: settings, flow: flow, js: handle}, nil
 }
 
-// CreateBuckets makes the buckets that are missing. What they hold is renewed by
-// the services, so one that was lost is simply made again.
-func CreateBuckets(ctx context.Context, js jetstream.KeyValueManager) error {
+// CreateBuckets makes the buckets that are missing, with as many replicas as
+// the flow's stream. What they hold is renewed by the services, so one that was
+// lost is simply made again. All flows share them: one that exists gets more
+// replicas if it has fewer, never less.
+func CreateBuckets(ctx context.Context, js jetstream.KeyValueManager, replicas int) error {
 	for _, bucket := range []jetstream.KeyValueConfig{OwnersConfig(), StatsConfig()} {
+		bucket.Replicas = max(replicas, 1)
+
 		if err := createBucket(ctx, js, bucket); err != nil {
 			return err
 		}
@@ -69,10 +78,12 @@ func CreateBuckets(ctx context.Context, js jetstream.KeyValueManager) error {
 }
 
 func createBucket(ctx context.Context, js jetstream.KeyValueManager, config jetstream.KeyValueConfig) error {
-	// A bucket is shared by all flows: whoever comes second finds it.
-	if _, err := js.KeyValue(ctx, config.Bucket); err == nil {
-		return nil
-	} else if !errors.Is(err, jetstream.ErrBucketNotFound) {
+	bucket, err := js.KeyValue(ctx, config.Bucket)
+
+	switch {
+	case err == nil:
+		return growBucket(ctx, js, bucket, config.Replicas)
+	case !errors.Is(err, jetstream.ErrBucketNotFound):
 		return fmt.Errorf("open bucket %s: %w", config.Bucket, err)
 	}
 
@@ -83,18 +94,20 @@ func createBucket(ctx context.Context, js jetstream.KeyValueManager, config jets
 	return nil
 }
 
-// Publisher is the one call of a JetStream context that message 1 needs.
-type Publisher interface {
-	PublishMsg(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error)
-}
+func growBucket(ctx context.Context, js jetstream.KeyValueManager, bucket jetstream.KeyValue, replicas int) error {
+	status, err := bucket.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("ask bucket %s: %w", bucket.Bucket(), err)
+	}
 
-// PublishFirst publishes message 1 of an empty stream: a marker. It fails if
-// the stream has ever had a message.
-func (s *Stream) PublishFirst(ctx context.Context, js Publisher, m *event.Message) error {
-	msg := event.Encode(s.flow, m, "")
+	live := status.Config()
+	if live.Replicas >= replicas {
+		return nil
+	}
 
-	if _, err := js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequence(0)); err != nil {
-		return fmt.Errorf("publish message 1 of stream %s: %w", s.Name(), err)
+	live.Replicas = replicas
+	if _, err := js.UpdateKeyValue(ctx, live); err != nil {
+		return fmt.Errorf("raise the replicas of bucket %s to %d: %w", bucket.Bucket(), replicas, err)
 	}
 
 	return nil

@@ -49,7 +49,7 @@ func TestOpenOwners(t *testing.T) {
 	require.ErrorIs(t, err, topology.ErrConfigDiffers)
 
 	require.NoError(t, js.DeleteKeyValue(t.Context(), topology.OwnersBucket))
-	require.NoError(t, topology.CreateBuckets(t.Context(), js))
+	require.NoError(t, topology.CreateBuckets(t.Context(), js, 1))
 
 	bucket, err := topology.OpenOwners(t.Context(), js)
 	require.NoError(t, err)

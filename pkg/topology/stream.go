@@ -49,7 +49,12 @@ func Open(ctx context.Context, js jetstream.StreamManager, flow string) (*Stream
 		return nil, fmt.Errorf("open stream %s: %w", name, err)
 	}
 
+	settings.Replicas = live.Replicas
 	if err := compare(StreamConfig(flow, settings, live.MaxBytes), live); err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", name, err)
+	}
+
+	if err := settings.checkPublishing(live); err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", name, err)
 	}
 
@@ -62,7 +67,8 @@ var ErrConfigDiffers = errors.New("live configuration differs from the declared 
 
 // compare lists every setting of the live stream that a promise rests on and
 // that is not as declared. What an operator may tune (description, placement,
-// byte limit, compression) is left out.
+// byte limit, compression) is left out; the number of replicas is judged with
+// the publish mode.
 func compare(want, live jetstream.StreamConfig) error {
 	var differences []string
 
@@ -79,7 +85,6 @@ func compare(want, live jetstream.StreamConfig) error {
 	check("max_msgs", want.MaxMsgs, live.MaxMsgs)
 	check("max_msgs_per_subject", int64(0), max(live.MaxMsgsPerSubject, 0))
 	check("storage", want.Storage, live.Storage)
-	check("num_replicas", want.Replicas, live.Replicas)
 	check("duplicate_window", want.Duplicates, live.Duplicates)
 	check("deny_delete", want.DenyDelete, live.DenyDelete)
 	check("allow_rollup_hdrs", want.AllowRollup, live.AllowRollup)

@@ -35,10 +35,6 @@ const MaxPartitions = 256
 // needless, and a long one costs 20 % of the publish rate.
 const duplicateWindow = 100 * time.Millisecond
 
-// publishChain is the publish mode of streams with one replica: every message
-// names the id of the one before it.
-const publishChain = "chain"
-
 // StreamName returns the name of a flow's stream.
 func StreamName(flow string) string { return "CDC_" + flow }
 
@@ -57,6 +53,11 @@ type Settings struct {
 	SkipOrigins []string // flows whose transactions the listener skips
 	Source      string   // identity of the source, see mongodb.Hello
 	FirstToken  string   // resume token of message 1, base64
+
+	Publish PublishMode // how its messages follow each other; empty: PublishChain
+	// Replicas of the stream; 0 is 1. It stands in the stream's configuration,
+	// not in the metadata: with PublishBatch an operator may change it.
+	Replicas int
 }
 
 // NewStreamID returns a fresh random stream id.
@@ -84,7 +85,7 @@ func (s Settings) metadata() map[string]string {
 		metaPartitions:  strconv.Itoa(s.Partitions),
 		metaDDL:         strconv.FormatBool(s.DDL),
 		metaSkipOrigins: strings.Join(s.SkipOrigins, ","),
-		metaPublish:     publishChain,
+		metaPublish:     string(s.Publish),
 		metaSource:      s.Source,
 		metaFirstToken:  s.FirstToken,
 	}
@@ -118,8 +119,8 @@ func parseMetadata(metadata map[string]string) (Settings, error) {
 		return Settings{}, fmt.Errorf("%w: metadata has no %s", ErrForeignStream, metaStreamID)
 	}
 
-	if mode := metadata[metaPublish]; mode != publishChain {
-		return Settings{}, fmt.Errorf("%w: publish mode %q is not known to this version", ErrForeignStream, mode)
+	if s.Publish, err = ParsePublishMode(metadata[metaPublish]); err != nil {
+		return Settings{}, fmt.Errorf("%w: metadata %s: %w", ErrForeignStream, metaPublish, err)
 	}
 
 	return s, nil
@@ -127,20 +128,20 @@ func parseMetadata(metadata map[string]string) (Settings, error) {
 
 // StreamConfig returns the configuration of a flow's stream.
 func StreamConfig(flow string, settings Settings, maxBytes int64) jetstream.StreamConfig {
+	settings = settings.withDefaults()
+
 	return jetstream.StreamConfig{
 		Name:        StreamName(flow),
 		Description: "changes of flow " + flow + "; its last message is the listener's checkpoint",
 		Subjects:    []string{event.FlowFilter(flow)},
 		// Work-queue and interest retention would delete the tail, and the tail
 		// is the checkpoint.
-		Retention: jetstream.LimitsPolicy,
-		Discard:   jetstream.DiscardNew,
-		MaxBytes:  maxBytes,
-		MaxMsgs:   -1,
-		Storage:   jetstream.FileStorage,
-		// With more, the id chain stops replicas for good on nats-server 2.15
-		// (the check runs at apply on each of them).
-		Replicas:           1,
+		Retention:          jetstream.LimitsPolicy,
+		Discard:            jetstream.DiscardNew,
+		MaxBytes:           maxBytes,
+		MaxMsgs:            -1,
+		Storage:            jetstream.FileStorage,
+		Replicas:           settings.Replicas,
 		Duplicates:         duplicateWindow,
 		DenyDelete:         true,
 		AllowRollup:        false,

@@ -332,7 +332,7 @@ func TestDefaultMaxBytesIsAShareOfWhatIsFree(t *testing.T) {
 
 	js := natstest.Start(t, natstest.Options{MaxStore: 1 << 30}).JetStream(t)
 
-	limit, err := topology.DefaultMaxBytes(t.Context(), js)
+	limit, err := topology.DefaultMaxBytes(t.Context(), js, 1)
 	require.NoError(t, err)
 
 	// The account of the test server states no limit of its own.

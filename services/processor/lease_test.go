@@ -143,7 +143,7 @@ func TestBucketOfLeasesLost(t *testing.T) {
 	}
 
 	w.insertMany(t, 1000)
-	require.NoError(t, topology.CreateBuckets(t.Context(), w.js))
+	require.NoError(t, topology.CreateBuckets(t.Context(), w.js, 1))
 	w.awaitSettled(t, checkpoint.Counters{Processed: 2 * many})
 	w.awaitShared(t, 2)
 }

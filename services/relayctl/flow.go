@@ -134,6 +134,8 @@ func (p *program) printShown(s *flow.Shown) error {
 	row("source", s.Source)
 	row("partitions", s.Partitions)
 	row("ddl", s.DDL)
+	row("publish", s.Publish)
+	row("replicas", s.Replicas)
 	row("messages", s.Messages)
 	row("sequences", fmt.Sprintf("%d to %d", s.FirstSequence, s.LastSequence))
 	row("bytes", fmt.Sprintf("%d of %d", s.Bytes, s.MaxBytes))

@@ -261,7 +261,7 @@ func TestAllMistakesAtOnceAndNoSecret(t *testing.T) {
 	t.Parallel()
 
 	r := relayctl(t, []string{
-		"SOURCE_URI=mongodb://u:hunter2%zz@a", "TARGET_URI=mongodb://u:hunter2@b", "STREAM_REPLICAS=3", "STREAM_PUBLISH=batch",
+		"SOURCE_URI=mongodb://u:hunter2%zz@a", "TARGET_URI=mongodb://u:hunter2@b", "STREAM_REPLICAS=2", "STREAM_PUBLISH=both",
 		"SKIP_ORIGINS=other", "DDL=on", "STREAM_MAX_BYTES=1MiB", "INCLUDE_NAMESPACES=admin.*",
 	}, "flow", "init")
 

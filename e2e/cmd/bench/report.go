@@ -20,6 +20,8 @@ type results struct {
 	capture, cursor, chain float64
 	apply, transactions    float64
 
+	asChain, inBatches, replicated float64 // capture in each publish mode
+
 	// CPU time of the two runs: processor, NATS, target; this program, target.
 	applyCPU, transactionsCPU []time.Duration
 
@@ -107,6 +109,7 @@ func (b *bench) rows() []row {
 
 	rows = append(rows, row{"documents of 16 MiB", fmt.Sprintf("%.1f /s", perSecond(b.cfg.Large, r.largeTook)), "", true})
 
+	rows = append(rows, r.publishRows()...)
 	rows = append(rows, b.processorRows()...)
 
 	for _, name := range []string{harness.Listener, harness.Processor, harness.Stats, "nats"} {

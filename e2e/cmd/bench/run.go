@@ -59,6 +59,7 @@ func run(ctx context.Context, cfg *Config, out io.Writer) (err error) {
 		{"capture: a listener alone", b.capture},
 		{"ceiling: reading that cursor", b.cursorOnly},
 		{"ceiling: publishing that chain", b.chainOnly},
+		{"publish modes: capture as a chain and in batches", b.publishModes},
 		{"apply: a processor alone", b.apply},
 		{"ceiling: the bare driver's transactions", b.transactionsOnly},
 		{"end to end at full speed", b.full},

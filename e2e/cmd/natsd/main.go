@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -21,10 +22,19 @@ func main() {
 	port := flag.Int("port", 4222, "port on 127.0.0.1")
 	store := flag.String("store", "", "directory of the streams; empty: a temporary one")
 
+	name := flag.String("name", "", "name in a cluster; empty: the server is alone")
+	clusterPort := flag.Int("cluster-port", 0, "port on 127.0.0.1 for the other servers of the cluster")
+	routes := flag.String("routes", "", "host:port of every server of the cluster, comma list")
+
 	flag.Parse()
 
 	// As deploy/nats/nats.conf: at most one second of acknowledged messages is lost when the machine loses power.
-	server, err := natstest.Run(natstest.Options{Port: *port, StoreDir: *store, SyncInterval: time.Second})
+	options := natstest.Options{Port: *port, StoreDir: *store, SyncInterval: time.Second}
+	if *name != "" {
+		options.Member = &natstest.Member{Name: *name, Port: *clusterPort, Routes: strings.Split(*routes, ",")}
+	}
+
+	server, err := natstest.Run(options)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "natsd:", err)
 		os.Exit(1)

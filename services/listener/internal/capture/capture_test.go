@@ -9,6 +9,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/capture"
 )
@@ -23,57 +24,65 @@ var (
 func TestCaptureGoesOnWhereTheStreamEnds(t *testing.T) {
 	t.Parallel()
 
-	w := newWorld(t, mongotest.Options{})
-	stream := w.init(t, gib)
+	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
+		t.Helper()
 
-	for restart := range int32(3) {
-		// Half is written while nobody listens.
-		insert(t, w.source, orders, restart*100, restart*100+50)
+		w := newWorld(t, mongotest.Options{})
+		stream := w.initAs(t, mode, gib)
 
-		l := w.listen(t, nil)
-		insert(t, w.source, orders, restart*100+50, restart*100+100)
-		awaitTotal(t, stream, uint64(restart+1)*100+1) // the collection's create event is one
-		require.Equal(t, uint64(restart+1)*100+1, l.Status().Total)
-		l.stop()
-	}
+		for restart := range int32(3) {
+			// Half is written while nobody listens.
+			insert(t, w.source, orders, restart*100, restart*100+50)
 
-	require.Equal(t, sequence(0, 300), read(t, stream).ids(t, orders))
+			l := w.listen(t, nil)
+			insert(t, w.source, orders, restart*100+50, restart*100+100)
+			awaitTotal(t, stream, uint64(restart+1)*100+1) // the collection's create event is one
+			require.Equal(t, uint64(restart+1)*100+1, l.Status().Total)
+			l.stop()
+		}
+
+		require.Equal(t, sequence(0, 300), read(t, stream).ids(t, orders))
+	})
 }
 
 func TestCaptureCountsWhatTheFilterLeavesOut(t *testing.T) {
 	t.Parallel()
 
-	w := newWorld(t, mongotest.Options{})
-	stream := w.init(t, gib)
+	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
+		t.Helper()
 
-	insert(t, w.source, orders, 0, 10)
-	insert(t, w.source, audit, 0, 20)
-	insert(t, w.source, event.Namespace{DB: "atlas_relay", Coll: "checkpoints"}, 0, 5) // never counted
+		w := newWorld(t, mongotest.Options{})
+		stream := w.initAs(t, mode, gib)
 
-	l := w.listen(t, func(o *capture.Options) { o.Exclude, o.MarkerIdle = []string{"shop.audit"}, time.Second })
-	awaitTotal(t, stream, 32) // 30 documents, 2 collections
-	l.stop()
+		insert(t, w.source, orders, 0, 10)
+		insert(t, w.source, audit, 0, 20)
+		insert(t, w.source, event.Namespace{DB: "atlas_relay", Coll: "checkpoints"}, 0, 5) // never counted
 
-	// Another filter takes effect from here on, and a marker says so at once.
-	l = w.listen(t, func(o *capture.Options) { o.Include = []string{"shop.audit"} })
-	l.await(t, capture.Streaming)
-	insert(t, w.source, orders, 10, 20)
-	insert(t, w.source, audit, 20, 30)
-	awaitTotal(t, stream, 52)
-	l.stop()
+		l := w.listen(t, func(o *capture.Options) { o.Exclude, o.MarkerIdle = []string{"shop.audit"}, time.Second })
+		awaitTotal(t, stream, 32) // 30 documents, 2 collections
+		l.stop()
 
-	c := read(t, stream)
-	require.Equal(t, sequence(0, 10), c.ids(t, orders))
-	require.Equal(t, sequence(20, 30), c.ids(t, audit))
+		// Another filter takes effect from here on, and a marker says so at once.
+		l = w.listen(t, func(o *capture.Options) { o.Include = []string{"shop.audit"} })
+		l.await(t, capture.Streaming)
+		insert(t, w.source, orders, 10, 20)
+		insert(t, w.source, audit, 20, 30)
+		awaitTotal(t, stream, 52)
+		l.stop()
 
-	tail, err := stream.Tail(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, uint64(21+10), tail.Skipped)
+		c := read(t, stream)
+		require.Equal(t, sequence(0, 10), c.ids(t, orders))
+		require.Equal(t, sequence(20, 30), c.ids(t, audit))
 
-	var marker relayv1.Marker
+		tail, err := stream.Tail(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, uint64(21+10), tail.Skipped)
 
-	require.NoError(t, proto.Unmarshal(c.markers[len(c.markers)-1].Payload, &marker))
-	require.Equal(t, []string{"shop.audit"}, marker.GetFilter().GetInclude())
+		var marker relayv1.Marker
+
+		require.NoError(t, proto.Unmarshal(c.markers[len(c.markers)-1].Payload, &marker))
+		require.Equal(t, []string{"shop.audit"}, marker.GetFilter().GetInclude())
+	})
 }
 
 // TestTwoListenersPublishOnce starts a second listener beside an active one:
@@ -81,38 +90,42 @@ func TestCaptureCountsWhatTheFilterLeavesOut(t *testing.T) {
 func TestTwoListenersPublishOnce(t *testing.T) {
 	t.Parallel()
 
-	w := newWorld(t, mongotest.Options{})
-	stream := w.init(t, gib)
-	quick := func(o *capture.Options) { o.MarkerIdle, o.StandbyPatience = 500*time.Millisecond, 2*time.Second }
+	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
+		t.Helper()
 
-	first := w.listen(t, quick)
-	first.await(t, capture.Streaming)
-	insert(t, w.source, orders, 0, 100)
-	awaitTotal(t, stream, 101)
+		w := newWorld(t, mongotest.Options{})
+		stream := w.initAs(t, mode, gib)
+		quick := func(o *capture.Options) { o.MarkerIdle, o.StandbyPatience = 500*time.Millisecond, 2*time.Second }
 
-	second := w.listen(t, quick)
+		first := w.listen(t, quick)
+		first.await(t, capture.Streaming)
+		insert(t, w.source, orders, 0, 100)
+		awaitTotal(t, stream, 101)
 
-	for id := int32(100); id < 400; id += 10 {
-		insert(t, w.source, orders, id, id+10)
-	}
+		second := w.listen(t, quick)
 
-	awaitTotal(t, stream, 401)
-	require.Eventually(t, func() bool {
-		return first.Status().State == capture.Standby || second.Status().State == capture.Standby
-	}, patience, 10*time.Millisecond)
+		for id := int32(100); id < 400; id += 10 {
+			insert(t, w.source, orders, id, id+10)
+		}
 
-	// Whoever stands by takes over when the active one stops.
-	active, standby := first, second
-	if first.Status().State == capture.Standby {
-		active, standby = second, first
-	}
+		awaitTotal(t, stream, 401)
+		require.Eventually(t, func() bool {
+			return first.Status().State == capture.Standby || second.Status().State == capture.Standby
+		}, patience, 10*time.Millisecond)
 
-	active.stop()
-	standby.await(t, capture.Streaming)
-	insert(t, w.source, orders, 400, 500)
-	awaitTotal(t, stream, 501)
+		// Whoever stands by takes over when the active one stops.
+		active, standby := first, second
+		if first.Status().State == capture.Standby {
+			active, standby = second, first
+		}
 
-	require.Equal(t, sequence(0, 500), read(t, stream).ids(t, orders))
+		active.stop()
+		standby.await(t, capture.Streaming)
+		insert(t, w.source, orders, 400, 500)
+		awaitTotal(t, stream, 501)
+
+		require.Equal(t, sequence(0, 500), read(t, stream).ids(t, orders))
+	})
 }
 
 func TestIdleStreamKeepsItsTokenFresh(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -49,6 +50,54 @@ func TestLargeEventArrivesByteForByte(t *testing.T) {
 	_, got, ok := bson.Raw(large.Payload).Lookup("fullDocument", "body").BinaryOK()
 	require.True(t, ok)
 	require.Equal(t, sha256.Sum256(body), sha256.Sum256(got))
+}
+
+// TestLargeEventGoesInOneBatch sends a 16 MiB document in batch mode: all its
+// parts are stored at once.
+func TestLargeEventGoesInOneBatch(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t, mongotest.Options{})
+	stream := w.initAs(t, topology.PublishBatch, gib)
+
+	w.listen(t, nil).await(t, capture.Streaming)
+	insert(t, w.source, orders, 2, 400)
+
+	_, err := w.source.Database("shop").Collection("orders").InsertOne(t.Context(),
+		bson.D{{Key: "_id", Value: int32(400)}, {Key: "body", Value: make([]byte, 16<<20-64)}})
+	require.NoError(t, err)
+	insert(t, w.source, orders, 401, 500)
+	awaitTotal(t, stream, 499)
+
+	c := read(t, stream)
+	require.Equal(t, sequence(2, 500), c.ids(t, orders))
+	require.Greater(t, c.events[399].Parts, 16)
+	require.Equal(t, 1, c.events[399].Attempt)
+
+	state, _, err := stream.State(t.Context())
+	require.NoError(t, err)
+
+	batches := map[string]bool{}
+
+	for sequence := uint64(1); sequence <= state.LastSeq; sequence++ {
+		raw, err := w.raw(t).GetMsg(t.Context(), sequence)
+		require.NoError(t, err)
+
+		if raw.Header.Get(event.HeaderPart) != "" {
+			batches[raw.Header.Get("Nats-Batch-Id")] = true
+		}
+	}
+
+	require.Len(t, batches, 1)
+}
+
+func (w *world) raw(t *testing.T) jetstream.Stream {
+	t.Helper()
+
+	raw, err := w.js.Stream(t.Context(), topology.StreamName(flow))
+	require.NoError(t, err)
+
+	return raw
 }
 
 // TestFilterRemovesAnUnfinishedEvent lets a listener die between two parts of an

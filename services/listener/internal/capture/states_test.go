@@ -23,41 +23,49 @@ import (
 func TestCaptureWaitsOutNATS(t *testing.T) {
 	t.Parallel()
 
-	w := newWorld(t, mongotest.Options{})
-	stream := w.init(t, gib)
-	l := w.listen(t, nil)
-	l.await(t, capture.Streaming)
+	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
+		t.Helper()
 
-	for round := range int32(3) {
-		insert(t, w.source, orders, round*1000, round*1000+500)
-		w.nats.Stop()
-		insert(t, w.source, orders, round*1000+500, round*1000+1000)
-		l.await(t, capture.Waiting)
-		require.NoError(t, w.nats.Resume())
+		w := newWorld(t, mongotest.Options{})
+		stream := w.initAs(t, mode, gib)
+		l := w.listen(t, nil)
 		l.await(t, capture.Streaming)
-	}
 
-	awaitTotal(t, stream, 3001)
-	require.Equal(t, sequence(0, 3000), read(t, stream).ids(t, orders))
+		for round := range int32(3) {
+			insert(t, w.source, orders, round*1000, round*1000+500)
+			w.nats.Stop()
+			insert(t, w.source, orders, round*1000+500, round*1000+1000)
+			l.await(t, capture.Waiting)
+			require.NoError(t, w.nats.Resume())
+			l.await(t, capture.Streaming)
+		}
+
+		awaitTotal(t, stream, 3001)
+		require.Equal(t, sequence(0, 3000), read(t, stream).ids(t, orders))
+	})
 }
 
 func TestCaptureWaitsOutTheSource(t *testing.T) {
 	t.Parallel()
 
-	w := newWorld(t, mongotest.Options{SyncOnCommit: true})
-	stream := w.init(t, gib)
-	l := w.listen(t, nil)
-	l.await(t, capture.Streaming)
+	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
+		t.Helper()
 
-	insert(t, w.source, orders, 0, 200)
-	require.NoError(t, w.mongo.Kill())
-	require.Contains(t, l.await(t, capture.Stalled).Reason, "change stream")
-	require.NoError(t, w.mongo.Restart(t.Context()))
-	l.await(t, capture.Streaming)
-	insert(t, w.source, orders, 200, 400)
+		w := newWorld(t, mongotest.Options{SyncOnCommit: true})
+		stream := w.initAs(t, mode, gib)
+		l := w.listen(t, nil)
+		l.await(t, capture.Streaming)
 
-	awaitTotal(t, stream, 401)
-	require.Equal(t, sequence(0, 400), read(t, stream).ids(t, orders))
+		insert(t, w.source, orders, 0, 200)
+		require.NoError(t, w.mongo.Kill())
+		require.Contains(t, l.await(t, capture.Stalled).Reason, "change stream")
+		require.NoError(t, w.mongo.Restart(t.Context()))
+		l.await(t, capture.Streaming)
+		insert(t, w.source, orders, 200, 400)
+
+		awaitTotal(t, stream, 401)
+		require.Equal(t, sequence(0, 400), read(t, stream).ids(t, orders))
+	})
 }
 
 // TestCaptureNoticesASourceThatHangs freezes the source: nothing is closed and
@@ -89,28 +97,32 @@ func TestCaptureNoticesASourceThatHangs(t *testing.T) {
 func TestCaptureWaitsForRoomInTheStream(t *testing.T) {
 	t.Parallel()
 
-	w := newWorld(t, mongotest.Options{})
-	stream := w.init(t, 64<<10)
-	l := w.listen(t, nil)
+	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
+		t.Helper()
 
-	insert(t, w.source, orders, 0, 1000)
-	// The refusal itself may be answered on a message that asked for no reply;
-	// then the broken chain is seen first, and the reason at the next attempt.
-	require.Eventually(t, func() bool {
-		status := l.Status()
+		w := newWorld(t, mongotest.Options{})
+		stream := w.initAs(t, mode, 64<<10)
+		l := w.listen(t, nil)
 
-		return status.State == capture.Waiting && strings.Contains(status.Reason, "max_bytes")
-	}, patience, 10*time.Millisecond)
+		insert(t, w.source, orders, 0, 1000)
+		// The refusal itself may be answered on a message that asked for no reply;
+		// then the broken chain is seen first, and the reason at the next attempt.
+		require.Eventually(t, func() bool {
+			status := l.Status()
 
-	_, live, err := stream.State(t.Context())
-	require.NoError(t, err)
+			return status.State == capture.Waiting && strings.Contains(status.Reason, "max_bytes")
+		}, patience, 10*time.Millisecond)
 
-	live.MaxBytes = gib
-	_, err = w.js.UpdateStream(t.Context(), live)
-	require.NoError(t, err)
+		_, live, err := stream.State(t.Context())
+		require.NoError(t, err)
 
-	awaitTotal(t, stream, 1001)
-	require.Equal(t, sequence(0, 1000), read(t, stream).ids(t, orders))
+		live.MaxBytes = gib
+		_, err = w.js.UpdateStream(t.Context(), live)
+		require.NoError(t, err)
+
+		awaitTotal(t, stream, 1001)
+		require.Equal(t, sequence(0, 1000), read(t, stream).ids(t, orders))
+	})
 }
 
 func TestCaptureWaitsForFlowInit(t *testing.T) {

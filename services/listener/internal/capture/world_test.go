@@ -63,8 +63,26 @@ func connect(tb testing.TB, server *mongotest.Server) *mongo.Client {
 	return client
 }
 
+// inEachMode runs a test for both ways to publish.
+func inEachMode(t *testing.T, test func(*testing.T, topology.PublishMode)) {
+	t.Helper()
+
+	for _, mode := range []topology.PublishMode{topology.PublishChain, topology.PublishBatch} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			test(t, mode)
+		})
+	}
+}
+
 // init makes the stream and message 1, as relayctl flow init does.
 func (w *world) init(tb testing.TB, maxBytes int64) *topology.Stream {
+	tb.Helper()
+
+	return w.initAs(tb, topology.PublishChain, maxBytes)
+}
+
+func (w *world) initAs(tb testing.TB, mode topology.PublishMode, maxBytes int64) *topology.Stream {
 	tb.Helper()
 
 	hello, err := mongodb.SayHello(tb.Context(), w.source)
@@ -76,6 +94,7 @@ func (w *world) init(tb testing.TB, maxBytes int64) *topology.Stream {
 		Partitions: partitions,
 		Source:     hello.Identity(),
 		FirstToken: base64.RawStdEncoding.EncodeToString(token),
+		Publish:    mode,
 	}, maxBytes)
 	require.NoError(tb, err)
 

@@ -1,6 +1,6 @@
-// Package chain writes the flow's stream: it numbers events, links their
-// messages into the id chain, and finds where to go on after anything went
-// wrong.
+// Package chain writes the flow's stream: it numbers events, makes their
+// messages follow each other without a hole, and finds where to go on after
+// anything went wrong.
 //
 // # The promise
 //
@@ -24,13 +24,33 @@
 //
 // Pipelined Nats-Expected-Last-Sequence is faster and was rejected: two
 // listeners whose numbering differs by one left a hole or a duplicate in 8 of
-// 12 runs. Replicated streams must not use the id chain on nats-server 2.15:
-// the check runs at apply on every replica, and a follower that caught up does
-// not know the last id.
+// 12 runs.
+//
+// # Batches instead of the chain
+//
+// A stream with replicas must not use the id chain on nats-server 2.15: the
+// server checks it at apply on every replica, a follower that caught up does not
+// know the last id, and one refused message stops the stream for good. Such a
+// stream is made with publish mode batch: messages go out in atomic batches, one
+// at a time, and the first of a batch names the sequence of the stream's last
+// message, which the leader checks before it proposes the batch to anybody.
+//
+//	tail 7      in flight              waiting
+//	┌─────┐   ┌────────────────┐     ┌─────────────────────┐
+//	│ ... │◀──│ after 7: 8 9 10│     │ after 10: 11 12 ... │ goes when 10 is acked
+//	└─────┘   └────────────────┘     └─────────────────────┘
+//
+// A batch is stored whole or not at all, so its PubAck proves what the chain's
+// proves. Everything else is the same: ledger, tail, the one recovery. What a
+// batch cannot do: see through a stream that lost its tail and grew again to the
+// very length that an unbroken listener expects. Losing a tail breaks that
+// listener's connection, and the readers' checks of count and position are loud.
 //
 // # The parts
 //
-// Ledger (numbers and messages) and Window (what is proven, when to ask) are
-// state machines without I/O. Publisher connects them to NATS, ReadTail reads
-// the checkpoint.
+// Ledger (numbers and messages), Window (chain: what is proven, when to ask) and
+// Batches (batch: what goes out together, and when) are state machines without
+// I/O. Publisher connects them to NATS in the mode of the stream, ReadTail reads
+// the checkpoint. Who has a single message to publish beside a Publisher uses
+// topology.Stream.PublishAfter.
 package chain

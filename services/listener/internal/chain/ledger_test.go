@@ -199,7 +199,7 @@ func publish(t *rapid.T, stream *model, ledger *chain.Ledger, markers map[int][]
 }
 
 // check reads the stream as its consumers do.
-func check(t *rapid.T, stream *model, events []sourceEvent) {
+func check(t require.TestingT, stream *model, events []sourceEvent) {
 	var (
 		assemblers [partitions]event.Assembler
 		counts     [partitions]uint64

@@ -12,11 +12,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
 // ErrBroken is wrapped by every error after which nothing may be published on
 // this Publisher: what the server has stored is known only by reading the tail.
-var ErrBroken = errors.New("id chain broken")
+var ErrBroken = errors.New("publishing broken off")
 
 // ErrStreamFull says that the stream has reached its byte limit and discards
 // new messages. It wraps ErrBroken.
@@ -28,40 +29,78 @@ const (
 	codeStreamNotFound = 10059
 )
 
-// replyBuffer bounds the replies that wait to be handled; the window allows
+// replyBuffer bounds the replies that wait to be handled; both modes allow
 // fewer requests than that.
 const replyBuffer = maxWindowMessages
 
-// Publisher publishes messages as a chain behind a tail. It asks for replies as
-// its Window says; the caller hands them back to Handle. After the first error
-// it is of no use. Not safe for concurrent use.
+// Publisher publishes messages right behind a tail, in the mode of its stream.
+// The caller hands the server's replies back to Handle. After the first error it
+// is of no use. Not safe for concurrent use.
 type Publisher struct {
-	nc     *nats.Conn
-	flow   string
-	stream string
+	mode
 
-	window Window
-	lastID string // id of the last message published
-	base   uint64 // sequence of the tail: message n of the window has base + n
-
-	inbox   string // prefix of the reply subjects, with its dot
+	wire    *wire
 	sub     *nats.Subscription
 	replies chan *nats.Msg // filled by nats.go, never closed
 }
 
-// NewPublisher returns a publisher that goes on behind the tail. Close it.
-func NewPublisher(nc *nats.Conn, flow, stream string, tail *Tail) (*Publisher, error) {
-	p := &Publisher{
-		nc:      nc,
-		flow:    flow,
-		stream:  stream,
-		lastID:  tail.Last.ID,
-		base:    tail.Last.Sequence,
-		inbox:   nc.NewInbox() + ".",
-		replies: make(chan *nats.Msg, replyBuffer),
+// mode is how messages are made to follow each other: idChain or atomicBatches.
+// Its methods are those of Publisher.
+type mode interface {
+	// Publish takes the message over, without waiting for the server. The caller
+	// makes sure that the Publisher is not Full. dry says that no further message
+	// is at hand. Errors wrap ErrBroken.
+	Publish(now time.Time, m *event.Message, dry bool) error
+	// Full tells whether the next message has to wait for a reply.
+	Full() bool
+	// Outstanding returns how many messages and bytes are not proven stored.
+	Outstanding() (messages uint64, bytes int)
+	// Deadline returns when the oldest unanswered request times out; ok is false
+	// when none is unanswered.
+	Deadline() (deadline time.Time, ok bool)
+
+	// acked takes in that message number, counted from the tail, is stored.
+	// Errors wrap ErrBroken.
+	acked(number uint64) error
+}
+
+// wire is the way of messages to the flow's stream, for either mode.
+type wire struct {
+	nc     *nats.Conn
+	flow   string
+	stream string
+	base   uint64 // sequence of the tail: message n behind it gets base + n
+	inbox  string // prefix of the reply subjects, with its dot
+}
+
+// send puts msg on the wire; ask requests a reply that names the number.
+func (w *wire) send(msg *nats.Msg, number uint64, ask bool) error {
+	if ask {
+		msg.Reply = w.inbox + strconv.FormatUint(number, 10)
 	}
 
-	sub, err := nc.ChanSubscribe(p.inbox+"*", p.replies)
+	if err := w.nc.PublishMsg(msg); err != nil {
+		return fmt.Errorf("%w: publish message %d: %w", ErrBroken, w.base+number, err)
+	}
+
+	return nil
+}
+
+// NewPublisher returns a publisher that goes on behind the tail. Close it.
+func NewPublisher(nc *nats.Conn, flow, stream string, tail *Tail) (*Publisher, error) {
+	w := &wire{nc: nc, flow: flow, stream: stream, base: tail.Last.Sequence, inbox: nc.NewInbox() + "."}
+	p := &Publisher{wire: w, replies: make(chan *nats.Msg, replyBuffer)}
+
+	switch tail.Publish {
+	case topology.PublishBatch:
+		p.mode = newAtomicBatches(w)
+	case topology.PublishChain:
+		p.mode = &idChain{wire: w, lastID: tail.Last.ID}
+	default: // no mode is the default one: the chain would stop a replicated stream for good
+		return nil, fmt.Errorf("publish to stream %s: its tail has the unknown publish mode %q", stream, tail.Publish)
+	}
+
+	sub, err := nc.ChanSubscribe(w.inbox+"*", p.replies)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to publish replies: %w", err)
 	}
@@ -74,26 +113,6 @@ func NewPublisher(nc *nats.Conn, flow, stream string, tail *Tail) (*Publisher, e
 // Close ends the subscription of the replies.
 func (p *Publisher) Close() {
 	_ = p.sub.Unsubscribe() // fails only on a closed connection
-}
-
-// Publish puts the message on the wire, without waiting for the server. The
-// caller makes sure that the window is not Full. dry says that no further
-// message is at hand. Errors wrap ErrBroken.
-func (p *Publisher) Publish(now time.Time, m *event.Message, dry bool) error {
-	msg := event.Encode(p.flow, m, p.lastID)
-
-	number, ask := p.window.Add(now, msg.Size(), dry)
-	if ask {
-		msg.Reply = p.inbox + strconv.FormatUint(number, 10)
-	}
-
-	if err := p.nc.PublishMsg(msg); err != nil {
-		return fmt.Errorf("%w: publish event %d: %w", ErrBroken, m.Event, err)
-	}
-
-	p.lastID = msg.Header[jetstream.MsgIDHeader][0]
-
-	return nil
 }
 
 // Replies returns the channel of the server's replies; pass each to Handle.
@@ -109,13 +128,17 @@ type pubAck struct {
 
 // Handle takes in a reply. Errors wrap ErrBroken.
 func (p *Publisher) Handle(reply *nats.Msg) error {
-	number, err := strconv.ParseUint(strings.TrimPrefix(reply.Subject, p.inbox), 10, 64)
+	number, err := strconv.ParseUint(strings.TrimPrefix(reply.Subject, p.wire.inbox), 10, 64)
 	if err != nil {
 		return fmt.Errorf("%w: reply on unknown subject %s", ErrBroken, reply.Subject)
 	}
 
 	if reply.Header.Get("Status") == "503" {
-		return fmt.Errorf("%w: %w: nobody stores messages of flow %s", ErrBroken, nats.ErrNoResponders, p.flow)
+		return fmt.Errorf("%w: %w: nobody stores messages of flow %s", ErrBroken, nats.ErrNoResponders, p.wire.flow)
+	}
+
+	if len(reply.Data) == 0 {
+		return nil // the first message of a batch is staged, nothing is stored yet
 	}
 
 	var ack pubAck
@@ -127,20 +150,18 @@ func (p *Publisher) Handle(reply *nats.Msg) error {
 		return refusal(ack.Error)
 	}
 
-	// The server tests for duplicates before it tests the chain, and answers
+	// The server tests for duplicates before it tests what precedes, and answers
 	// success without storing: somebody else has published the same message.
 	if ack.Duplicate {
 		return fmt.Errorf("%w: message %d was already published by another listener", ErrBroken, number)
 	}
 
-	if ack.Stream != p.stream || ack.Sequence != p.base+number {
+	if w := p.wire; ack.Stream != w.stream || ack.Sequence != w.base+number {
 		return fmt.Errorf("%w: message %d was stored as %s/%d, expected %s/%d",
-			ErrBroken, number, ack.Stream, ack.Sequence, p.stream, p.base+number)
+			ErrBroken, number, ack.Stream, ack.Sequence, w.stream, w.base+number)
 	}
 
-	p.window.Acked(number)
-
-	return nil
+	return p.acked(number)
 }
 
 func refusal(refused *jetstream.APIError) error {
@@ -153,13 +174,3 @@ func refusal(refused *jetstream.APIError) error {
 		return fmt.Errorf("%w: %w", ErrBroken, refused)
 	}
 }
-
-// Full tells whether the next message has to wait for a reply.
-func (p *Publisher) Full() bool { return p.window.Full() }
-
-// Outstanding returns how many messages and bytes are not proven stored.
-func (p *Publisher) Outstanding() (messages uint64, bytes int) { return p.window.Outstanding() }
-
-// Deadline returns when the oldest unanswered request times out; ok is false
-// when none is unanswered.
-func (p *Publisher) Deadline() (deadline time.Time, ok bool) { return p.window.Deadline() }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.uber.org/goleak"
@@ -20,15 +21,33 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const flow = "test"
 
+// inEachMode runs a test for both ways to publish.
+func inEachMode(t *testing.T, test func(*testing.T, topology.PublishMode)) {
+	t.Helper()
+
+	for _, mode := range []topology.PublishMode{topology.PublishChain, topology.PublishBatch} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			test(t, mode)
+		})
+	}
+}
+
 // newStream makes a flow with message 1 on a server of its own.
-func newStream(t *testing.T, maxBytes int64) (*natstest.Server, *topology.Stream) {
+func newStream(t *testing.T, mode topology.PublishMode, maxBytes int64) (*natstest.Server, *topology.Stream) {
 	t.Helper()
 
 	server := natstest.New(t)
-	js := server.JetStream(t)
 
-	stream, err := topology.Create(t.Context(), js, flow,
-		topology.Settings{StreamID: topology.NewStreamID(), Partitions: partitions}, maxBytes)
+	return server, makeStream(t, server.JetStream(t), topology.Settings{Publish: mode}, maxBytes)
+}
+
+func makeStream(t *testing.T, js jetstream.JetStream, settings topology.Settings, maxBytes int64) *topology.Stream {
+	t.Helper()
+
+	settings.StreamID, settings.Partitions = topology.NewStreamID(), partitions
+
+	stream, err := topology.Create(t.Context(), js, flow, settings, maxBytes)
 	require.NoError(t, err)
 
 	payload, err := proto.Marshal(&relayv1.Marker{Heads: make([]uint64, partitions)})
@@ -38,7 +57,7 @@ func newStream(t *testing.T, maxBytes int64) (*natstest.Server, *topology.Stream
 		Part: 1, Parts: 1, Attempt: 1, Size: len(payload), Payload: payload,
 	}))
 
-	return server, stream
+	return stream
 }
 
 // writer is a listener's publishing half.
@@ -83,18 +102,22 @@ func (w *writer) publish(t *testing.T, n int) error {
 func TestPublisherRefusesWhatDoesNotFollow(t *testing.T) {
 	t.Parallel()
 
-	server, stream := newStream(t, 1<<20)
-	first, second := newWriter(t, server, stream, 1), newWriter(t, server, stream, 2)
+	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
+		t.Helper()
 
-	require.NoError(t, first.publish(t, 1))
-	require.NoError(t, first.publish(t, 2))
+		server, stream := newStream(t, mode, 1<<20)
+		first, second := newWriter(t, server, stream, 1), newWriter(t, server, stream, 2)
 
-	// The second one has another idea of what comes after message 1.
-	require.ErrorIs(t, second.publish(t, 9), chain.ErrBroken)
+		require.NoError(t, first.publish(t, 1))
+		require.NoError(t, first.publish(t, 2))
 
-	tail, err := stream.Tail(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, uint64(3), tail.Sequence)
+		// The second one has another idea of what comes after message 1.
+		require.ErrorIs(t, second.publish(t, 9), chain.ErrBroken)
+
+		tail, err := stream.Tail(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, uint64(3), tail.Sequence)
+	})
 }
 
 // TestDuplicateIsNotSuccess publishes the same event twice within the server's
@@ -102,36 +125,60 @@ func TestPublisherRefusesWhatDoesNotFollow(t *testing.T) {
 func TestDuplicateIsNotSuccess(t *testing.T) {
 	t.Parallel()
 
-	server, stream := newStream(t, 1<<20)
-	first, second := newWriter(t, server, stream, 1), newWriter(t, server, stream, 2)
+	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
+		t.Helper()
 
-	require.NoError(t, first.publish(t, 1))
-	require.ErrorIs(t, second.publish(t, 1), chain.ErrBroken)
+		server, stream := newStream(t, mode, 1<<20)
+		first, second := newWriter(t, server, stream, 1), newWriter(t, server, stream, 2)
+
+		require.NoError(t, first.publish(t, 1))
+		require.ErrorIs(t, second.publish(t, 1), chain.ErrBroken)
+	})
 }
 
 func TestFullStreamIsSaid(t *testing.T) {
 	t.Parallel()
 
-	server, stream := newStream(t, 4<<10)
-	w := newWriter(t, server, stream, 1)
+	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
+		t.Helper()
 
-	var err error
-	for n := 1; err == nil; n++ {
-		require.Less(t, n, 100)
+		server, stream := newStream(t, mode, 4<<10)
+		w := newWriter(t, server, stream, 1)
 
-		err = w.publish(t, n)
-	}
+		var err error
+		for n := 1; err == nil; n++ {
+			require.Less(t, n, 100)
 
-	require.ErrorIs(t, err, chain.ErrStreamFull)
-	require.ErrorIs(t, err, chain.ErrBroken)
+			err = w.publish(t, n)
+		}
+
+		require.ErrorIs(t, err, chain.ErrStreamFull)
+		require.ErrorIs(t, err, chain.ErrBroken)
+	})
 }
 
 func TestPublisherSaysThatNobodyListens(t *testing.T) {
 	t.Parallel()
 
-	server, stream := newStream(t, 1<<20)
-	w := newWriter(t, server, stream, 1)
+	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
+		t.Helper()
 
-	require.NoError(t, server.JetStream(t).DeleteStream(t.Context(), stream.Name()))
-	require.ErrorIs(t, w.publish(t, 1), chain.ErrBroken)
+		server, stream := newStream(t, mode, 1<<20)
+		w := newWriter(t, server, stream, 1)
+
+		require.NoError(t, server.JetStream(t).DeleteStream(t.Context(), stream.Name()))
+		require.ErrorIs(t, w.publish(t, 1), chain.ErrBroken)
+	})
+}
+
+func TestPublisherGuessesNoMode(t *testing.T) {
+	t.Parallel()
+
+	server, stream := newStream(t, topology.PublishChain, 1<<20)
+	tail, err := chain.ReadTail(t.Context(), stream)
+	require.NoError(t, err)
+
+	tail.Publish = ""
+	_, err = chain.NewPublisher(server.Connect(t), flow, stream.Name(), tail)
+	require.ErrorContains(t, err, "publish mode")
 }

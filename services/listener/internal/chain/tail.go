@@ -18,6 +18,8 @@ type Tail struct {
 	Last   topology.Stored
 	Heads  []uint64        // count of the last complete event, per partition
 	Marker *relayv1.Marker // the last marker; it knows filter and routing table
+
+	Publish topology.PublishMode // how what follows has to be published
 }
 
 // ErrForeignTail says that the stream's last message was not written by a
@@ -28,7 +30,7 @@ var ErrForeignTail = errors.New("the stream's last message is not one of its lis
 const tailRequests = 8
 
 // ReadTail reads the stream's end. Messages of this connection that the server
-// has not stored yet may still be appended afterwards; the chain then refuses
+// has not stored yet may still be appended afterwards; the server then refuses
 // whatever is built on this tail, and it is read again. Errors:
 // topology.ErrNoMessage if the stream is empty, ErrForeignTail,
 // event.ErrMalformed, or those of the connection.
@@ -62,7 +64,7 @@ func ReadTail(ctx context.Context, stream *topology.Stream) (*Tail, error) {
 		return nil, err
 	}
 
-	return &Tail{Last: last, Heads: heads, Marker: payload}, nil
+	return &Tail{Last: last, Heads: heads, Marker: payload, Publish: stream.Publish}, nil
 }
 
 // readHeads takes each partition's head from whichever is later in the stream,

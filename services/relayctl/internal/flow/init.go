@@ -83,7 +83,7 @@ func (i *initialisation) run(ctx context.Context) (*Made, error) {
 		return i.finish(ctx, stream)
 	}
 
-	if err := topology.CreateBuckets(ctx, i.js); err != nil {
+	if err := topology.CreateBuckets(ctx, i.js, stream.Replicas); err != nil {
 		return nil, err
 	}
 
@@ -110,6 +110,8 @@ func (i *initialisation) compare(stream *topology.Stream, maxBytes int64) error 
 	check("PARTITIONS", i.Partitions, stream.Partitions)
 	check("DDL", i.DDL, onOff(stream.DDL))
 	check("SKIP_ORIGINS", i.SkipOrigins, strings.Join(stream.SkipOrigins, ","))
+	check("STREAM_REPLICAS", i.Replicas, stream.Replicas)
+	check("STREAM_PUBLISH", i.Publish, string(stream.Publish))
 	check("STREAM_MAX_BYTES", int64(i.MaxBytes), maxBytes)
 
 	if len(differences) == 0 {
@@ -118,7 +120,7 @@ func (i *initialisation) compare(stream *topology.Stream, maxBytes int64) error 
 
 	return &RefusedError{
 		What: fmt.Sprintf("stream %s exists with other settings: %s", stream.Name(), strings.Join(differences, "; ")),
-		Next: "unset these variables to keep the stream (nats stream edit changes its size); only relayctl flow delete and a fresh copy change the others",
+		Next: "unset these variables to keep the stream (nats stream edit changes its size, and the replicas of one that is published as batch); only relayctl flow delete and a fresh copy change the others",
 	}
 }
 
@@ -143,7 +145,7 @@ func (i *initialisation) create(ctx context.Context) (*Made, error) {
 
 	maxBytes := int64(i.MaxBytes)
 	if maxBytes == 0 {
-		if maxBytes, err = topology.DefaultMaxBytes(ctx, i.js); err != nil {
+		if maxBytes, err = topology.DefaultMaxBytes(ctx, i.js, i.Replicas); err != nil {
 			return nil, err
 		}
 	}
@@ -252,6 +254,8 @@ func (i *initialisation) askSource(ctx context.Context) (s topology.Settings, no
 		Partitions: i.Partitions,
 		Source:     hello.Identity(),
 		FirstToken: base64.StdEncoding.EncodeToString(token),
+		Publish:    i.publishMode(),
+		Replicas:   i.Replicas,
 	}, notes, nil
 }
 
@@ -284,8 +288,7 @@ func (i *initialisation) publishFirst(ctx context.Context, stream *topology.Stre
 		Payload:     payload,
 	})
 
-	var refused *jetstream.APIError
-	if errors.As(err, &refused) && refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+	if errors.Is(err, topology.ErrNotLast) {
 		return fmt.Errorf("%w: %w", errNotFirst, err)
 	}
 
@@ -304,7 +307,8 @@ func openTrouble(url fmt.Stringer, flow string, err error) error {
 }
 
 // createTrouble: the server refuses a stream that its store cannot hold (10047
-// without room on the disk, 10028 and 10122 above the account's limit).
+// without room on the disk, 10028 and 10122 above the account's limit), and one
+// with more replicas than it has servers (10074 without a cluster, 10005).
 func createTrouble(err error) error {
 	var refused *jetstream.APIError
 	if !errors.As(err, &refused) {
@@ -314,6 +318,8 @@ func createTrouble(err error) error {
 	switch refused.ErrorCode {
 	case 10047, 10028, 10122:
 		return &RefusedError{What: "NATS has no room for the stream", Err: err, Next: "set a smaller STREAM_MAX_BYTES, or raise max_file_store of the server"}
+	case 10005, 10074:
+		return &RefusedError{What: "NATS has too few servers for STREAM_REPLICAS", Err: err, Next: "name a cluster in NATS_URL with as many servers that have JetStream, or fewer replicas"}
 	default:
 		return err
 	}

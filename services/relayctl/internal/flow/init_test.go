@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -119,11 +121,17 @@ func TestInitRefusesOtherExplicitSettings(t *testing.T) {
 	_, err := w.init(t, "PARTITIONS", "4")
 	require.NoError(t, err)
 
-	_, err = w.init(t, "PARTITIONS", "8", "STREAM_MAX_BYTES", "128MiB")
-	requireRefused(t, err, "PARTITIONS=8", "the stream has 4", "STREAM_MAX_BYTES=")
+	_, err = w.init(t, "PARTITIONS", "8", "STREAM_MAX_BYTES", "128MiB", "STREAM_PUBLISH", "batch")
+	requireRefused(t, err, "PARTITIONS=8", "the stream has 4", "STREAM_MAX_BYTES=", "STREAM_PUBLISH=batch, the stream has chain")
+
+	delete(w.env, "STREAM_PUBLISH")
+
+	_, err = w.init(t, "STREAM_REPLICAS", "3")
+	requireRefused(t, err, "STREAM_REPLICAS=3, the stream has 1")
 
 	delete(w.env, "PARTITIONS") // the default of 16 was not asked for
 	delete(w.env, "STREAM_MAX_BYTES")
+	delete(w.env, "STREAM_REPLICAS")
 
 	_, err = w.init(t)
 	require.NoError(t, err)
@@ -322,4 +330,56 @@ func TestInitSaysWhenTheStoreIsTooSmall(t *testing.T) {
 
 	_, err := w.init(t, "NATS_URL", small.URL())
 	requireRefused(t, err, "no room", "STREAM_MAX_BYTES")
+}
+
+func TestInitMakesAStreamOfBatches(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+
+	_, err := w.init(t, "STREAM_REPLICAS", "3")
+	requireRefused(t, err, "too few servers", "NATS_URL")
+
+	_, err = w.init(t, "STREAM_REPLICAS", "1", "STREAM_PUBLISH", "batch")
+	require.NoError(t, err)
+	require.Equal(t, topology.PublishBatch, w.open(t).Publish)
+
+	again, err := w.init(t)
+	require.NoError(t, err)
+	require.False(t, again.Created)
+}
+
+// A chain would stop the replicas for good, so it has to be given up by name.
+func TestInitForcesBatchesAboveOneReplica(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.env["STREAM_REPLICAS"], w.env["STREAM_PUBLISH"] = "3", "chain"
+
+	var s flow.InitSettings
+	require.ErrorContains(t, settings.Load(&s, w.env), "STREAM_PUBLISH")
+
+	w.env["STREAM_REPLICAS"], w.env["STREAM_PUBLISH"] = "2", "pigeon"
+	err := settings.Load(&s, w.env)
+	require.ErrorContains(t, err, "must be 1, 3 or 5")
+	require.ErrorContains(t, err, "must be chain or batch")
+
+	w.env["NATS_URL"] = natstest.StartCluster(t, 3, natstest.Options{}).URL()
+	delete(w.env, "STREAM_PUBLISH")
+
+	_, err = w.init(t, "STREAM_REPLICAS", "3")
+	require.NoError(t, err)
+
+	nc, err := nats.Connect(w.env["NATS_URL"])
+	require.NoError(t, err)
+
+	defer nc.Close()
+
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+
+	stream, err := topology.Open(t.Context(), js, w.flow())
+	require.NoError(t, err)
+	require.Equal(t, topology.PublishBatch, stream.Publish)
+	require.Equal(t, 3, stream.Replicas)
 }

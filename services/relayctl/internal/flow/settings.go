@@ -6,6 +6,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
 // Connection says which flow is meant and where its stream lives.
@@ -39,8 +40,8 @@ type InitSettings struct {
 
 	Partitions int            `env:"PARTITIONS"       envDefault:"16"    help:"ordered lanes of the stream, fixed for its life: at most so many batches are applied at a time" min:"1" max:"256"`
 	MaxBytes   settings.Bytes `env:"STREAM_MAX_BYTES"                    help:"largest size of the stream; empty: 80 % of the free store, 10GiB where the account states no limit"`
-	Replicas   int            `env:"STREAM_REPLICAS"  envDefault:"1"     help:"replicas of the stream; this version can 1"`
-	Publish    string         `env:"STREAM_PUBLISH"   envDefault:"chain" help:"how the listener publishes; this version can chain"`
+	Replicas   int            `env:"STREAM_REPLICAS"  envDefault:"1"     help:"servers of the NATS cluster that hold the stream: 1, 3 or 5"`
+	Publish    string         `env:"STREAM_PUBLISH"                      help:"how the listener publishes: chain, or batch (slower, but right with replicas, and with a server that syncs always); empty: chain with 1 replica, batch with more"`
 
 	Include     settings.Namespaces `env:"INCLUDE_NAMESPACES" help:"namespaces to replicate, comma list of db.coll and db.*; empty: all"`
 	Exclude     settings.Namespaces `env:"EXCLUDE_NAMESPACES" help:"namespaces to leave out; wins over INCLUDE_NAMESPACES"`
@@ -65,8 +66,10 @@ func (s *InitSettings) Validate() error {
 
 	refuse(s.SourceURI == s.TargetURI, "TARGET_URI", nil, "is the same as SOURCE_URI: a flow would feed itself", "name another deployment")
 	refuse(s.MaxBytes != 0 && s.MaxBytes < leastStream, "STREAM_MAX_BYTES", s.MaxBytes, "must be at least 64MiB", "for example STREAM_MAX_BYTES=10GiB")
-	refuse(s.Replicas != 1, "STREAM_REPLICAS", s.Replicas, "must be 1: replicated streams are not built yet", "STREAM_REPLICAS=1")
-	refuse(s.Publish != "chain", "STREAM_PUBLISH", s.Publish, "must be chain: the other mode is not built yet", "STREAM_PUBLISH=chain")
+	refuse(s.Replicas != 1 && s.Replicas != 3 && s.Replicas != 5, "STREAM_REPLICAS", s.Replicas, "must be 1, 3 or 5", "STREAM_REPLICAS=3")
+	refuse(s.Publish != "" && s.Publish != "chain" && s.Publish != "batch", "STREAM_PUBLISH", s.Publish, "must be chain or batch", "unset STREAM_PUBLISH")
+	refuse(s.Publish == "chain" && s.Replicas > 1, "STREAM_PUBLISH", s.Publish,
+		"must be batch with several replicas: the id chain stops them for good", "unset STREAM_PUBLISH, or STREAM_REPLICAS=1")
 	refuse(s.SkipOrigins != "", "SKIP_ORIGINS", s.SkipOrigins, "must be empty: two-way flows are not built yet", "unset SKIP_ORIGINS")
 	refuse(s.DDL != "off", "DDL", s.DDL, "must be off: schema changes are not replicated yet", "DDL=off")
 
@@ -75,6 +78,18 @@ func (s *InitSettings) Validate() error {
 	}
 
 	return errors.Join(mistakes...)
+}
+
+// publishMode is chain where nothing speaks against it: it is the faster one.
+func (s *InitSettings) publishMode() topology.PublishMode {
+	switch {
+	case s.Publish != "":
+		return topology.PublishMode(s.Publish)
+	case s.Replicas > 1:
+		return topology.PublishBatch
+	default:
+		return topology.PublishChain
+	}
 }
 
 func checkURI(name string, uri settings.URI) error {

@@ -19,6 +19,8 @@ type Shown struct {
 	Partitions  int      `json:"partitions"`
 	DDL         bool     `json:"ddl"`
 	SkipOrigins []string `json:"skip_origins"`
+	Publish     string   `json:"publish"` // chain or batch
+	Replicas    int      `json:"replicas"`
 
 	FirstSequence uint64 `json:"first_sequence"`
 	LastSequence  uint64 `json:"last_sequence"`
@@ -64,7 +66,8 @@ func Show(ctx context.Context, s *ShowSettings, log *slog.Logger) (*Shown, error
 
 	shown := &Shown{
 		Flow: s.Flow, Stream: stream.Name(), StreamID: stream.StreamID, Source: stream.Source, Partitions: stream.Partitions, DDL: stream.DDL,
-		SkipOrigins:   append([]string{}, stream.SkipOrigins...),
+		SkipOrigins: append([]string{}, stream.SkipOrigins...),
+		Publish:     string(stream.Publish), Replicas: stream.Replicas,
 		FirstSequence: state.FirstSeq, LastSequence: state.LastSeq, Messages: state.Msgs, Bytes: state.Bytes, MaxBytes: config.MaxBytes,
 		Consumers: state.Consumers,
 	}

@@ -1,0 +1,159 @@
+package topology_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/atlas-relay/atlas-relay/pkg/natstest"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+)
+
+func settingsOf(mode topology.PublishMode, replicas int) topology.Settings {
+	s := settings()
+	s.Publish, s.Replicas = mode, replicas
+
+	return s
+}
+
+func TestPublishModeIsPartOfTheStream(t *testing.T) {
+	t.Parallel()
+
+	for given, want := range map[topology.PublishMode]topology.PublishMode{
+		"": topology.PublishChain, topology.PublishChain: topology.PublishChain, topology.PublishBatch: topology.PublishBatch,
+	} {
+		t.Run("given "+string(given), func(t *testing.T) {
+			t.Parallel()
+
+			js := natstest.New(t).JetStream(t)
+			made, err := topology.Create(t.Context(), js, flow, settingsOf(given, 0), maxBytes)
+			require.NoError(t, err)
+
+			opened, err := topology.Open(t.Context(), js, flow)
+			require.NoError(t, err)
+			require.Equal(t, want, opened.Publish)
+			require.Equal(t, 1, opened.Replicas)
+			require.Equal(t, made.Settings, opened.Settings)
+		})
+	}
+}
+
+func TestPublishAfterFollowsTheLastMessageOnly(t *testing.T) {
+	t.Parallel()
+
+	for _, mode := range []topology.PublishMode{topology.PublishChain, topology.PublishBatch} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+
+			js := natstest.New(t).JetStream(t)
+			ctx := t.Context()
+			stream, err := topology.Create(ctx, js, flow, settingsOf(mode, 1), maxBytes)
+			require.NoError(t, err)
+			require.NoError(t, stream.PublishFirst(ctx, js, marker(stream.StreamID)))
+
+			first, err := stream.Tail(ctx)
+			require.NoError(t, err)
+
+			next := marker(stream.StreamID)
+			next.Event = 1
+			sequence, err := stream.PublishAfter(ctx, js, first, next)
+			require.NoError(t, err)
+			require.Equal(t, uint64(2), sequence)
+
+			// The same again, within the server's duplicate window or not.
+			for range 2 {
+				_, err = stream.PublishAfter(ctx, js, first, next)
+				require.ErrorIs(t, err, topology.ErrNotLast)
+				time.Sleep(200 * time.Millisecond)
+			}
+
+			other := marker(stream.StreamID)
+			other.Event = 2
+			_, err = stream.PublishAfter(ctx, js, first, other)
+			require.ErrorIs(t, err, topology.ErrNotLast)
+
+			tail, err := stream.Tail(ctx)
+			require.NoError(t, err)
+			require.Equal(t, uint64(2), tail.Sequence)
+		})
+	}
+}
+
+func TestOpenRefusesBatchesWithoutAtomicPublish(t *testing.T) {
+	t.Parallel()
+
+	js := natstest.New(t).JetStream(t)
+	config := topology.StreamConfig(flow, settingsOf(topology.PublishBatch, 1), maxBytes)
+	config.AllowAtomicPublish = false
+
+	_, err := js.CreateStream(t.Context(), config)
+	require.NoError(t, err)
+
+	_, err = topology.Open(t.Context(), js, flow)
+	require.ErrorIs(t, err, topology.ErrConfigDiffers)
+}
+
+// TestReplicas makes streams on a cluster: a chain may have one replica, what is
+// published in batches any number, which an operator may change.
+func TestReplicas(t *testing.T) {
+	t.Parallel()
+
+	js := natstest.StartCluster(t, 3, natstest.Options{}).JetStream(t)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+
+	_, err := topology.Create(ctx, js, flow, settingsOf(topology.PublishChain, 3), maxBytes)
+	require.ErrorIs(t, err, topology.ErrChainOfReplicas)
+
+	_, err = topology.Create(ctx, js, "one", settingsOf(topology.PublishChain, 1), maxBytes)
+	require.NoError(t, err)
+	require.Equal(t, 1, replicasOf(t, js, topology.OwnersBucket))
+
+	stream, err := topology.Create(ctx, js, flow, settingsOf(topology.PublishBatch, 3), maxBytes)
+	require.NoError(t, err)
+	require.NoError(t, stream.PublishFirst(ctx, js, marker(stream.StreamID)))
+
+	for _, bucket := range []string{topology.OwnersBucket, topology.StatsBucket} {
+		require.Equal(t, 3, replicasOf(t, js, bucket))
+	}
+
+	// Another flow with fewer takes none away.
+	require.NoError(t, topology.CreateBuckets(ctx, js, 1))
+	require.Equal(t, 3, replicasOf(t, js, topology.OwnersBucket))
+
+	_, live, err := stream.State(ctx)
+	require.NoError(t, err)
+
+	live.Replicas = 1
+	_, err = js.UpdateStream(ctx, live)
+	require.NoError(t, err)
+
+	opened, err := topology.Open(ctx, js, flow)
+	require.NoError(t, err)
+	require.Equal(t, 1, opened.Replicas)
+
+	chained, err := js.Stream(ctx, topology.StreamName("one"))
+	require.NoError(t, err)
+
+	live = chained.CachedInfo().Config
+	live.Replicas = 3
+	_, err = js.UpdateStream(ctx, live)
+	require.NoError(t, err)
+
+	_, err = topology.Open(ctx, js, "one")
+	require.ErrorIs(t, err, topology.ErrChainOfReplicas)
+	require.ErrorIs(t, err, topology.ErrConfigDiffers)
+}
+
+func replicasOf(t *testing.T, js jetstream.JetStream, bucket string) int {
+	t.Helper()
+
+	stream, err := js.Stream(t.Context(), "KV_"+bucket)
+	require.NoError(t, err)
+
+	return stream.CachedInfo().Config.Replicas
+}
