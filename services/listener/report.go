@@ -35,6 +35,7 @@ func reportOf(flow string, instance *relayv1.Instance, listener *capture.Capture
 			WindowMessages: status.WindowMessages,
 			WindowBytes:    uint64(status.WindowBytes), //nolint:gosec // never negative
 			Recoveries:     status.Recoveries,
+			Term:           status.Term,
 		}
 
 		if lag, ok := status.Lag(time.Now()); ok {

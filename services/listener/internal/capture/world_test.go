@@ -67,6 +67,8 @@ func connect(tb testing.TB, server *mongotest.Server) *mongo.Client {
 func (w *world) init(tb testing.TB, maxBytes int64) *topology.Stream {
 	tb.Helper()
 
+	require.NoError(tb, topology.CreateBuckets(tb.Context(), w.js))
+
 	hello, err := mongodb.SayHello(tb.Context(), w.source)
 	require.NoError(tb, err)
 
