@@ -42,6 +42,8 @@ type results struct {
 	even, hot          float64
 
 	undisturbed, join, leave, takeOver time.Duration // for which a partition stood still
+
+	failovers failovers
 }
 
 // Goals, in the units of the results.
@@ -60,6 +62,7 @@ const (
 	hotGoal      = 0.60 // of the even rate
 	parkedGoal   = (256 + 100) << 20
 	cleanGoal    = time.Second
+	handOverGoal = 500 * time.Millisecond
 	takeOverGoal = 5*time.Second + time.Second // LEASE_TTL and one
 )
 
@@ -108,6 +111,7 @@ func (b *bench) rows() []row {
 	rows = append(rows, row{"documents of 16 MiB", fmt.Sprintf("%.1f /s", perSecond(b.cfg.Large, r.largeTook)), "", true})
 
 	rows = append(rows, b.processorRows()...)
+	rows = append(rows, b.failoverRows()...)
 
 	for _, name := range []string{harness.Listener, harness.Processor, harness.Stats, "nats"} {
 		rows = append(rows, row{"CPU of the capture, apply and full-speed runs: " + name, seconds(r.cpu[name]), "", true})
