@@ -49,6 +49,7 @@ func (c *Capture) lead(ctx context.Context) (streamed bool, err error) {
 	if term.Err() != nil && ctx.Err() == nil {
 		// Whoever has the lease now resumes from the tail; what is still on its
 		// way from here is refused by the chain, or was first.
+		c.board.update(func(s *Status) { s.Term = 0 })
 		c.setState(Standby, "the lease has ended: "+context.Cause(term).Error())
 
 		return streamed, nil

@@ -6,6 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
@@ -166,4 +167,63 @@ func TestBucketOfLeasesIsLost(t *testing.T) {
 	}, patience, 10*time.Millisecond)
 	awaitTotal(t, stream, 21)
 	require.Equal(t, sequence(0, 20), read(t, stream).ids(t, orders))
+}
+
+// TestListenerCutOffFromTheSource makes room for one that is not, and is its standby when it is back.
+func TestListenerCutOffFromTheSource(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t, mongotest.Options{})
+	stream := w.init(t, gib)
+	way := newWay(t, w.mongo.Addr())
+	cutOff := *w
+	cutOff.source = way.client(t)
+
+	first := cutOff.listen(t, ttl(time.Second))
+	first.await(t, capture.Streaming)
+	second := w.listen(t, ttl(never)) // it would never take over from one that does not let go
+	second.await(t, capture.Standby)
+
+	way.cut()
+	second.await(t, capture.Streaming)
+	require.Eventually(t, func() bool {
+		status := first.Status()
+
+		return status.State == capture.Stalled && status.Term == 0
+	}, patience, 10*time.Millisecond)
+	insert(t, w.source, orders, 0, 10)
+	awaitTotal(t, stream, 11)
+
+	way.mend()
+	first.await(t, capture.Standby)
+
+	// The acquisition that follows the release follows it at once: that another one
+	// has written meanwhile is no reason to step down again.
+	term := second.Status().Term
+	second.stop()
+	require.Equal(t, term+2, first.await(t, capture.Streaming).Term)
+	insert(t, w.source, orders, 10, 20)
+	awaitTotal(t, stream, 21)
+	require.Equal(t, sequence(0, 20), read(t, stream).ids(t, orders))
+}
+
+// TestHopelessListenerMakesRoom: what only an operator settles in one listener may be no trouble for another.
+func TestHopelessListenerMakesRoom(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t, mongotest.Options{})
+	stream := w.init(t, gib)
+	first := w.listen(t, ttl(never))
+	first.await(t, capture.Streaming)
+	second := w.listen(t, func(o *capture.Options) { o.LeaseTTL, o.Exclude = never, []string{"shop.log"} })
+	second.await(t, capture.Standby)
+
+	capped := options.CreateCollection().SetCapped(true).SetSizeInBytes(1 << 20)
+	require.NoError(t, w.source.Database("shop").CreateCollection(t.Context(), "log", capped))
+	first.await(t, capture.Failed)
+	second.await(t, capture.Streaming)
+	require.Zero(t, first.Status().Term)
+
+	insert(t, w.source, orders, 0, 10)
+	awaitTotal(t, stream, 12)
 }
