@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/atlas-relay/atlas-relay/e2e/fault"
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/e2e/traffic"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
@@ -14,9 +16,9 @@ import (
 )
 
 // failovers are the gaps in publishing, around each end of the active listener.
-type failovers struct{ undisturbed, stopped, killed time.Duration }
+type failovers struct{ undisturbed, stopped, killed, cutOff, frozen time.Duration }
 
-// failover writes steadily, ends the active of two listeners in two ways, and watches for how long the stream does not
+// failover writes steadily, ends the active of two listeners in each way there is, and watches for how long the stream does not
 // grow.
 func (b *bench) failover(ctx context.Context) error {
 	return b.apart(ctx, 0, nil, func(world *harness.World, relay *harness.Relay) error {
@@ -59,7 +61,13 @@ func (b *bench) endListeners(ctx context.Context, world *harness.World, relay *h
 		return err
 	}
 
-	first, second := relay.Listener, relay.AddListener(nil)
+	proxy, err := fault.Listen(ctx, strings.TrimPrefix(world.NATS.URL(), "nats://"))
+	if err != nil {
+		return err
+	}
+	defer proxy.Close()
+
+	first, second := relay.Listener, relay.AddListener(map[string]string{"NATS_URL": "nats://" + proxy.Addr()})
 
 	for _, run := range []struct {
 		active, standby *harness.Service
@@ -69,11 +77,11 @@ func (b *bench) endListeners(ctx context.Context, world *harness.World, relay *h
 		{first, second, &b.results.failovers.undisturbed, func() error { return nil }},
 		{first, second, &b.results.failovers.stopped, func() error { return first.Stop(ctx) }},
 		{second, first, &b.results.failovers.killed, second.Kill},
+		{first, second, &b.results.failovers.frozen, first.Freeze},
+		{second, first, &b.results.failovers.cutOff, func() error { proxy.Swallow(); return nil }},
 	} {
-		if !run.standby.Runs() {
-			if err := run.standby.Start(); err != nil {
-				return err
-			}
+		if err := ready(run.standby); err != nil {
+			return err
 		}
 
 		_, err := relay.Await(ctx, "a listener and its standby", func(s *relayv1.Stats) bool {
@@ -89,6 +97,15 @@ func (b *bench) endListeners(ctx context.Context, world *harness.World, relay *h
 	}
 
 	return nil
+}
+
+// ready starts what does not run and thaws what is frozen.
+func ready(s *harness.Service) error {
+	if !s.Runs() {
+		return s.Start()
+	}
+
+	return s.Thaw()
 }
 
 // gap is the longest time for which the stream did not grow, around something that happens.
@@ -124,5 +141,7 @@ func (b *bench) failoverRows() []row {
 		{"longest gap in publishing, undisturbed", milliseconds(f.undisturbed), "", true},
 		{"— the active listener stops in order", milliseconds(f.stopped), "≤ " + milliseconds(handOverGoal), f.stopped <= handOverGoal},
 		{"— it is killed (LEASE_TTL 5 s)", milliseconds(f.killed), "≤ " + milliseconds(takeOverGoal), f.killed <= takeOverGoal},
+		{"— it is frozen", milliseconds(f.frozen), "≤ " + milliseconds(takeOverGoal), f.frozen <= takeOverGoal},
+		{"— it is cut off from NATS, half-open", milliseconds(f.cutOff), "≤ " + milliseconds(takeOverGoal), f.cutOff <= takeOverGoal},
 	}
 }
