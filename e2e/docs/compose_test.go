@@ -77,15 +77,17 @@ func TestComposeStartsInOrder(t *testing.T) {
 	}
 }
 
-// TestComposeCanScaleTheProcessor: docker compose up --scale processor=3 fails for a fixed name or port of the host.
-func TestComposeCanScaleTheProcessor(t *testing.T) {
+// TestComposeCanScale: docker compose up --scale processor=3 fails for a fixed name or port of the host.
+func TestComposeCanScale(t *testing.T) {
 	t.Parallel()
 
-	service, err := compose(t, nil).GetService("processor")
-	require.NoError(t, err)
-	require.Empty(t, service.ContainerName)
-	require.Empty(t, service.Ports)
-	require.Empty(t, service.Volumes, "replicas would share it")
+	for _, name := range []string{"listener", "processor"} {
+		service, err := compose(t, nil).GetService(name)
+		require.NoError(t, err)
+		require.Empty(t, service.ContainerName)
+		require.Empty(t, service.Ports)
+		require.Empty(t, service.Volumes, "replicas would share it")
+	}
 }
 
 func TestComposeTakesAnotherSource(t *testing.T) {

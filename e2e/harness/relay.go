@@ -43,8 +43,10 @@ type Relay struct {
 	Listener *Service
 	Stats    *Service
 
+	standbys   []*Service // listeners beside the first one
 	processors processors
 	programs   Programs
+	dir        string
 	env        map[string]string
 	grpcAddr   string
 	conn       *grpc.ClientConn
@@ -80,6 +82,7 @@ func New(ctx context.Context, o Options) (*Relay, error) {
 		Listener: service(Listener, Listener),
 		Stats:    service(Stats, Stats),
 		programs: o.Programs,
+		dir:      o.Dir,
 		env:      env,
 		grpcAddr: grpcAddr,
 		conn:     conn,
@@ -113,7 +116,7 @@ func (r *Relay) Scale(ctx context.Context, n int) error {
 
 // Services are all that there are now, in the order of the data.
 func (r *Relay) Services() []*Service {
-	return slices.Concat([]*Service{r.Listener}, r.Processors(), []*Service{r.Stats})
+	return slices.Concat(r.Listeners(), r.Processors(), []*Service{r.Stats})
 }
 
 // GRPCAddr is where the statistics answer.

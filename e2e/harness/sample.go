@@ -7,16 +7,26 @@ import (
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
-// Replicating holds when a listener streams and every partition has an owner that applies.
+// Replicating holds when a listener streams, the others stand by, and every partition has an owner that applies.
 func Replicating(s *relayv1.Stats) bool {
-	if len(s.GetPartitions()) == 0 || len(s.GetListeners()) == 0 {
+	if len(s.GetPartitions()) == 0 {
 		return false
 	}
 
+	streams := false
+
 	for _, l := range s.GetListeners() {
-		if l.GetState() != relayv1.ListenerState_LISTENER_STATE_STREAMING {
+		switch l.GetState() {
+		case relayv1.ListenerState_LISTENER_STATE_STREAMING:
+			streams = true
+		case relayv1.ListenerState_LISTENER_STATE_STANDBY:
+		default:
 			return false
 		}
+	}
+
+	if !streams {
+		return false
 	}
 
 	for _, p := range s.GetPartitions() {

@@ -110,6 +110,13 @@ func (s *Service) signal(signal syscall.Signal) error {
 	return proc.Signal(signal)
 }
 
+// Runs tells whether the service has a process that has not ended.
+func (s *Service) Runs() bool {
+	proc := s.Process()
+
+	return proc != nil && proc.running()
+}
+
 // LogFile is where the service's output goes.
 func (s *Service) LogFile() string { return s.log }
 

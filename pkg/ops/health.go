@@ -27,6 +27,7 @@ type Reason struct {
 type Part struct {
 	name   string
 	reason atomic.Pointer[string] // nil when ready; written by the part's owner, read by the server
+	note   atomic.Pointer[string] // nil when there is none; the same
 }
 
 // Part adds a part that is not ready ("starting") until its owner says so.
@@ -42,7 +43,16 @@ func (h *Health) Part(name string) *Part {
 }
 
 // Ready says that the part can do its job.
-func (p *Part) Ready() { p.reason.Store(nil) }
+func (p *Part) Ready() { p.ready(nil) }
+
+// ReadyThough says that the part can do its job, and what a person should know beside that: it stands by. It is shown to
+// everybody who may ask /readyz.
+func (p *Part) ReadyThough(note string) { p.ready(&note) }
+
+func (p *Part) ready(note *string) {
+	p.note.Store(note)
+	p.reason.Store(nil)
+}
 
 // NotReady says why it cannot. The reason is shown to everybody who may ask /readyz: no secrets.
 func (p *Part) NotReady(reason string) { p.reason.Store(&reason) }
@@ -69,6 +79,22 @@ func (h *Health) NotReady() []Reason {
 	slices.SortStableFunc(reasons, func(a, b Reason) int { return strings.Compare(a.Part, b.Part) })
 
 	return reasons
+}
+
+// Notes lists what parts that are ready say beside that.
+func (h *Health) Notes() []Reason {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+
+	var notes []Reason
+
+	for _, p := range h.parts {
+		if note := p.note.Load(); note != nil && p.reason.Load() == nil {
+			notes = append(notes, Reason{Part: p.name, Reason: *note})
+		}
+	}
+
+	return notes
 }
 
 // Pulse is a loop that must turn for the process to be alive. Waiting for a server that is away is turning.

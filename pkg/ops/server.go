@@ -84,8 +84,8 @@ func (s *Server) Serve(ctx context.Context) error {
 
 func handler(health *Health, metrics prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", answer("alive", health.NotAlive))
-	mux.HandleFunc("GET /readyz", answer("ready", health.NotReady))
+	mux.HandleFunc("GET /livez", answer("alive", health.NotAlive, func() []Reason { return nil }))
+	mux.HandleFunc("GET /readyz", answer("ready", health.NotReady, health.Notes))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
@@ -100,11 +100,12 @@ func handler(health *Health, metrics prometheus.Gatherer) http.Handler {
 type report struct {
 	Status  string   `json:"status"`
 	Reasons []Reason `json:"reasons,omitempty"`
+	Notes   []Reason `json:"notes,omitempty"` // of what is ready, for people
 }
 
-func answer(good string, ask func() []Reason) http.HandlerFunc {
+func answer(good string, ask, notes func() []Reason) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
-		body, status := report{Status: good, Reasons: ask()}, http.StatusOK
+		body, status := report{Status: good, Reasons: ask(), Notes: notes()}, http.StatusOK
 		if len(body.Reasons) > 0 {
 			body.Status, status = "not "+good, http.StatusServiceUnavailable
 		}

@@ -81,8 +81,14 @@ func TestReadyOnlyWhenEveryPartIs(t *testing.T) {
 	require.JSONEq(t, `{"status":"not ready","reasons":[{"part":"capture","reason":"starting"},{"part":"nats","reason":"starting"}]}`, body)
 
 	nats.Ready()
+	capture.ReadyThough("standing by")
+	status, body = get(t, server, "/readyz")
+	require.Equal(t, 200, status)
+	require.JSONEq(t, `{"status":"ready","notes":[{"part":"capture","reason":"standing by"}]}`, body)
+
 	capture.Ready()
 	require.Empty(t, health.NotReady())
+	require.Empty(t, health.Notes())
 
 	nats.NotReady("disconnected")
 	_, body = get(t, server, "/readyz")

@@ -127,7 +127,7 @@ func Delete(ctx context.Context, js jetstream.JetStream, flow string) ([]string,
 	}
 
 	for bucket, filters := range map[string][]string{
-		OwnersBucket: {"l." + flow, "m." + flow + ".>", "p." + flow + ".>"},
+		OwnersBucket: {LeaderKey(flow), "m." + flow + ".>", "p." + flow + ".>"},
 		StatsBucket:  {"l." + flow + ".>", "p." + flow + ".>"},
 	} {
 		keys, err := purgeKeys(ctx, js, bucket, filters)

@@ -23,7 +23,12 @@ func PartitionKey(flow string, partition int) string {
 	return fmt.Sprintf("p.%s.%02d", flow, partition)
 }
 
-// OwnersFilters returns what to watch to see a flow's members and owners.
+// LeaderKey returns the key whose holder is the flow's active listener, in
+// OwnersBucket.
+func LeaderKey(flow string) string { return "l." + flow }
+
+// OwnersFilters returns what to watch to see a flow's members and the
+// owners of its partitions.
 func OwnersFilters(flow string) []string { return []string{"m." + flow + ".>", "p." + flow + ".>"} }
 
 // ParseMemberKey is the inverse of MemberKey; ok is false for a key of another

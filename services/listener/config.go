@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"time"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
@@ -16,6 +17,7 @@ type Config struct {
 	Include      settings.Namespaces `env:"INCLUDE_NAMESPACES"    help:"namespaces to replicate, comma list of db.coll and db.*; empty: all"`
 	Exclude      settings.Namespaces `env:"EXCLUDE_NAMESPACES"    help:"namespaces to leave out; wins over INCLUDE_NAMESPACES"`
 	FullDocument string              `env:"FULL_DOCUMENT"         envDefault:"delta" help:"image that an update carries beside its delta; delta: none" oneof:"delta,updateLookup,whenAvailable"`
+	LeaseTTL     time.Duration       `env:"LEASE_TTL"             envDefault:"5s" min:"1s" max:"1h" help:"a standby takes over from an active listener that is gone after this long"`
 	MemoryBudget settings.Bytes      `env:"MEMORY_BUDGET"         envDefault:"256MiB" help:"memory at which the garbage collector works harder; GOMEMLIMIT wins"`
 }
 

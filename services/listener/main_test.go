@@ -22,7 +22,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 30 * time.Second
+const (
+	patience = 30 * time.Second
+	glance   = 20 * time.Millisecond
+)
 
 func TestConfigurationMistakesAreListedAtOnce(t *testing.T) {
 	t.Parallel()
@@ -148,10 +151,10 @@ func freeAddr(t *testing.T) string {
 }
 
 type readinessBody struct {
-	Reasons []struct {
+	Reasons, Notes []struct {
 		Part   string `json:"part"`
 		Reason string `json:"reason"`
-	} `json:"reasons"`
+	}
 }
 
 func get(t *testing.T, url string) (int, readinessBody) {

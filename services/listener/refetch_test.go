@@ -104,8 +104,7 @@ func initFlow(t *testing.T, source *mongo.Client, natsd *natstest.Server) {
 	cs.TryNext(t.Context())
 
 	js, token := natsd.JetStream(t), append(bson.Raw(nil), cs.ResumeToken()...)
-	_, err = js.CreateKeyValue(t.Context(), topology.StatsConfig())
-	require.NoError(t, err)
+	require.NoError(t, topology.CreateBuckets(t.Context(), js, 1))
 
 	stream, err := topology.Create(t.Context(), js, "test", topology.Settings{
 		StreamID: topology.NewStreamID(), Partitions: 1, Source: hello.Identity(), FirstToken: base64.RawStdEncoding.EncodeToString(token),

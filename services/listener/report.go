@@ -35,6 +35,7 @@ func reportOf(flow string, instance *relayv1.Instance, listener *capture.Capture
 			WindowMessages: status.WindowMessages,
 			WindowBytes:    uint64(status.WindowBytes), //nolint:gosec // never negative
 			Recoveries:     status.Recoveries,
+			Term:           status.Term,
 		}
 
 		if lag, ok := status.Lag(time.Now()); ok {
@@ -57,8 +58,10 @@ func readiness(part *ops.Part, listener *capture.Capture) func(context.Context) 
 
 		for {
 			switch status := listener.Status(); status.State {
-			case capture.Streaming, capture.Standby:
+			case capture.Streaming:
 				part.Ready()
+			case capture.Standby:
+				part.ReadyThough(string(status.State) + ": " + status.Reason)
 			case capture.Starting, capture.Waiting, capture.Stalled, capture.HistoryLost, capture.Failed:
 				part.NotReady(string(status.State) + ": " + status.Reason)
 			}

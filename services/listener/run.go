@@ -19,6 +19,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/service"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/capture"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/changestream"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/refetch"
@@ -55,7 +56,9 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 		return fmt.Errorf("use JetStream: %w", err)
 	}
 
-	listener, err := capture.New(source, nc, js, p.Log, captureOptions(cfg, p))
+	instance := report.NewInstance()
+
+	listener, err := capture.New(source, nc, js, p.Log, captureOptions(cfg, p, instance))
 	if err != nil {
 		return err
 	}
@@ -71,7 +74,6 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 		return err
 	}
 
-	instance := report.NewInstance()
 	key := topology.ListenerReportKey(cfg.Flow, instance.GetId())
 
 	p.Metrics.MustRegister(newMetrics(cfg.Flow, listener, responder))
@@ -88,12 +90,14 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 	)
 }
 
-func captureOptions(cfg *Config, p *service.Process) capture.Options {
+func captureOptions(cfg *Config, p *service.Process, instance *relayv1.Instance) capture.Options {
 	return capture.Options{
 		Flow:         cfg.Flow,
 		Include:      cfg.Include.Patterns(),
 		Exclude:      cfg.Exclude.Patterns(),
 		FullDocument: changestream.FullDocument(cfg.FullDocument),
+		LeaseTTL:     cfg.LeaseTTL,
+		Holder:       fmt.Sprintf("id=%s host=%s pid=%d", instance.GetId(), instance.GetHost(), instance.GetPid()),
 		Tracer:       p.Tracers.Tracer("github.com/atlas-relay/atlas-relay/services/listener"),
 	}
 }

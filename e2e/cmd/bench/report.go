@@ -44,6 +44,8 @@ type results struct {
 	even, hot          float64
 
 	undisturbed, join, leave, takeOver time.Duration // for which a partition stood still
+
+	failovers failovers
 }
 
 // Goals, in the units of the results.
@@ -62,6 +64,7 @@ const (
 	hotGoal      = 0.60 // of the even rate
 	parkedGoal   = (256 + 100) << 20
 	cleanGoal    = time.Second
+	handOverGoal = 500 * time.Millisecond
 	takeOverGoal = 5*time.Second + time.Second // LEASE_TTL and one
 )
 
@@ -111,6 +114,7 @@ func (b *bench) rows() []row {
 
 	rows = append(rows, r.publishRows()...)
 	rows = append(rows, b.processorRows()...)
+	rows = append(rows, b.failoverRows()...)
 
 	for _, name := range []string{harness.Listener, harness.Processor, harness.Stats, "nats"} {
 		rows = append(rows, row{"CPU of the capture, apply and full-speed runs: " + name, seconds(r.cpu[name]), "", true})

@@ -71,6 +71,7 @@ func run(ctx context.Context, cfg *Config, out io.Writer) (err error) {
 		{"documents that fail", b.failing},
 		{"a hot document", b.hot},
 		{"processors that join, leave and die", b.handover},
+		{"a listener and its standby", b.failover},
 	}
 	for _, step := range steps {
 		if !strings.Contains(step.name, cfg.Only) {

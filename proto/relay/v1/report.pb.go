@@ -279,7 +279,11 @@ type ListenerReport struct {
 	// Bytes of these messages.
 	WindowBytes uint64 `protobuf:"varint,11,opt,name=window_bytes,json=windowBytes,proto3" json:"window_bytes,omitempty"`
 	// Times the publisher went through its recovery path since the start.
-	Recoveries    uint64 `protobuf:"varint,12,opt,name=recoveries,proto3" json:"recoveries,omitempty"`
+	Recoveries uint64 `protobuf:"varint,12,opt,name=recoveries,proto3" json:"recoveries,omitempty"`
+	// Revision of the lease by which this listener is the active one; 0 while it
+	// is not. Of two reports that both say so, that with the higher one is right:
+	// the other listener is gone, or does not know yet.
+	Term          uint64 `protobuf:"varint,30,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -394,6 +398,13 @@ func (x *ListenerReport) GetWindowBytes() uint64 {
 func (x *ListenerReport) GetRecoveries() uint64 {
 	if x != nil {
 		return x.Recoveries
+	}
+	return 0
+}
+
+func (x *ListenerReport) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
 	}
 	return 0
 }
@@ -645,7 +656,7 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	"\x03pid\x18\x03 \x01(\x03R\x03pid\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x129\n" +
 	"\n" +
-	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\"\xfa\x03\n" +
+	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\"\x8e\x04\n" +
 	"\x0eListenerReport\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12.\n" +
 	"\binstance\x18\x02 \x01(\v2\x12.relay.v1.InstanceR\binstance\x12-\n" +
@@ -663,7 +674,8 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	"\fwindow_bytes\x18\v \x01(\x04R\vwindowBytes\x12\x1e\n" +
 	"\n" +
 	"recoveries\x18\f \x01(\x04R\n" +
-	"recoveries\"\xe5\x01\n" +
+	"recoveries\x12\x12\n" +
+	"\x04term\x18\x1e \x01(\x04R\x04term\"\xe5\x01\n" +
 	"\x0fProcessorReport\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12.\n" +
 	"\binstance\x18\x02 \x01(\v2\x12.relay.v1.InstanceR\binstance\x12;\n" +

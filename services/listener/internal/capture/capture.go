@@ -20,6 +20,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/changestream"
+	"github.com/atlas-relay/atlas-relay/services/listener/internal/leader"
 )
 
 // Options of a Capture. The zero value of a duration takes its default.
@@ -32,10 +33,11 @@ type Options struct {
 	// MarkerIdle is how long nothing may be published while the source's token
 	// moves before a marker keeps it fresh. Default 10 s.
 	MarkerIdle time.Duration
-	// StandbyPatience is how long the stream's tail must stand still before a
-	// listener that lost it to another one takes over. Default 15 s: an active
-	// listener publishes a marker every MarkerIdle. Must exceed MarkerIdle.
-	StandbyPatience time.Duration
+	// LeaseTTL is how long after the end of an active listener, without a word, a
+	// standby takes over. Default 5 s.
+	LeaseTTL time.Duration
+	// Holder names this process in the flow's lease, for people. May be empty.
+	Holder string
 	// InitPoll is how often a listener looks for a stream that flow init has
 	// not made yet. Default 5 s.
 	InitPoll time.Duration
@@ -47,9 +49,9 @@ type Options struct {
 }
 
 const (
-	defaultMarkerIdle      = 10 * time.Second
-	defaultStandbyPatience = 15 * time.Second
-	defaultInitPoll        = 5 * time.Second
+	defaultMarkerIdle = 10 * time.Second
+	defaultLeaseTTL   = 5 * time.Second
+	defaultInitPoll   = 5 * time.Second
 )
 
 // Limits of waiting for servers.
@@ -70,10 +72,11 @@ type Capture struct {
 
 	writer uint64 // random number of this process
 	board  board
+	leader *leader.Leader // used by Run's goroutine only
 
 	// What earlier sessions saw; used by Run's goroutine only.
 	seen     *topology.Stream // nil until the stream was opened once
-	lastTail *chain.Tail      // nil until a tail was read
+	lastTail *chain.Tail      // nil until a tail was read in the present term
 	checked  bool             // the source's identity and catalog are fine
 }
 
@@ -89,8 +92,8 @@ func New(source *mongo.Client, nc *nats.Conn, js jetstream.JetStream, log *slog.
 		options.MarkerIdle = defaultMarkerIdle
 	}
 
-	if options.StandbyPatience == 0 {
-		options.StandbyPatience = defaultStandbyPatience
+	if options.LeaseTTL == 0 {
+		options.LeaseTTL = defaultLeaseTTL
 	}
 
 	if options.InitPoll == 0 {
@@ -106,6 +109,7 @@ func New(source *mongo.Client, nc *nats.Conn, js jetstream.JetStream, log *slog.
 		log:     log,
 		writer:  rand.Uint64(),
 	}
+	c.leader = leader.New(js, log, leader.Options{Flow: options.Flow, TTL: options.LeaseTTL, Holder: c.holder()})
 	c.setState(Starting, "connecting")
 
 	return c, nil
@@ -118,6 +122,8 @@ func (c *Capture) Status() Status { return c.board.read() }
 // an operator has to settle leaves the listener in a terminal state, in which
 // it stays up and says so. It returns nil.
 func (c *Capture) Run(ctx context.Context) error {
+	defer c.leader.Close(ctx)
+
 	for ctx.Err() == nil {
 		err := retry.Do(ctx, retry.Policy{Initial: firstBackoff, Max: maxBackoff}, c.attempt)
 
@@ -136,7 +142,7 @@ func (c *Capture) Run(ctx context.Context) error {
 // streaming, so that the next one starts without the backoff of earlier
 // failures.
 func (c *Capture) attempt(ctx context.Context) error {
-	streamed, err := c.session(ctx)
+	streamed, err := c.lead(ctx)
 	if err == nil {
 		return nil
 	}
@@ -228,8 +234,8 @@ func (c *Capture) openTail(ctx context.Context) (*topology.Stream, *chain.Tail, 
 	return stream, tail, nil
 }
 
-// lost tells whether another listener has taken the tail since the last
-// reading: its message is newer, and neither ours nor of the one who was there
+// lost tells whether another listener has taken the tail since the last reading
+// of this term: its message is newer, and neither ours nor of the one who was there
 // before us (whose last messages may still have been under way).
 func (c *Capture) lost(tail *chain.Tail) bool {
 	last := c.lastTail
@@ -238,32 +244,6 @@ func (c *Capture) lost(tail *chain.Tail) bool {
 		tail.Last.Sequence > last.Last.Sequence &&
 		tail.Last.Writer != c.writer &&
 		tail.Last.Writer != last.Last.Writer
-}
-
-// standBy waits until the tail has stood still for so long that the other
-// listener must be gone.
-func (c *Capture) standBy(ctx context.Context, stream *topology.Stream, tail *chain.Tail) error {
-	c.setState(Standby, "another listener publishes to this flow; taking over when it stops")
-
-	sequence, since := tail.Last.Sequence, time.Now()
-	for ctx.Err() == nil && time.Since(since) < c.options.StandbyPatience {
-		_ = c.pause(ctx, c.options.StandbyPatience/10) // it returns nil
-
-		request, cancel := context.WithTimeout(ctx, requestTimeout)
-		last, err := stream.Tail(request)
-
-		cancel()
-
-		if err != nil {
-			return streamTrouble(err, c.options.Flow, true)
-		}
-
-		if last.Sequence != sequence {
-			sequence, since = last.Sequence, time.Now()
-		}
-	}
-
-	return nil
 }
 
 // sameFilter tells whether the last marker was written with our filter.

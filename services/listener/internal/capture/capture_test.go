@@ -85,49 +85,6 @@ func TestCaptureCountsWhatTheFilterLeavesOut(t *testing.T) {
 	})
 }
 
-// TestTwoListenersPublishOnce starts a second listener beside an active one:
-// the stream holds every change once, and one of them stands by.
-func TestTwoListenersPublishOnce(t *testing.T) {
-	t.Parallel()
-
-	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
-		t.Helper()
-
-		w := newWorld(t, mongotest.Options{})
-		stream := w.initAs(t, mode, gib)
-		quick := func(o *capture.Options) { o.MarkerIdle, o.StandbyPatience = 500*time.Millisecond, 2*time.Second }
-
-		first := w.listen(t, quick)
-		first.await(t, capture.Streaming)
-		insert(t, w.source, orders, 0, 100)
-		awaitTotal(t, stream, 101)
-
-		second := w.listen(t, quick)
-
-		for id := int32(100); id < 400; id += 10 {
-			insert(t, w.source, orders, id, id+10)
-		}
-
-		awaitTotal(t, stream, 401)
-		require.Eventually(t, func() bool {
-			return first.Status().State == capture.Standby || second.Status().State == capture.Standby
-		}, patience, 10*time.Millisecond)
-
-		// Whoever stands by takes over when the active one stops.
-		active, standby := first, second
-		if first.Status().State == capture.Standby {
-			active, standby = second, first
-		}
-
-		active.stop()
-		standby.await(t, capture.Streaming)
-		insert(t, w.source, orders, 400, 500)
-		awaitTotal(t, stream, 501)
-
-		require.Equal(t, sequence(0, 500), read(t, stream).ids(t, orders))
-	})
-}
-
 func TestIdleStreamKeepsItsTokenFresh(t *testing.T) {
 	t.Parallel()
 

@@ -52,7 +52,7 @@ func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
 	c.lastTail = tail
 
 	if lost {
-		return true, c.standBy(ctx, stream, tail)
+		return true, errBeaten
 	}
 
 	if err := c.checkSource(ctx, stream.Source); err != nil {

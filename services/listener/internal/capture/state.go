@@ -9,10 +9,11 @@ import (
 
 // State is what the listener is doing.
 //
-//	STARTING ──▶ STREAMING ◀──▶ WAITING   NATS or room in the stream is missing
-//	                 ▲  ▲
+//	STARTING ──▶ STREAMING ◀──▶ WAITING   NATS, the lease's bucket or room in the
+//	                 ▲  ▲                 stream is missing
 //	                 │  └─────▶ STALLED   the source is missing
-//	                 └────────▶ STANDBY   another listener publishes
+//	                 └────────▶ STANDBY   another listener is active; this one could
+//	                                      be: it sees the stream and the source
 //
 //	any ──▶ FAILED, HISTORY_LOST          an operator decides
 type State string
@@ -39,6 +40,10 @@ type Status struct {
 	Reason string // why, with the remedy where there is one; empty when STREAMING
 	Since  time.Time
 
+	// Term orders active listeners in time: the revision of the lease by which this
+	// one is, 0 while it is not.
+	Term uint64
+
 	Position event.Position // of the last event read
 	Total    uint64         // events counted so far
 	Skipped  uint64         // of them filtered
@@ -54,10 +59,10 @@ type Status struct {
 }
 
 // Lag returns how far reading is behind the source's clock; ok is false while
-// that is unknown.
+// that is unknown, and for a standby, which reads nothing.
 func (s *Status) Lag(now time.Time) (lag time.Duration, ok bool) {
 	switch {
-	case s.CaughtUpAt.IsZero():
+	case s.CaughtUpAt.IsZero(), s.State == Standby:
 		return 0, false
 	case s.State == Streaming && s.CaughtUp:
 		return 0, true

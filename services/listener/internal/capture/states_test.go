@@ -198,6 +198,12 @@ func TestTerminalStates(t *testing.T) {
 
 		l := w.listen(t, nil)
 		require.Contains(t, l.await(t, capture.HistoryLost).Reason, "oplog")
+		l.stop()
+
+		// It is left as the reason says.
+		require.NoError(t, w.js.DeleteStream(t.Context(), topology.StreamName(flow)))
+		w.init(t, gib)
+		w.listen(t, nil).await(t, capture.Streaming)
 	})
 
 	t.Run("another source", func(t *testing.T) {
@@ -272,6 +278,9 @@ func TestStatusLag(t *testing.T) {
 		},
 		"caught up before the source went away": {
 			status: capture.Status{State: capture.Stalled, CaughtUp: true, CaughtUpAt: now.Add(-time.Hour)}, lag: time.Hour, known: true,
+		},
+		"standing by": {
+			status: capture.Status{State: capture.Standby, CaughtUp: true, CaughtUpAt: now.Add(-time.Hour)},
 		},
 		"the source's clock is ahead": {
 			status: capture.Status{State: capture.Streaming, CaughtUpAt: now.Add(time.Hour)}, known: true,

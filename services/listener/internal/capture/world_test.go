@@ -84,6 +84,7 @@ func (w *world) init(tb testing.TB, maxBytes int64) *topology.Stream {
 
 func (w *world) initAs(tb testing.TB, mode topology.PublishMode, maxBytes int64) *topology.Stream {
 	tb.Helper()
+	require.NoError(tb, topology.CreateBuckets(tb.Context(), w.js, 1))
 
 	hello, err := mongodb.SayHello(tb.Context(), w.source)
 	require.NoError(tb, err)

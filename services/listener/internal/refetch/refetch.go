@@ -34,8 +34,8 @@ const (
 // names one of its subjects would have it written to by our right.
 const inboxPrefix = "_INBOX"
 
-// queue makes one listener answer where two are active for a moment.
-const queue = "listener"
+// unsubscribeTimeout bounds telling the server that this listener is no longer the active one.
+const unsubscribeTimeout = 500 * time.Millisecond
 
 // Options of a Responder.
 type Options struct {
@@ -127,7 +127,9 @@ func (r *Responder) Work(stop, work context.Context) error {
 	return err
 }
 
-// intake subscribes while this listener is active and hands requests to the workers.
+// intake subscribes while this listener is active and hands requests to the workers. It is no member of a queue: one that
+// is frozen or cut off stays in it for minutes, as the server sees it, and would take its share of the requests with it.
+// Where two are active for a moment both answer, and the asker takes one answer.
 func (r *Responder) intake(stop context.Context, jobs chan<- job) error {
 	requests := make(chan *nats.Msg, received)
 
@@ -141,7 +143,7 @@ func (r *Responder) intake(stop context.Context, jobs chan<- job) error {
 		switch active := r.options.Active(); {
 		case active && sub == nil:
 			var err error
-			if sub, err = r.nc.ChanQueueSubscribe(refetch.Subject(r.options.Flow), queue, requests); err != nil {
+			if sub, err = r.nc.ChanSubscribe(refetch.Subject(r.options.Flow), requests); err != nil {
 				return fmt.Errorf("subscribe to refetch requests: %w", err)
 			}
 
@@ -163,9 +165,11 @@ func (r *Responder) intake(stop context.Context, jobs chan<- job) error {
 	}
 }
 
-func (*Responder) unsubscribe(sub *nats.Subscription) {
+// unsubscribe returns when the server knows, or cannot be told: who asks then learns at once that nobody answers.
+func (r *Responder) unsubscribe(sub *nats.Subscription) {
 	if sub != nil {
 		_ = sub.Unsubscribe() // fails only on a closed connection
+		_ = r.nc.FlushTimeout(unsubscribeTimeout)
 	}
 }
 

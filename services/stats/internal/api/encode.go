@@ -90,6 +90,7 @@ func encodeListener(flow string, l *tally.Listener) *relayv1.ListenerReport {
 		WindowMessages: l.WindowMessages,
 		WindowBytes:    l.WindowBytes,
 		Recoveries:     l.Recoveries,
+		Term:           l.Term,
 	}
 }
 

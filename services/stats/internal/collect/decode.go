@@ -30,6 +30,7 @@ func decodeListener(value []byte) (l tally.Listener, ok bool) {
 		WindowMessages: r.GetWindowMessages(),
 		WindowBytes:    r.GetWindowBytes(),
 		Recoveries:     r.GetRecoveries(),
+		Term:           r.GetTerm(),
 	}
 
 	if lag := r.GetCaptureLag(); lag != nil {

@@ -94,23 +94,37 @@ func judgeStream(in *Input) []finding {
 	return nil
 }
 
-// activeListener is the one that streams, else any that does not merely stand
-// by, else any.
+// activeListener is the one of the latest term, else the one that streams, else
+// any that does not merely stand by, else any.
 func activeListener(listeners []Listener) *Listener {
 	var active *Listener
 
 	for i := range listeners {
-		l := &listeners[i]
-
-		switch {
-		case l.State == streaming:
-			return l
-		case active == nil || active.State == standby:
+		if l := &listeners[i]; active == nil || rankListener(l, active) > 0 {
 			active = l
 		}
 	}
 
 	return active
+}
+
+func rankListener(a, b *Listener) int {
+	return cmp.Or(
+		cmp.Compare(a.Term, b.Term),
+		compareBool(a.State == streaming, b.State == streaming),
+		compareBool(a.State != standby, b.State != standby),
+	)
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	default:
+		return -1
+	}
 }
 
 func isTerminal(state string) bool { return state == failed || state == historyLost }
@@ -135,8 +149,17 @@ func judgeListeners(in *Input) []finding {
 
 	var findings []finding
 
+	if !slices.ContainsFunc(listeners, func(l Listener) bool { return l.State != standby }) {
+		return []finding{{
+			Degraded, fmt.Sprintf("no listener is active, %d stand by: %s", len(listeners), active.Reason),
+			"nothing, if it passes: one takes over within LEASE_TTL; look at its log otherwise",
+		}}
+	}
+
 	for _, l := range listeners {
 		switch {
+		case l.Term > 0 && l.Term < active.Term:
+			// Its last words: another one has taken over since.
 		case isTerminal(l.State):
 			findings = append(findings, finding{terminal, l.describe(), "do what the reason says, then restart the listener"})
 		case l.State == streaming, l.State == standby && active.State == streaming:

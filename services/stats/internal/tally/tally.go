@@ -143,6 +143,7 @@ type Listener struct {
 	WindowMessages uint64
 	WindowBytes    uint64
 	Recoveries     uint64
+	Term           uint64 // of the lease by which it is active; 0 while it is not
 }
 
 // Processor is a processor's report.

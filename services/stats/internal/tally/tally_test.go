@@ -95,10 +95,19 @@ func TestStatus(t *testing.T) {
 		"listener waits for NATS": {listener("WAITING", "stream is full"), tally.Degraded, "listener on h1 is WAITING: stream is full"},
 		"source away":             {listener("STALLED", "no primary"), tally.Degraded, "STALLED"},
 		"listener starts":         {listener("STARTING", ""), tally.Degraded, "listener on h1 is STARTING"},
-		"only a standby":          {listener("STANDBY", ""), tally.Degraded, "STANDBY"},
+		"only a standby":          {listener("STANDBY", "x is active"), tally.Degraded, "no listener is active, 1 stand by: x is active"},
 		"a standby beside it": {func(in *tally.Input) {
 			in.Reports.Listeners = append(in.Reports.Listeners, tally.Listener{State: "STANDBY"})
 		}, tally.OK, ""},
+		"last words of a listener that was replaced": {func(in *tally.Input) {
+			in.Reports.Listeners[0].Term = 7
+			in.Reports.Listeners = append(in.Reports.Listeners, tally.Listener{State: "WAITING", Reason: "NATS is away", Term: 6})
+		}, tally.OK, ""},
+		"the active listener waits, beside a standby": {func(in *tally.Input) {
+			in.Reports.Listeners[0].Term = 7
+			listener("STALLED", "no primary")(in)
+			in.Reports.Listeners = append(in.Reports.Listeners, tally.Listener{State: "STANDBY"})
+		}, tally.Degraded, "listener on h1 is STALLED: no primary"},
 		"one of two listeners failed": {func(in *tally.Input) {
 			in.Reports.Listeners = append(in.Reports.Listeners, tally.Listener{Instance: tally.Instance{Host: "h9"}, State: "FAILED"})
 		}, tally.Degraded, "listener on h9 is FAILED"},
@@ -394,4 +403,27 @@ func TestAddsUpForEveryHistory(t *testing.T) {
 			t.Fatalf("does not add up: %s", s.Sum())
 		}
 	})
+}
+
+// What is said of reading the source is what the listener of the latest term says;
+// a killed one's last report says STREAMING too, for a while.
+func TestLagIsThatOfTheActiveListener(t *testing.T) {
+	t.Parallel()
+
+	for name, reports := range map[string][]tally.Listener{
+		"it came later": {{State: "STREAMING", Term: 3, CaptureLag: new(time.Hour)}, {State: "STREAMING", Term: 4, CaptureLag: new(time.Second)}},
+		"it came first": {{State: "STREAMING", Term: 4, CaptureLag: new(time.Second)}, {State: "STREAMING", Term: 3, CaptureLag: new(time.Hour)}},
+		"a standby":     {{State: "STANDBY"}, {State: "STREAMING", Term: 4, CaptureLag: new(time.Second)}},
+		"another's old term": {
+			{State: "WAITING", Term: 9, CaptureLag: new(time.Second)}, {State: "STREAMING", Term: 4, CaptureLag: new(time.Hour)},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			in := healthy()
+			in.Reports.Listeners = reports
+			require.Equal(t, time.Second, *tally.Count(in).CaptureLag)
+		})
+	}
 }

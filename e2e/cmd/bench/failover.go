@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/atlas-relay/atlas-relay/e2e/fault"
+	"github.com/atlas-relay/atlas-relay/e2e/harness"
+	"github.com/atlas-relay/atlas-relay/e2e/traffic"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+)
+
+// failovers are the gaps in publishing, around each end of the active listener.
+type failovers struct{ undisturbed, stopped, killed, cutOff, frozen time.Duration }
+
+// failover writes steadily, ends the active of two listeners in each way there is, and watches for how long the stream does not
+// grow.
+func (b *bench) failover(ctx context.Context) error {
+	return b.apart(ctx, 0, nil, func(world *harness.World, relay *harness.Relay) error {
+		writes := traffic.New(world.Source.Client.Database(database), traffic.Options{Seed: 1, Rate: float64(b.cfg.Rate)})
+		if err := writes.Prepare(ctx); err != nil {
+			return err
+		}
+
+		if err := relay.Init(ctx); err != nil {
+			return err
+		}
+
+		if err := relay.Start(); err != nil {
+			return err
+		}
+
+		end := make(chan struct{})
+		group, groupCtx := errgroup.WithContext(ctx)
+
+		group.Go(func() error { return writes.RunUntil(groupCtx, end) })
+		group.Go(func() error {
+			defer close(end)
+
+			return b.endListeners(groupCtx, world, relay)
+		})
+
+		return group.Wait()
+	})
+}
+
+func (b *bench) endListeners(ctx context.Context, world *harness.World, relay *harness.Relay) error {
+	nc, js, err := world.NATS.JetStream()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+
+	stream, err := topology.Open(ctx, js, flow)
+	if err != nil {
+		return err
+	}
+
+	proxy, err := fault.Listen(ctx, strings.TrimPrefix(world.NATS.URL(), "nats://"))
+	if err != nil {
+		return err
+	}
+	defer proxy.Close()
+
+	first, second := relay.Listener, relay.AddListener(map[string]string{"NATS_URL": "nats://" + proxy.Addr()})
+
+	for _, run := range []struct {
+		active, standby *harness.Service
+		gap             *time.Duration
+		end             func() error
+	}{
+		{first, second, &b.results.failovers.undisturbed, func() error { return nil }},
+		{first, second, &b.results.failovers.stopped, func() error { return first.Stop(ctx) }},
+		{second, first, &b.results.failovers.killed, second.Kill},
+		{first, second, &b.results.failovers.frozen, first.Freeze},
+		{second, first, &b.results.failovers.cutOff, func() error { proxy.Swallow(); return nil }},
+	} {
+		if err := ready(run.standby); err != nil {
+			return err
+		}
+
+		_, err := relay.Await(ctx, "a listener and its standby", func(s *relayv1.Stats) bool {
+			return run.active.Streams(s) && run.standby.StandsBy(s)
+		})
+		if err != nil {
+			return err
+		}
+
+		if *run.gap, err = gap(ctx, stream, run.end); err != nil {
+			return err
+		}
+	}
+
+	return nil
+}
+
+// ready starts what does not run and thaws what is frozen.
+func ready(s *harness.Service) error {
+	if !s.Runs() {
+		return s.Start()
+	}
+
+	return s.Thaw()
+}
+
+// gap is the longest time for which the stream did not grow, around something that happens.
+func gap(ctx context.Context, stream *topology.Stream, happens func() error) (longest time.Duration, err error) {
+	happened := make(chan error, 1)
+	begin := time.Now()
+	last, grown := uint64(0), begin
+
+	go func() { happened <- happens() }()
+
+	err = harness.Await(ctx, time.Millisecond, func(ctx context.Context) (bool, error) {
+		state, _, err := stream.State(ctx)
+		now := time.Now()
+
+		if last > 0 {
+			longest = max(longest, now.Sub(grown))
+		}
+
+		if state.LastSeq != last {
+			last, grown = state.LastSeq, now
+		}
+
+		return now.Sub(begin) >= crash, err
+	})
+
+	return longest, errors.Join(err, <-happened)
+}
+
+func (b *bench) failoverRows() []row {
+	f := &b.results.failovers
+
+	return []row{
+		{"longest gap in publishing, undisturbed", milliseconds(f.undisturbed), "", true},
+		{"— the active listener stops in order", milliseconds(f.stopped), "≤ " + milliseconds(handOverGoal), f.stopped <= handOverGoal},
+		{"— it is killed (LEASE_TTL 5 s)", milliseconds(f.killed), "≤ " + milliseconds(takeOverGoal), f.killed <= takeOverGoal},
+		{"— it is frozen", milliseconds(f.frozen), "≤ " + milliseconds(takeOverGoal), f.frozen <= takeOverGoal},
+		{"— it is cut off from NATS, half-open", milliseconds(f.cutOff), "≤ " + milliseconds(takeOverGoal), f.cutOff <= takeOverGoal},
+	}
+}

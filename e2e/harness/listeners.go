@@ -1,0 +1,42 @@
+package harness
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+)
+
+// AddListener makes one more listener, with settings of its own beside those of the relay; it is not started.
+func (r *Relay) AddListener(env map[string]string) *Service {
+	own := maps.Clone(r.env)
+	maps.Copy(own, env)
+
+	name := fmt.Sprintf("%s-%d", Listener, len(r.standbys)+2)
+	s := newService(name, r.programs.Path(Listener), nil, own, r.dir)
+	r.standbys = append(r.standbys, s)
+
+	return s
+}
+
+// Listeners are all that there are, the first one first.
+func (r *Relay) Listeners() []*Service { return slices.Concat([]*Service{r.Listener}, r.standbys) }
+
+// Streams holds when this run of the listener says that it is the active one.
+func (s *Service) Streams(sample *relayv1.Stats) bool {
+	return s.in(sample, relayv1.ListenerState_LISTENER_STATE_STREAMING)
+}
+
+// StandsBy holds when this run of the listener says that it could take over.
+func (s *Service) StandsBy(sample *relayv1.Stats) bool {
+	return s.in(sample, relayv1.ListenerState_LISTENER_STATE_STANDBY)
+}
+
+func (s *Service) in(sample *relayv1.Stats, state relayv1.ListenerState) bool {
+	pid := int64(s.Process().PID())
+
+	return slices.ContainsFunc(sample.GetListeners(), func(l *relayv1.ListenerReport) bool {
+		return l.GetInstance().GetPid() == pid && l.GetState() == state
+	})
+}

@@ -1,0 +1,97 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+)
+
+// Stream reads a flow's whole stream and says what is wrong with it: each event of the source must be there once, in
+// the source's order, with numbers that have no gap, in the stream and in each partition. It returns how many events it
+// holds, and how many processes have written them.
+func Stream(ctx context.Context, js jetstream.JetStream, flow string) (events uint64, writers int, err error) {
+	stream, err := topology.Open(ctx, js, flow)
+	if err != nil {
+		return 0, 0, err
+	}
+
+	state, _, err := stream.State(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+
+	r := newReader(stream.Partitions)
+
+	for sequence := state.FirstSeq; sequence <= state.LastSeq; sequence++ {
+		m, err := stream.At(ctx, sequence)
+		if err != nil {
+			return 0, 0, err
+		}
+
+		if err := r.add(&m.Message); err != nil {
+			return 0, 0, fmt.Errorf("message %d of stream %s: %w", sequence, stream.Name(), err)
+		}
+	}
+
+	return r.events, len(r.writers), nil
+}
+
+// reader checks one message after the other.
+type reader struct {
+	assemblers []event.Assembler
+	counts     []uint64
+	number     uint64         // of the last event
+	skipped    uint64         // of them left out by the listener
+	last       event.Position // of the last event
+	events     uint64
+	writers    map[uint64]bool
+}
+
+func newReader(partitions int) *reader {
+	return &reader{assemblers: make([]event.Assembler, partitions), counts: make([]uint64, partitions), writers: map[uint64]bool{}}
+}
+
+func (r *reader) add(m *event.Message) error {
+	if m.Kind != event.KindEvent {
+		return r.follows(m.Event, m.Skipped, 0)
+	}
+
+	r.writers[m.Writer] = true
+
+	whole, complete, err := r.assemblers[m.Partition].Add(*m)
+	if err != nil || !complete {
+		return err
+	}
+
+	if err := r.follows(whole.Event, whole.Skipped, 1); err != nil {
+		return err
+	}
+
+	if whole.Count != r.counts[m.Partition]+1 {
+		return fmt.Errorf("partition %d: count %d after %d", m.Partition, whole.Count, r.counts[m.Partition])
+	}
+
+	if whole.Position.Compare(r.last) <= 0 {
+		return fmt.Errorf("position %s after %s", whole.Position, r.last)
+	}
+
+	r.counts[m.Partition], r.last = whole.Count, whole.Position
+	r.events++
+
+	return nil
+}
+
+// follows checks the running numbers: what is neither this event nor left out is missing.
+func (r *reader) follows(number, skipped, own uint64) error {
+	if number-r.number != skipped-r.skipped+own {
+		return fmt.Errorf("event %d, of them %d left out, after %d and %d", number, skipped, r.number, r.skipped)
+	}
+
+	r.number, r.skipped = number, skipped
+
+	return nil
+}
