@@ -75,6 +75,7 @@ type Capture struct {
 	seen     *topology.Stream // nil until the stream was opened once
 	lastTail *chain.Tail      // nil until a tail was read
 	checked  bool             // the source's identity and catalog are fine
+	full     bool             // the last session ended because the stream was full
 }
 
 // New returns a capture of the source into the flow's stream. The error lists
@@ -150,6 +151,7 @@ func (c *Capture) attempt(ctx context.Context) error {
 		trouble = &interruption{state: Waiting, err: err}
 	}
 
+	c.full = errors.Is(trouble, chain.ErrStreamFull)
 	c.setState(trouble.state, trouble.Error())
 	c.board.update(func(s *Status) { s.Recoveries++ })
 

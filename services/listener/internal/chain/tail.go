@@ -18,6 +18,7 @@ type Tail struct {
 	Last   topology.Stored
 	Heads  []uint64        // count of the last complete event, per partition
 	Marker *relayv1.Marker // the last marker; it knows filter and routing table
+	Marked uint64          // its sequence
 }
 
 // ErrForeignTail says that the stream's last message was not written by a
@@ -62,7 +63,7 @@ func ReadTail(ctx context.Context, stream *topology.Stream) (*Tail, error) {
 		return nil, err
 	}
 
-	return &Tail{Last: last, Heads: heads, Marker: payload}, nil
+	return &Tail{Last: last, Heads: heads, Marker: payload, Marked: marker.Sequence}, nil
 }
 
 // readHeads takes each partition's head from whichever is later in the stream,
