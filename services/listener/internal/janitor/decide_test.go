@@ -61,7 +61,9 @@ func TestDecide(t *testing.T) {
 		"the stream is empty":  {change: func(v *janitor.View) { v.First, v.Last, v.Marker = 0, 0, 0 }, forbidden: "the newest marker is message 0"},
 
 		"a stale owner that is behind": {
-			change:   func(v *janitor.View) { v.Reports = append(v.Reports, janitor.Report{Partition: 0, Epoch: 6, Sequence: 1, StreamID: "s", Generation: 3}) },
+			change: func(v *janitor.View) {
+				v.Reports = append(v.Reports, janitor.Report{Partition: 0, Epoch: 6, Sequence: 1, StreamID: "s", Generation: 3})
+			},
 			keepFrom: 801, heldBy: "partition 0",
 		},
 		"a stale owner that is ahead and fresher": {
@@ -72,7 +74,9 @@ func TestDecide(t *testing.T) {
 			forbidden: "partition 0: its report is older",
 		},
 		"two of one epoch": {
-			change:   func(v *janitor.View) { v.Reports = append(v.Reports, janitor.Report{Partition: 0, Epoch: 7, Sequence: 300, StreamID: "s", Generation: 3}) },
+			change: func(v *janitor.View) {
+				v.Reports = append(v.Reports, janitor.Report{Partition: 0, Epoch: 7, Sequence: 300, StreamID: "s", Generation: 3})
+			},
 			keepFrom: 301, heldBy: "partition 0",
 		},
 		"one that waits for a rewind holds while there is room": {
