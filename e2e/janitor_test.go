@@ -35,8 +35,8 @@ func shrink(s *scenario) {
 // have caught up and the head is purged; everybody can start again on a stream without its first message.
 func TestFullStream(t *testing.T) {
 	s := openWith(t, map[string]string{"PARTITIONS": "4"})
+	s.made = func() { shrink(s) }
 	s.write()
-	shrink(s)
 
 	for _, p := range s.relay.Processors() {
 		require.NoError(t, p.Kill())
@@ -70,8 +70,8 @@ func TestFullStream(t *testing.T) {
 // TestNATSIsKilledWhileItPurges kills the server again and again under a stream that is purged all the time.
 func TestNATSIsKilledWhileItPurges(t *testing.T) {
 	s := openWith(t, map[string]string{"PARTITIONS": "4", "REPLAY_MARGIN": "0"})
+	s.made = func() { shrink(s) }
 	s.write()
-	shrink(s)
 
 	for range rounds {
 		first := s.await("an answer", func(sample *relayv1.Stats) bool { return sample.GetStream() != nil }).GetStream().GetFirstSequence()

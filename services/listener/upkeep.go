@@ -46,7 +46,7 @@ func newUpkeep(cfg *Config, source *mongo.Client, js jetstream.JetStream, listen
 	return &upkeep{
 		janitor: janitor.New(js, log, janitor.Options{
 			Flow: cfg.Flow, Margin: uint64(cfg.ReplayMargin), //nolint:gosec // Load has checked that it is not negative
-			Active: func() bool { return cleansUp(listener.Status()) },
+			Active: func() bool { return cleansUp(listener.Status()) }, Mark: listener.Mark,
 		}),
 		history: history.New(source, js, log, history.Options{
 			Flow: cfg.Flow, Limits: history.Limits{Warn: cfg.HistoryWarn, Critical: cfg.HistoryCrit},
@@ -59,15 +59,31 @@ func newUpkeep(cfg *Config, source *mongo.Client, js jetstream.JetStream, listen
 	}
 }
 
-// report adds the history to the listener's report.
+// report adds to the listener's report the history, and what holds the stream of one that waits.
 func (u *upkeep) report(build report.Build) report.Build {
 	return func(reportTime *timestamppb.Timestamp) proto.Message {
 		message := build(reportTime)
 		if r, ok := message.(*relayv1.ListenerReport); ok {
 			addHistory(r, u.history.Estimate())
+
+			if r.GetState() == relayv1.ListenerState_LISTENER_STATE_WAITING {
+				r.Reason += held(u.janitor.Status())
+			}
 		}
 
 		return message
+	}
+}
+
+// held says what keeps the stream from getting room.
+func held(s janitor.Status) string {
+	switch {
+	case s.Forbidden != "":
+		return "; nothing is purged: " + s.Forbidden
+	case s.HeldBy != "":
+		return "; purged up to what is held by " + s.HeldBy
+	default:
+		return ""
 	}
 }
 

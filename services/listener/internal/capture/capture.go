@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -70,6 +71,7 @@ type Capture struct {
 
 	writer uint64 // random number of this process
 	board  board
+	marked atomic.Bool // a marker is asked for
 
 	// What earlier sessions saw; used by Run's goroutine only.
 	seen     *topology.Stream // nil until the stream was opened once

@@ -29,6 +29,9 @@ type room struct {
 	since uint64 // the last marker
 }
 
+// Mark asks for a marker soon. Safe for concurrent use.
+func (c *Capture) Mark() { c.marked.Store(true) }
+
 // take counts a published message and tells whether a marker is due.
 func (r *room) take(m *event.Message) bool {
 	if m.Kind == event.KindMarker {

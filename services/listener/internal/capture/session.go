@@ -289,6 +289,10 @@ func (s *session) onTick(ctx context.Context, now time.Time) error {
 	quiet := now.Sub(s.lastPublish)
 	idle := quiet >= s.options.MarkerIdle || s.unasked && quiet >= proveAfter
 
+	if s.marked.Swap(false) {
+		s.ledger.RequestMarker()
+	}
+
 	if s.ledger.MarkerDue(idle) {
 		if err := s.sendMarker(ctx, true); err != nil {
 			return err

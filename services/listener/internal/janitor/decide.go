@@ -55,6 +55,8 @@ const (
 	wantedShare = 8
 	// marginShare is the most of the stream's capacity that the margin keeps.
 	marginShare = 2
+	// markerShare of the capacity may be behind the newest marker.
+	markerShare = 4
 	// stepShare of the margin is the least worth a purge: each one rewrites the
 	// block that it ends in.
 	stepShare = 8
@@ -94,6 +96,14 @@ func Decide(v *View, margin uint64) Decision {
 // IsTight tells whether room is wanted.
 func (v *View) IsTight() bool {
 	return v.MaxBytes > 0 && v.Bytes >= v.MaxBytes-v.MaxBytes/wantedShare
+}
+
+// IsMarkerFar tells whether so much was published since the newest marker that a
+// full stream could hardly be purged. The capture makes markers more often by
+// itself, but by the limit that the stream had when it began.
+func (v *View) IsMarkerFar() bool {
+	return v.MaxBytes > 0 && v.Messages > 0 && v.Last > v.Marker &&
+		float64(v.Last-v.Marker)/float64(v.Messages)*float64(v.Bytes) > float64(v.MaxBytes)/markerShare
 }
 
 // halfCapacity is half of the messages of the present average size that the

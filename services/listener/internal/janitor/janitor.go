@@ -27,6 +27,7 @@ type Options struct {
 	Flow   string
 	Margin uint64        // messages that stay behind the lowest checkpoint, see Decide
 	Active func() bool   // whether this listener is the one that cleans up; asked before every look
+	Mark   func()        // asks for a marker soon
 	Poll   time.Duration // default 5 s
 }
 
@@ -108,6 +109,10 @@ func (j *Janitor) turn(ctx context.Context) (tight bool) {
 		j.note(ctx, Decision{Forbidden: "stream or reports cannot be read: " + err.Error()})
 
 		return false
+	}
+
+	if v.IsMarkerFar() {
+		j.options.Mark()
 	}
 
 	d := Decide(v, j.options.Margin)
