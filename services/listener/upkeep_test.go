@@ -49,7 +49,7 @@ func TestRefetchWhileTheStreamIsFull(t *testing.T) {
 	require.NoError(t, err)
 
 	config := stream.CachedInfo().Config
-	config.MaxBytes = int64(stream.CachedInfo().State.Bytes) + 100 //nolint:gosec // a few hundred
+	config.MaxBytes = int64(stream.CachedInfo().State.Bytes) + 100
 	_, err = js.UpdateStream(t.Context(), config)
 	require.NoError(t, err)
 

@@ -80,7 +80,7 @@ func TestWatcher(t *testing.T) {
 	await("before the first change", unknown("no change of the source yet"))
 
 	now := time.Now().Add(time.Hour)
-	publish(1, event.Position{T: uint32(now.Unix())}) //nolint:gosec // it is not 2106 yet
+	publish(1, event.Position{T: uint32(now.Unix())})
 
 	e := await("a window", func(e Estimate) bool { return e.Trend == Still })
 	require.Empty(t, e.Unknown)

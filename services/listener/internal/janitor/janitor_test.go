@@ -76,7 +76,7 @@ func (w *world) mark(t *testing.T) {
 	require.NoError(t, err)
 }
 
-var number atomic.Uint64 //nolint:gochecknoglobals // makes message ids differ
+var number atomic.Uint64 // makes message ids differ
 
 func (w *world) message(kind event.Kind, payload []byte) *event.Message {
 	m := &event.Message{
@@ -96,7 +96,7 @@ func (w *world) report(t *testing.T, sequences ...uint64) {
 	r := &relayv1.ProcessorReport{Flow: flow}
 	for partition, sequence := range sequences {
 		r.Partitions = append(r.Partitions, &relayv1.PartitionReport{
-			Partition: uint32(partition), Epoch: 1, Sequence: sequence, StreamId: w.stream.StreamID, //nolint:gosec // two
+			Partition: uint32(partition), Epoch: 1, Sequence: sequence, StreamId: w.stream.StreamID,
 		})
 	}
 
