@@ -39,6 +39,7 @@ type scenario struct {
 	traffic *traffic.Traffic
 	failed  uint64 // changes that are meant to
 	others  uint64 // changes beside the traffic, in the database beside
+	made    func() // what is to happen to the flow before the services start; nil: nothing
 	order   *verify.Order
 	end     chan struct{} // closed by finish
 	running chan error    // of the traffic
@@ -87,6 +88,11 @@ func (s *scenario) replicate() {
 	s.t.Helper()
 
 	require.NoError(s.t, s.relay.Init(s.t.Context()))
+
+	if s.made != nil {
+		s.made()
+	}
+
 	require.NoError(s.t, s.relay.Start())
 	s.await("a flow that replicates", harness.Replicating)
 }

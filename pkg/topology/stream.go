@@ -121,6 +121,20 @@ func (s *Stream) State(ctx context.Context) (jetstream.StreamState, jetstream.St
 	return info.State, info.Config, nil
 }
 
+// Purge removes all messages before this sequence, from the head only: it makes
+// no hole. It never leaves the stream empty if the sequence is that of a message.
+func (s *Stream) Purge(ctx context.Context, keepFrom uint64) error {
+	if keepFrom <= 1 {
+		return nil // nothing is before; and the server takes 0 for "all"
+	}
+
+	if err := s.js.Purge(ctx, jetstream.WithPurgeSequence(keepFrom)); err != nil {
+		return fmt.Errorf("purge stream %s before message %d: %w", s.Name(), keepFrom, err)
+	}
+
+	return nil
+}
+
 // Stored is a message as the stream holds it.
 type Stored struct {
 	event.Message

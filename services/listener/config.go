@@ -18,6 +18,9 @@ type Config struct {
 	Exclude      settings.Namespaces `env:"EXCLUDE_NAMESPACES"    help:"namespaces to leave out; wins over INCLUDE_NAMESPACES"`
 	FullDocument string              `env:"FULL_DOCUMENT"         envDefault:"delta" help:"image that an update carries beside its delta; delta: none" oneof:"delta,updateLookup,whenAvailable"`
 	LeaseTTL     time.Duration       `env:"LEASE_TTL"             envDefault:"5s" min:"1s" max:"1h" help:"a standby takes over from an active listener that is gone after this long"`
+	ReplayMargin int                 `env:"REPLAY_MARGIN"         envDefault:"100000" min:"0" help:"messages that stay in the stream behind what all processors have applied, for a target that is set back; at most half of what the stream can hold"`
+	HistoryWarn  time.Duration       `env:"HISTORY_WARN"          envDefault:"24h" min:"0s" help:"warn when the source keeps what the stream does not have for less than this, and its oplog is shrinking against it"`
+	HistoryCrit  time.Duration       `env:"HISTORY_CRITICAL"      envDefault:"4h" min:"0s" help:"the flow is DEGRADED below this, unless the oplog's oldest entry does not move"`
 	MemoryBudget settings.Bytes      `env:"MEMORY_BUDGET"         envDefault:"256MiB" help:"memory at which the garbage collector works harder; GOMEMLIMIT wins"`
 }
 
@@ -50,6 +53,12 @@ func (c *Config) Validate() error {
 
 	if _, err := event.ParseFilter(c.Include.Patterns(), c.Exclude.Patterns()); err != nil {
 		mistakes = append(mistakes, settings.Mistake{Name: "INCLUDE_NAMESPACES, EXCLUDE_NAMESPACES", Rule: err.Error()})
+	}
+
+	if c.HistoryWarn < c.HistoryCrit {
+		mistakes = append(mistakes, settings.Mistake{
+			Name: "HISTORY_WARN", Value: c.HistoryWarn, Rule: "must be at least HISTORY_CRITICAL", Fix: "for example HISTORY_WARN=" + (2 * c.HistoryCrit).String(),
+		})
 	}
 
 	return errors.Join(mistakes...)

@@ -76,16 +76,20 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 
 	key := topology.ListenerReportKey(cfg.Flow, instance.GetId())
 
-	p.Metrics.MustRegister(newMetrics(cfg.Flow, listener, responder))
+	care := newUpkeep(cfg, source, js, listener, p.Log)
+
+	p.Metrics.MustRegister(newMetrics(cfg.Flow, listener, responder), care)
 
 	return p.Run(ctx,
 		lifecycle.Task{Name: "capture", Run: listener.Run},
 		lifecycle.Task{Name: "refetch", Work: responder.Work},
 		lifecycle.Task{Name: "refetch nats", Run: func(ctx context.Context) error { return natsconn.Watch(ctx, answers) }},
+		lifecycle.Task{Name: "janitor", Run: care.janitor.Run},
+		lifecycle.Task{Name: "history", Run: care.history.Run},
 		lifecycle.Task{Name: "nats", Run: func(ctx context.Context) error { return natsconn.Watch(ctx, nc) }},
 		lifecycle.Task{Name: "readiness", Run: readiness(p.Health.Part("capture"), listener)},
 		lifecycle.Task{Name: "report", Last: true, Run: func(ctx context.Context) error {
-			return report.Run(ctx, js, key, reportOf(cfg.Flow, instance, listener), p.Log)
+			return report.Run(ctx, js, key, care.report(reportOf(cfg.Flow, instance, listener)), p.Log)
 		}},
 	)
 }
@@ -102,7 +106,7 @@ func captureOptions(cfg *Config, p *service.Process, instance *relayv1.Instance)
 	}
 }
 
-// newResponder answers for the namespaces that the capture takes, while it is the active one.
+// newResponder answers for the namespaces that the capture takes, while it is the active one, also while that waits.
 func newResponder(cfg *Config, source *mongo.Client, nc *nats.Conn, listener *capture.Capture, log *slog.Logger) (*refetch.Responder, error) {
 	filter, err := event.ParseFilter(cfg.Include.Patterns(), cfg.Exclude.Patterns())
 	if err != nil {
@@ -112,7 +116,7 @@ func newResponder(cfg *Config, source *mongo.Client, nc *nats.Conn, listener *ca
 	return refetch.New(source, nc, log, refetch.Options{
 		Flow:   cfg.Flow,
 		Filter: filter,
-		Active: func() bool { return listener.Status().State == capture.Streaming },
+		Active: func() bool { return answers(listener.Status()) },
 	}), nil
 }
 

@@ -48,6 +48,7 @@ func partitionReport(s *ownership.Status) *relayv1.PartitionReport {
 		ResumeToken:       place.ResumeToken,
 		Event:             uint64(place.Event),
 		Count:             uint64(place.Count),
+		StreamId:          place.StreamID,
 		Position: &relayv1.Position{
 			Seconds: place.Position.T, Increment: place.Position.I, Ordinal: place.Position.Ordinal,
 		},

@@ -138,6 +138,8 @@ func fine() *relayv1.Stats {
 		PendingChanges: new(uint64(10)), BatchesProcessed: new(uint64(42)), PendingBatchSize: new(uint64(10)), IsBatchProcessing: new(true),
 		ParkedChanges: new(uint64(1)), DeadLetters: new(uint64(0)),
 		Consistent: true, AddsUp: new(true), Lag: durationpb.New(1500 * time.Microsecond), CaptureLag: durationpb.New(0),
+		HistoryRemaining: durationpb.New(36 * time.Hour), HistoryWindow: durationpb.New(36 * time.Hour),
+		HistoryTrend: relayv1.HistoryTrend_HISTORY_TREND_STILL, HistoryLevel: relayv1.HistoryLevel_HISTORY_LEVEL_OK,
 		Stream:     &relayv1.StreamStats{Name: "CDC_atlas-to-local", Messages: 910, Bytes: 1_500_000, MaxBytes: 10 << 30},
 		Listeners:  []*relayv1.ListenerReport{{Instance: &relayv1.Instance{Id: "l1", Host: "h", Pid: 7}, State: relayv1.ListenerState_LISTENER_STATE_STREAMING}},
 		Processors: []*relayv1.ProcessorInstance{{Instance: &relayv1.Instance{Id: "p1", Host: "h", Pid: 8}, Partitions: 16}},

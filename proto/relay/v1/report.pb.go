@@ -101,6 +101,121 @@ func (ListenerState) EnumDescriptor() ([]byte, []int) {
 	return file_relay_v1_report_proto_rawDescGZIP(), []int{0}
 }
 
+// HistoryTrend is what the time between the source's oldest oplog entry and the
+// stream's tail is doing.
+type HistoryTrend int32
+
+const (
+	// Not known, or not yet.
+	HistoryTrend_HISTORY_TREND_UNSPECIFIED HistoryTrend = 0
+	// The oldest entry does not move: the source forgets nothing.
+	HistoryTrend_HISTORY_TREND_STILL HistoryTrend = 1
+	// It moves, and the tail at least as fast.
+	HistoryTrend_HISTORY_TREND_STEADY HistoryTrend = 2
+	// It moves faster than the tail.
+	HistoryTrend_HISTORY_TREND_SHRINKING HistoryTrend = 3
+)
+
+// Enum value maps for HistoryTrend.
+var (
+	HistoryTrend_name = map[int32]string{
+		0: "HISTORY_TREND_UNSPECIFIED",
+		1: "HISTORY_TREND_STILL",
+		2: "HISTORY_TREND_STEADY",
+		3: "HISTORY_TREND_SHRINKING",
+	}
+	HistoryTrend_value = map[string]int32{
+		"HISTORY_TREND_UNSPECIFIED": 0,
+		"HISTORY_TREND_STILL":       1,
+		"HISTORY_TREND_STEADY":      2,
+		"HISTORY_TREND_SHRINKING":   3,
+	}
+)
+
+func (x HistoryTrend) Enum() *HistoryTrend {
+	p := new(HistoryTrend)
+	*p = x
+	return p
+}
+
+func (x HistoryTrend) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (HistoryTrend) Descriptor() protoreflect.EnumDescriptor {
+	return file_relay_v1_report_proto_enumTypes[1].Descriptor()
+}
+
+func (HistoryTrend) Type() protoreflect.EnumType {
+	return &file_relay_v1_report_proto_enumTypes[1]
+}
+
+func (x HistoryTrend) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use HistoryTrend.Descriptor instead.
+func (HistoryTrend) EnumDescriptor() ([]byte, []int) {
+	return file_relay_v1_report_proto_rawDescGZIP(), []int{1}
+}
+
+// HistoryLevel is a judgement of the history that remains.
+type HistoryLevel int32
+
+const (
+	// Not known.
+	HistoryLevel_HISTORY_LEVEL_UNSPECIFIED HistoryLevel = 0
+	// Enough, or the source forgets nothing.
+	HistoryLevel_HISTORY_LEVEL_OK HistoryLevel = 1
+	// Less than HISTORY_WARN, and the source forgets.
+	HistoryLevel_HISTORY_LEVEL_WARN HistoryLevel = 2
+	// Less than HISTORY_CRITICAL, and the source forgets.
+	HistoryLevel_HISTORY_LEVEL_CRITICAL HistoryLevel = 3
+)
+
+// Enum value maps for HistoryLevel.
+var (
+	HistoryLevel_name = map[int32]string{
+		0: "HISTORY_LEVEL_UNSPECIFIED",
+		1: "HISTORY_LEVEL_OK",
+		2: "HISTORY_LEVEL_WARN",
+		3: "HISTORY_LEVEL_CRITICAL",
+	}
+	HistoryLevel_value = map[string]int32{
+		"HISTORY_LEVEL_UNSPECIFIED": 0,
+		"HISTORY_LEVEL_OK":          1,
+		"HISTORY_LEVEL_WARN":        2,
+		"HISTORY_LEVEL_CRITICAL":    3,
+	}
+)
+
+func (x HistoryLevel) Enum() *HistoryLevel {
+	p := new(HistoryLevel)
+	*p = x
+	return p
+}
+
+func (x HistoryLevel) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (HistoryLevel) Descriptor() protoreflect.EnumDescriptor {
+	return file_relay_v1_report_proto_enumTypes[2].Descriptor()
+}
+
+func (HistoryLevel) Type() protoreflect.EnumType {
+	return &file_relay_v1_report_proto_enumTypes[2]
+}
+
+func (x HistoryLevel) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use HistoryLevel.Descriptor instead.
+func (HistoryLevel) EnumDescriptor() ([]byte, []int) {
+	return file_relay_v1_report_proto_rawDescGZIP(), []int{2}
+}
+
 // PartitionState is what the owner of a partition is doing with it.
 type PartitionState int32
 
@@ -154,11 +269,11 @@ func (x PartitionState) String() string {
 }
 
 func (PartitionState) Descriptor() protoreflect.EnumDescriptor {
-	return file_relay_v1_report_proto_enumTypes[1].Descriptor()
+	return file_relay_v1_report_proto_enumTypes[3].Descriptor()
 }
 
 func (PartitionState) Type() protoreflect.EnumType {
-	return &file_relay_v1_report_proto_enumTypes[1]
+	return &file_relay_v1_report_proto_enumTypes[3]
 }
 
 func (x PartitionState) Number() protoreflect.EnumNumber {
@@ -167,7 +282,7 @@ func (x PartitionState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PartitionState.Descriptor instead.
 func (PartitionState) EnumDescriptor() ([]byte, []int) {
-	return file_relay_v1_report_proto_rawDescGZIP(), []int{1}
+	return file_relay_v1_report_proto_rawDescGZIP(), []int{3}
 }
 
 // Instance identifies a running process.
@@ -283,7 +398,19 @@ type ListenerReport struct {
 	// Revision of the lease by which this listener is the active one; 0 while it
 	// is not. Of two reports that both say so, that with the higher one is right:
 	// the other listener is gone, or does not know yet.
-	Term          uint64 `protobuf:"varint,30,opt,name=term,proto3" json:"term,omitempty"`
+	Term uint64 `protobuf:"varint,30,opt,name=term,proto3" json:"term,omitempty"`
+	// For how long the source keeps the changes behind the stream's tail at the
+	// present rate. Absent when unknown. At least so long while the trend is STILL.
+	HistoryRemaining *durationpb.Duration `protobuf:"bytes,20,opt,name=history_remaining,json=historyRemaining,proto3" json:"history_remaining,omitempty"`
+	// Why history_remaining is not known; empty when it is.
+	HistoryUnknownBecause string `protobuf:"bytes,21,opt,name=history_unknown_because,json=historyUnknownBecause,proto3" json:"history_unknown_because,omitempty"`
+	// Time between the source's oldest oplog entry and the stream's tail. Absent
+	// when unknown.
+	HistoryWindow *durationpb.Duration `protobuf:"bytes,22,opt,name=history_window,json=historyWindow,proto3" json:"history_window,omitempty"`
+	// What the window is doing.
+	HistoryTrend HistoryTrend `protobuf:"varint,23,opt,name=history_trend,json=historyTrend,proto3,enum=relay.v1.HistoryTrend" json:"history_trend,omitempty"`
+	// What this listener's HISTORY_WARN and HISTORY_CRITICAL say of it.
+	HistoryLevel  HistoryLevel `protobuf:"varint,24,opt,name=history_level,json=historyLevel,proto3,enum=relay.v1.HistoryLevel" json:"history_level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -409,6 +536,41 @@ func (x *ListenerReport) GetTerm() uint64 {
 	return 0
 }
 
+func (x *ListenerReport) GetHistoryRemaining() *durationpb.Duration {
+	if x != nil {
+		return x.HistoryRemaining
+	}
+	return nil
+}
+
+func (x *ListenerReport) GetHistoryUnknownBecause() string {
+	if x != nil {
+		return x.HistoryUnknownBecause
+	}
+	return ""
+}
+
+func (x *ListenerReport) GetHistoryWindow() *durationpb.Duration {
+	if x != nil {
+		return x.HistoryWindow
+	}
+	return nil
+}
+
+func (x *ListenerReport) GetHistoryTrend() HistoryTrend {
+	if x != nil {
+		return x.HistoryTrend
+	}
+	return HistoryTrend_HISTORY_TREND_UNSPECIFIED
+}
+
+func (x *ListenerReport) GetHistoryLevel() HistoryLevel {
+	if x != nil {
+		return x.HistoryLevel
+	}
+	return HistoryLevel_HISTORY_LEVEL_UNSPECIFIED
+}
+
 // ProcessorReport is the value of key p.<flow>.<instance id>.
 type ProcessorReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -519,7 +681,10 @@ type PartitionReport struct {
 	// Count of the partition's last applied event.
 	Count uint64 `protobuf:"varint,12,opt,name=count,proto3" json:"count,omitempty"`
 	// Position of the checkpoint.
-	Position      *Position `protobuf:"bytes,13,opt,name=position,proto3" json:"position,omitempty"`
+	Position *Position `protobuf:"bytes,13,opt,name=position,proto3" json:"position,omitempty"`
+	// Random identity of the stream that the checkpoint belongs to; empty before
+	// the partition was acquired.
+	StreamId      string `protobuf:"bytes,20,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -645,6 +810,13 @@ func (x *PartitionReport) GetPosition() *Position {
 	return nil
 }
 
+func (x *PartitionReport) GetStreamId() string {
+	if x != nil {
+		return x.StreamId
+	}
+	return ""
+}
+
 var File_relay_v1_report_proto protoreflect.FileDescriptor
 
 const file_relay_v1_report_proto_rawDesc = "" +
@@ -656,7 +828,7 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	"\x03pid\x18\x03 \x01(\x03R\x03pid\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x129\n" +
 	"\n" +
-	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\"\x8e\x04\n" +
+	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\"\xca\x06\n" +
 	"\x0eListenerReport\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12.\n" +
 	"\binstance\x18\x02 \x01(\v2\x12.relay.v1.InstanceR\binstance\x12-\n" +
@@ -675,7 +847,12 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	"\n" +
 	"recoveries\x18\f \x01(\x04R\n" +
 	"recoveries\x12\x12\n" +
-	"\x04term\x18\x1e \x01(\x04R\x04term\"\xe5\x01\n" +
+	"\x04term\x18\x1e \x01(\x04R\x04term\x12F\n" +
+	"\x11history_remaining\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\x10historyRemaining\x126\n" +
+	"\x17history_unknown_because\x18\x15 \x01(\tR\x15historyUnknownBecause\x12@\n" +
+	"\x0ehistory_window\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\rhistoryWindow\x12;\n" +
+	"\rhistory_trend\x18\x17 \x01(\x0e2\x16.relay.v1.HistoryTrendR\fhistoryTrend\x12;\n" +
+	"\rhistory_level\x18\x18 \x01(\x0e2\x16.relay.v1.HistoryLevelR\fhistoryLevel\"\xe5\x01\n" +
 	"\x0fProcessorReport\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12.\n" +
 	"\binstance\x18\x02 \x01(\v2\x12.relay.v1.InstanceR\binstance\x12;\n" +
@@ -684,7 +861,7 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x04 \x03(\v2\x19.relay.v1.PartitionReportR\n" +
 	"partitions\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xbc\x03\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xd9\x03\n" +
 	"\x0fPartitionReport\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12.\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x18.relay.v1.PartitionStateR\x05state\x12\x16\n" +
@@ -701,7 +878,8 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	" \x01(\fR\vresumeToken\x12\x14\n" +
 	"\x05event\x18\v \x01(\x04R\x05event\x12\x14\n" +
 	"\x05count\x18\f \x01(\x04R\x05count\x12.\n" +
-	"\bposition\x18\r \x01(\v2\x12.relay.v1.PositionR\bposition*\xfa\x01\n" +
+	"\bposition\x18\r \x01(\v2\x12.relay.v1.PositionR\bposition\x12\x1b\n" +
+	"\tstream_id\x18\x14 \x01(\tR\bstreamId*\xfa\x01\n" +
 	"\rListenerState\x12\x1e\n" +
 	"\x1aLISTENER_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17LISTENER_STATE_STARTING\x10\x01\x12\x1a\n" +
@@ -710,7 +888,17 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	"\x16LISTENER_STATE_WAITING\x10\x04\x12\x1a\n" +
 	"\x16LISTENER_STATE_STALLED\x10\x05\x12\x1f\n" +
 	"\x1bLISTENER_STATE_HISTORY_LOST\x10\x06\x12\x19\n" +
-	"\x15LISTENER_STATE_FAILED\x10\a*\xe8\x01\n" +
+	"\x15LISTENER_STATE_FAILED\x10\a*}\n" +
+	"\fHistoryTrend\x12\x1d\n" +
+	"\x19HISTORY_TREND_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13HISTORY_TREND_STILL\x10\x01\x12\x18\n" +
+	"\x14HISTORY_TREND_STEADY\x10\x02\x12\x1b\n" +
+	"\x17HISTORY_TREND_SHRINKING\x10\x03*w\n" +
+	"\fHistoryLevel\x12\x1d\n" +
+	"\x19HISTORY_LEVEL_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10HISTORY_LEVEL_OK\x10\x01\x12\x16\n" +
+	"\x12HISTORY_LEVEL_WARN\x10\x02\x12\x1a\n" +
+	"\x16HISTORY_LEVEL_CRITICAL\x10\x03*\xe8\x01\n" +
 	"\x0ePartitionState\x12\x1f\n" +
 	"\x1bPARTITION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19PARTITION_STATE_ACQUIRING\x10\x01\x12\x1c\n" +
@@ -732,36 +920,42 @@ func file_relay_v1_report_proto_rawDescGZIP() []byte {
 	return file_relay_v1_report_proto_rawDescData
 }
 
-var file_relay_v1_report_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_relay_v1_report_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_relay_v1_report_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_relay_v1_report_proto_goTypes = []any{
 	(ListenerState)(0),            // 0: relay.v1.ListenerState
-	(PartitionState)(0),           // 1: relay.v1.PartitionState
-	(*Instance)(nil),              // 2: relay.v1.Instance
-	(*ListenerReport)(nil),        // 3: relay.v1.ListenerReport
-	(*ProcessorReport)(nil),       // 4: relay.v1.ProcessorReport
-	(*PartitionReport)(nil),       // 5: relay.v1.PartitionReport
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
-	(*Position)(nil),              // 7: relay.v1.Position
-	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
+	(HistoryTrend)(0),             // 1: relay.v1.HistoryTrend
+	(HistoryLevel)(0),             // 2: relay.v1.HistoryLevel
+	(PartitionState)(0),           // 3: relay.v1.PartitionState
+	(*Instance)(nil),              // 4: relay.v1.Instance
+	(*ListenerReport)(nil),        // 5: relay.v1.ListenerReport
+	(*ProcessorReport)(nil),       // 6: relay.v1.ProcessorReport
+	(*PartitionReport)(nil),       // 7: relay.v1.PartitionReport
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*Position)(nil),              // 9: relay.v1.Position
+	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
 }
 var file_relay_v1_report_proto_depIdxs = []int32{
-	6,  // 0: relay.v1.Instance.start_time:type_name -> google.protobuf.Timestamp
-	2,  // 1: relay.v1.ListenerReport.instance:type_name -> relay.v1.Instance
+	8,  // 0: relay.v1.Instance.start_time:type_name -> google.protobuf.Timestamp
+	4,  // 1: relay.v1.ListenerReport.instance:type_name -> relay.v1.Instance
 	0,  // 2: relay.v1.ListenerReport.state:type_name -> relay.v1.ListenerState
-	6,  // 3: relay.v1.ListenerReport.report_time:type_name -> google.protobuf.Timestamp
-	7,  // 4: relay.v1.ListenerReport.position:type_name -> relay.v1.Position
-	8,  // 5: relay.v1.ListenerReport.capture_lag:type_name -> google.protobuf.Duration
-	2,  // 6: relay.v1.ProcessorReport.instance:type_name -> relay.v1.Instance
-	6,  // 7: relay.v1.ProcessorReport.report_time:type_name -> google.protobuf.Timestamp
-	5,  // 8: relay.v1.ProcessorReport.partitions:type_name -> relay.v1.PartitionReport
-	1,  // 9: relay.v1.PartitionReport.state:type_name -> relay.v1.PartitionState
-	7,  // 10: relay.v1.PartitionReport.position:type_name -> relay.v1.Position
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	8,  // 3: relay.v1.ListenerReport.report_time:type_name -> google.protobuf.Timestamp
+	9,  // 4: relay.v1.ListenerReport.position:type_name -> relay.v1.Position
+	10, // 5: relay.v1.ListenerReport.capture_lag:type_name -> google.protobuf.Duration
+	10, // 6: relay.v1.ListenerReport.history_remaining:type_name -> google.protobuf.Duration
+	10, // 7: relay.v1.ListenerReport.history_window:type_name -> google.protobuf.Duration
+	1,  // 8: relay.v1.ListenerReport.history_trend:type_name -> relay.v1.HistoryTrend
+	2,  // 9: relay.v1.ListenerReport.history_level:type_name -> relay.v1.HistoryLevel
+	4,  // 10: relay.v1.ProcessorReport.instance:type_name -> relay.v1.Instance
+	8,  // 11: relay.v1.ProcessorReport.report_time:type_name -> google.protobuf.Timestamp
+	7,  // 12: relay.v1.ProcessorReport.partitions:type_name -> relay.v1.PartitionReport
+	3,  // 13: relay.v1.PartitionReport.state:type_name -> relay.v1.PartitionState
+	9,  // 14: relay.v1.PartitionReport.position:type_name -> relay.v1.Position
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_relay_v1_report_proto_init() }
@@ -775,7 +969,7 @@ func file_relay_v1_report_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_relay_v1_report_proto_rawDesc), len(file_relay_v1_report_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      4,
 			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -348,7 +348,19 @@ type Stats struct {
 	// Dead letters: events given up that nobody has replayed or discarded, and
 	// that nothing has superseded. Counted up to 10000; that number means so
 	// many or more.
-	DeadLetters   *uint64 `protobuf:"varint,25,opt,name=dead_letters,json=deadLetters,proto3,oneof" json:"dead_letters,omitempty"`
+	DeadLetters *uint64 `protobuf:"varint,25,opt,name=dead_letters,json=deadLetters,proto3,oneof" json:"dead_letters,omitempty"`
+	// For how long the source keeps the changes behind the stream's tail, as the
+	// active listener reports it. Absent when unknown.
+	HistoryRemaining *durationpb.Duration `protobuf:"bytes,60,opt,name=history_remaining,json=historyRemaining,proto3" json:"history_remaining,omitempty"`
+	// Why that is not known; empty when it is, or when no listener reports.
+	HistoryUnknownBecause string `protobuf:"bytes,61,opt,name=history_unknown_because,json=historyUnknownBecause,proto3" json:"history_unknown_because,omitempty"`
+	// Time between the source's oldest oplog entry and the stream's tail. Absent
+	// when unknown.
+	HistoryWindow *durationpb.Duration `protobuf:"bytes,62,opt,name=history_window,json=historyWindow,proto3" json:"history_window,omitempty"`
+	// What the window is doing.
+	HistoryTrend HistoryTrend `protobuf:"varint,63,opt,name=history_trend,json=historyTrend,proto3,enum=relay.v1.HistoryTrend" json:"history_trend,omitempty"`
+	// What the listener's HISTORY_WARN and HISTORY_CRITICAL say of it.
+	HistoryLevel  HistoryLevel `protobuf:"varint,64,opt,name=history_level,json=historyLevel,proto3,enum=relay.v1.HistoryLevel" json:"history_level,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -556,6 +568,41 @@ func (x *Stats) GetDeadLetters() uint64 {
 		return *x.DeadLetters
 	}
 	return 0
+}
+
+func (x *Stats) GetHistoryRemaining() *durationpb.Duration {
+	if x != nil {
+		return x.HistoryRemaining
+	}
+	return nil
+}
+
+func (x *Stats) GetHistoryUnknownBecause() string {
+	if x != nil {
+		return x.HistoryUnknownBecause
+	}
+	return ""
+}
+
+func (x *Stats) GetHistoryWindow() *durationpb.Duration {
+	if x != nil {
+		return x.HistoryWindow
+	}
+	return nil
+}
+
+func (x *Stats) GetHistoryTrend() HistoryTrend {
+	if x != nil {
+		return x.HistoryTrend
+	}
+	return HistoryTrend_HISTORY_TREND_UNSPECIFIED
+}
+
+func (x *Stats) GetHistoryLevel() HistoryLevel {
+	if x != nil {
+		return x.HistoryLevel
+	}
+	return HistoryLevel_HISTORY_LEVEL_UNSPECIFIED
 }
 
 // StreamStats is what JetStream says of the flow's stream.
@@ -1037,8 +1084,7 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x125\n" +
 	"\binterval\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\binterval\";\n" +
 	"\x12WatchStatsResponse\x12%\n" +
-	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\xd0\n" +
-	"\n" +
+	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\x8c\r\n" +
 	"\x05Stats\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12;\n" +
 	"\vsample_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -1074,7 +1120,12 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\vunsupported\x18\x17 \x03(\v2\x1b.relay.v1.UnsupportedEventsR\vunsupported\x12*\n" +
 	"\x0eparked_changes\x18\x18 \x01(\x04H\tR\rparkedChanges\x88\x01\x01\x12&\n" +
 	"\fdead_letters\x18\x19 \x01(\x04H\n" +
-	"R\vdeadLetters\x88\x01\x01B\x10\n" +
+	"R\vdeadLetters\x88\x01\x01\x12F\n" +
+	"\x11history_remaining\x18< \x01(\v2\x19.google.protobuf.DurationR\x10historyRemaining\x126\n" +
+	"\x17history_unknown_because\x18= \x01(\tR\x15historyUnknownBecause\x12@\n" +
+	"\x0ehistory_window\x18> \x01(\v2\x19.google.protobuf.DurationR\rhistoryWindow\x12;\n" +
+	"\rhistory_trend\x18? \x01(\x0e2\x16.relay.v1.HistoryTrendR\fhistoryTrend\x12;\n" +
+	"\rhistory_level\x18@ \x01(\x0e2\x16.relay.v1.HistoryLevelR\fhistoryLevelB\x10\n" +
 	"\x0e_total_changesB\x14\n" +
 	"\x12_processed_changesB\x11\n" +
 	"\x0f_failed_changesB\x12\n" +
@@ -1173,10 +1224,12 @@ var file_relay_v1_stats_proto_goTypes = []any{
 	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
 	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
 	(*ListenerReport)(nil),        // 12: relay.v1.ListenerReport
-	(*Position)(nil),              // 13: relay.v1.Position
-	(*Instance)(nil),              // 14: relay.v1.Instance
-	(PartitionState)(0),           // 15: relay.v1.PartitionState
-	(*Namespace)(nil),             // 16: relay.v1.Namespace
+	(HistoryTrend)(0),             // 13: relay.v1.HistoryTrend
+	(HistoryLevel)(0),             // 14: relay.v1.HistoryLevel
+	(*Position)(nil),              // 15: relay.v1.Position
+	(*Instance)(nil),              // 16: relay.v1.Instance
+	(PartitionState)(0),           // 17: relay.v1.PartitionState
+	(*Namespace)(nil),             // 18: relay.v1.Namespace
 }
 var file_relay_v1_stats_proto_depIdxs = []int32{
 	5,  // 0: relay.v1.GetStatsResponse.stats:type_name -> relay.v1.Stats
@@ -1191,24 +1244,28 @@ var file_relay_v1_stats_proto_depIdxs = []int32{
 	7,  // 9: relay.v1.Stats.processors:type_name -> relay.v1.ProcessorInstance
 	8,  // 10: relay.v1.Stats.partitions:type_name -> relay.v1.PartitionStats
 	9,  // 11: relay.v1.Stats.unsupported:type_name -> relay.v1.UnsupportedEvents
-	13, // 12: relay.v1.StreamStats.position:type_name -> relay.v1.Position
-	14, // 13: relay.v1.ProcessorInstance.instance:type_name -> relay.v1.Instance
-	11, // 14: relay.v1.ProcessorInstance.report_time:type_name -> google.protobuf.Timestamp
-	15, // 15: relay.v1.PartitionStats.state:type_name -> relay.v1.PartitionState
-	13, // 16: relay.v1.PartitionStats.position:type_name -> relay.v1.Position
-	10, // 17: relay.v1.PartitionStats.lag:type_name -> google.protobuf.Duration
-	16, // 18: relay.v1.UnsupportedEvents.namespace:type_name -> relay.v1.Namespace
-	13, // 19: relay.v1.UnsupportedEvents.first_position:type_name -> relay.v1.Position
-	13, // 20: relay.v1.UnsupportedEvents.last_position:type_name -> relay.v1.Position
-	1,  // 21: relay.v1.StatsService.GetStats:input_type -> relay.v1.GetStatsRequest
-	3,  // 22: relay.v1.StatsService.WatchStats:input_type -> relay.v1.WatchStatsRequest
-	2,  // 23: relay.v1.StatsService.GetStats:output_type -> relay.v1.GetStatsResponse
-	4,  // 24: relay.v1.StatsService.WatchStats:output_type -> relay.v1.WatchStatsResponse
-	23, // [23:25] is the sub-list for method output_type
-	21, // [21:23] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	10, // 12: relay.v1.Stats.history_remaining:type_name -> google.protobuf.Duration
+	10, // 13: relay.v1.Stats.history_window:type_name -> google.protobuf.Duration
+	13, // 14: relay.v1.Stats.history_trend:type_name -> relay.v1.HistoryTrend
+	14, // 15: relay.v1.Stats.history_level:type_name -> relay.v1.HistoryLevel
+	15, // 16: relay.v1.StreamStats.position:type_name -> relay.v1.Position
+	16, // 17: relay.v1.ProcessorInstance.instance:type_name -> relay.v1.Instance
+	11, // 18: relay.v1.ProcessorInstance.report_time:type_name -> google.protobuf.Timestamp
+	17, // 19: relay.v1.PartitionStats.state:type_name -> relay.v1.PartitionState
+	15, // 20: relay.v1.PartitionStats.position:type_name -> relay.v1.Position
+	10, // 21: relay.v1.PartitionStats.lag:type_name -> google.protobuf.Duration
+	18, // 22: relay.v1.UnsupportedEvents.namespace:type_name -> relay.v1.Namespace
+	15, // 23: relay.v1.UnsupportedEvents.first_position:type_name -> relay.v1.Position
+	15, // 24: relay.v1.UnsupportedEvents.last_position:type_name -> relay.v1.Position
+	1,  // 25: relay.v1.StatsService.GetStats:input_type -> relay.v1.GetStatsRequest
+	3,  // 26: relay.v1.StatsService.WatchStats:input_type -> relay.v1.WatchStatsRequest
+	2,  // 27: relay.v1.StatsService.GetStats:output_type -> relay.v1.GetStatsResponse
+	4,  // 28: relay.v1.StatsService.WatchStats:output_type -> relay.v1.WatchStatsResponse
+	27, // [27:29] is the sub-list for method output_type
+	25, // [25:27] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_relay_v1_stats_proto_init() }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -73,11 +74,13 @@ type Capture struct {
 	writer uint64 // random number of this process
 	board  board
 	leader *leader.Leader // used by Run's goroutine only
+	marked atomic.Bool    // a marker is asked for
 
 	// What earlier sessions saw; used by Run's goroutine only.
 	seen     *topology.Stream // nil until the stream was opened once
 	lastTail *chain.Tail      // nil until a tail was read in the present term
 	checked  bool             // the source's identity and catalog are fine
+	full     bool             // the last session ended because the stream was full
 }
 
 // New returns a capture of the source into the flow's stream. The error lists
@@ -156,6 +159,7 @@ func (c *Capture) attempt(ctx context.Context) error {
 		trouble = &interruption{state: Waiting, err: err}
 	}
 
+	c.full = errors.Is(trouble, chain.ErrStreamFull)
 	c.setState(trouble.state, trouble.Error())
 	c.board.update(func(s *Status) { s.Recoveries++ })
 

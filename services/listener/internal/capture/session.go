@@ -39,6 +39,7 @@ type session struct {
 
 	lastPublish time.Time
 	unasked     bool // the last message published asked for no reply
+	room        room
 }
 
 // session returns whether it got as far as streaming, and an *interruption.
@@ -55,11 +56,16 @@ func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
 		return true, errBeaten
 	}
 
+	room, err := c.findRoom(ctx, stream, tail)
+	if err != nil {
+		return false, err
+	}
+
 	if err := c.checkSource(ctx, stream.Source); err != nil {
 		return false, err
 	}
 
-	s := &session{Capture: c, ledger: chain.NewLedger(tail, c.writer), lastPublish: time.Now()}
+	s := &session{Capture: c, ledger: chain.NewLedger(tail, c.writer), lastPublish: time.Now(), room: room}
 	if !c.sameFilter(tail) {
 		s.ledger.RequestMarker()
 	}
@@ -242,6 +248,10 @@ func (s *session) send(ctx context.Context, m *event.Message, dry bool) error {
 		return streamTrouble(err, s.options.Flow, true)
 	}
 
+	if s.room.take(m) {
+		s.ledger.RequestMarker()
+	}
+
 	return nil
 }
 
@@ -278,6 +288,10 @@ func (s *session) onTick(ctx context.Context, now time.Time) error {
 
 	quiet := now.Sub(s.lastPublish)
 	idle := quiet >= s.options.MarkerIdle || s.unasked && quiet >= proveAfter
+
+	if s.marked.Swap(false) {
+		s.ledger.RequestMarker()
+	}
 
 	if s.ledger.MarkerDue(idle) {
 		if err := s.sendMarker(ctx, true); err != nil {

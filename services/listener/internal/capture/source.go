@@ -55,6 +55,7 @@ func (c *Capture) checkSource(ctx context.Context, identity string) error {
 	}
 
 	c.checked = true
+	c.board.update(func(s *Status) { s.SourceChecked = true })
 
 	return nil
 }

@@ -53,6 +53,9 @@ type Status struct {
 	CaughtUpAt time.Time
 	CaughtUp   bool // the last read found nothing new
 
+	// SourceChecked: the source is the one that the stream was made from.
+	SourceChecked bool
+
 	WindowMessages uint64 // published and not yet proven stored
 	WindowBytes    int
 	Recoveries     uint64 // sessions that ended with an error

@@ -20,6 +20,7 @@ type Tail struct {
 	Marker *relayv1.Marker // the last marker; it knows filter and routing table
 
 	Publish topology.PublishMode // how what follows has to be published
+	Marked  uint64               // its sequence
 }
 
 // ErrForeignTail says that the stream's last message was not written by a
@@ -64,7 +65,7 @@ func ReadTail(ctx context.Context, stream *topology.Stream) (*Tail, error) {
 		return nil, err
 	}
 
-	return &Tail{Last: last, Heads: heads, Marker: payload, Publish: stream.Publish}, nil
+	return &Tail{Last: last, Heads: heads, Marker: payload, Marked: marker.Sequence, Publish: stream.Publish}, nil
 }
 
 // readHeads takes each partition's head from whichever is later in the stream,

@@ -90,6 +90,7 @@ func Stats(w io.Writer, s *relayv1.Stats, color bool) error {
 	row("in work", inWork(s))
 	row("lag", duration(s.GetLag()))
 	row("capture lag", duration(s.GetCaptureLag()))
+	row("history", history(s))
 
 	if stream := s.GetStream(); stream != nil {
 		row("stream", fmt.Sprintf("%s, messages %d, %s%s", stream.GetName(), stream.GetMessages(), size(stream.GetBytes()), limit(stream.GetMaxBytes())))

@@ -37,6 +37,12 @@ func encode(s *tally.Stats) *relayv1.Stats {
 		CaptureLag: encodeDuration(s.CaptureLag),
 		Lag:        encodeDuration(s.Lag),
 		Stream:     encodeStream(s.Stream),
+
+		HistoryRemaining:      encodeDuration(s.History.Remaining),
+		HistoryWindow:         encodeDuration(s.History.Window),
+		HistoryUnknownBecause: text(s.History.Unknown),
+		HistoryTrend:          relayv1.HistoryTrend(relayv1.HistoryTrend_value["HISTORY_TREND_"+s.History.Trend]),
+		HistoryLevel:          relayv1.HistoryLevel(relayv1.HistoryLevel_value["HISTORY_LEVEL_"+s.History.Level]),
 	}
 
 	for i := range s.Listeners {
@@ -91,6 +97,12 @@ func encodeListener(flow string, l *tally.Listener) *relayv1.ListenerReport {
 		WindowBytes:    l.WindowBytes,
 		Recoveries:     l.Recoveries,
 		Term:           l.Term,
+
+		HistoryRemaining:      encodeDuration(l.History.Remaining),
+		HistoryWindow:         encodeDuration(l.History.Window),
+		HistoryUnknownBecause: text(l.History.Unknown),
+		HistoryTrend:          relayv1.HistoryTrend(relayv1.HistoryTrend_value["HISTORY_TREND_"+l.History.Trend]),
+		HistoryLevel:          relayv1.HistoryLevel(relayv1.HistoryLevel_value["HISTORY_LEVEL_"+l.History.Level]),
 	}
 }
 

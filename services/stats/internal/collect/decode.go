@@ -37,7 +37,27 @@ func decodeListener(value []byte) (l tally.Listener, ok bool) {
 		l.CaptureLag = new(max(0, lag.AsDuration()))
 	}
 
+	l.History = decodeHistory(r)
+
 	return l, true
+}
+
+func decodeHistory(r *relayv1.ListenerReport) tally.History {
+	h := tally.History{
+		Unknown: r.GetHistoryUnknownBecause(),
+		Trend:   strings.TrimPrefix(r.GetHistoryTrend().String(), "HISTORY_TREND_"),
+		Level:   strings.TrimPrefix(r.GetHistoryLevel().String(), "HISTORY_LEVEL_"),
+	}
+
+	if r.GetHistoryRemaining() != nil {
+		h.Remaining = new(max(0, r.GetHistoryRemaining().AsDuration()))
+	}
+
+	if r.GetHistoryWindow() != nil {
+		h.Window = new(max(0, r.GetHistoryWindow().AsDuration()))
+	}
+
+	return h
 }
 
 func decodeProcessor(value []byte) (p tally.Processor, ok bool) {

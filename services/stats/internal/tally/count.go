@@ -105,6 +105,10 @@ func (s *Stats) gauge(in *Input) {
 		s.Unknown = append(s.Unknown, "capture lag: the listener has read nothing yet")
 	}
 
+	if active := activeListener(in.Reports.Listeners); active != nil {
+		s.History = active.History
+	}
+
 	if len(in.Reports.Processors) == 0 {
 		s.Unknown = append(s.Unknown, "batches in work: no processor reports")
 

@@ -46,6 +46,7 @@ func (s *Stats) judge(in *Input) {
 
 	findings = append(findings, judgeStream(in)...)
 	findings = append(findings, judgeListeners(in)...)
+	findings = append(findings, judgeHistory(in)...)
 	findings = append(findings, s.judgeProcessors(in)...)
 	findings = append(findings, judgeUnsupported(in)...)
 	findings = append(findings, s.judgeParked(in)...)
@@ -164,7 +165,7 @@ func judgeListeners(in *Input) []finding {
 			findings = append(findings, finding{terminal, l.describe(), "do what the reason says, then restart the listener"})
 		case l.State == streaming, l.State == standby && active.State == streaming:
 		default:
-			findings = append(findings, finding{Degraded, l.describe(), "nothing, if it passes; the listener goes on by itself"})
+			findings = append(findings, finding{Degraded, l.describe() + l.History.describe(), "nothing, if it passes; the listener goes on by itself"})
 		}
 	}
 

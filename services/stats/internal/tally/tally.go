@@ -144,6 +144,17 @@ type Listener struct {
 	WindowBytes    uint64
 	Recoveries     uint64
 	Term           uint64 // of the lease by which it is active; 0 while it is not
+	History        History
+}
+
+// History is for how long the source keeps what the stream does not have, as
+// the listener reports it.
+type History struct {
+	Remaining *time.Duration // nil: unknown
+	Window    *time.Duration // nil: unknown
+	Unknown   string         // why; empty when it is known, or when the listener does not say
+	Trend     string         // such as "STILL"
+	Level     string         // such as "WARN"
 }
 
 // Processor is a processor's report.
@@ -190,6 +201,8 @@ type Stats struct {
 
 	CaptureLag *time.Duration
 	Lag        *time.Duration
+
+	History History // of the active listener
 
 	Stream      *Stream
 	Listeners   []Listener
