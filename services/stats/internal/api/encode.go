@@ -37,6 +37,8 @@ func encode(s *tally.Stats) *relayv1.Stats {
 		CaptureLag: encodeDuration(s.CaptureLag),
 		Lag:        encodeDuration(s.Lag),
 		Stream:     encodeStream(s.Stream),
+
+		AtLeastOnce: s.AtLeastOnce,
 	}
 
 	for i := range s.Listeners {

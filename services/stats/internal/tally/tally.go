@@ -151,6 +151,8 @@ type Processor struct {
 	Reason     string    // why it is not ready; empty when it is
 	ReportTime time.Time // by its own clock
 	Partitions []Ownership
+	// AtLeastOnce says that its target has no transactions.
+	AtLeastOnce bool
 }
 
 // Ownership is a partition as its owner sees it.
@@ -189,6 +191,8 @@ type Stats struct {
 
 	CaptureLag *time.Duration
 	Lag        *time.Duration
+
+	AtLeastOnce bool // a processor says that the target has no transactions
 
 	Stream      *Stream
 	Listeners   []Listener
