@@ -29,7 +29,6 @@ func impatient(extra ...string) map[string]string {
 // onEveryTarget runs a test on a target that has transactions, and on one that has none.
 func onEveryTarget(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
-	t.Parallel()
 
 	t.Run("transactions", func(t *testing.T) {
 		t.Parallel()
@@ -100,6 +99,7 @@ func (w *world) awaitRecord(t *testing.T, state parked.State) parked.Record {
 }
 
 func TestDeadLetterIsReplayedWhenAnOperatorSaysSo(t *testing.T) {
+	t.Parallel()
 	onEveryTarget(t, deadLetterIsReplayedWhenAnOperatorSaysSo)
 }
 
@@ -131,6 +131,7 @@ func deadLetterIsReplayedWhenAnOperatorSaysSo(t *testing.T, w *world) {
 }
 
 func TestDiscardedLetterLetsTheDocumentGoOn(t *testing.T) {
+	t.Parallel()
 	onEveryTarget(t, discardedLetterLetsTheDocumentGoOn)
 }
 
@@ -152,6 +153,7 @@ func discardedLetterLetsTheDocumentGoOn(t *testing.T, w *world) {
 }
 
 func TestLaterImageSupersedesADeadLetter(t *testing.T) {
+	t.Parallel()
 	onEveryTarget(t, laterImageSupersedesADeadLetter)
 }
 
@@ -171,7 +173,10 @@ func laterImageSupersedesADeadLetter(t *testing.T, w *world) {
 	require.Equal(t, marshal(t, bson.D{{Key: "_id", Value: id}, {Key: "v", Value: 2}}), w.document(t, id))
 }
 
-func TestLargeEventIsParkedInChunks(t *testing.T) { onEveryTarget(t, largeEventIsParkedInChunks) }
+func TestLargeEventIsParkedInChunks(t *testing.T) {
+	t.Parallel()
+	onEveryTarget(t, largeEventIsParkedInChunks)
+}
 
 func largeEventIsParkedInChunks(t *testing.T, w *world) {
 	t.Helper()
@@ -230,6 +235,7 @@ func TestPartitionWithoutRoomPausesAndGoesOn(t *testing.T) {
 }
 
 func TestRecordsSomebodyDeletedStopThePartition(t *testing.T) {
+	t.Parallel()
 	onEveryTarget(t, recordsSomebodyDeletedStopThePartition)
 }
 
@@ -256,7 +262,10 @@ func recordsSomebodyDeletedStopThePartition(t *testing.T, w *world) {
 	require.NoError(t, p.end())
 }
 
-func TestParkedEventsArePending(t *testing.T) { onEveryTarget(t, parkedEventsArePending) }
+func TestParkedEventsArePending(t *testing.T) {
+	t.Parallel()
+	onEveryTarget(t, parkedEventsArePending)
+}
 
 func parkedEventsArePending(t *testing.T, w *world) {
 	t.Helper()

@@ -64,7 +64,7 @@ func TestWithoutTransactionsTheTargetEndsTheSame(t *testing.T) {
 				require.Equal(rt, want, contents(l.ctx, rt, l.coll()))
 				require.Equal(rt, int64(len(l.history)), l.held.Counters.Processed)
 				require.NoError(rt, l.coll().Drop(l.ctx))
-				l.applier, l.session = nil, l.end()
+				l.end()
 			})
 		})
 	}
@@ -72,9 +72,9 @@ func TestWithoutTransactionsTheTargetEndsTheSame(t *testing.T) {
 
 // loner is the owner of the only partition of a flow on a standalone target.
 type loner struct {
-	ctx     context.Context //nolint:containedctx // of one run
-	client  *mongo.Client   // directly
-	behind  *mongo.Client   // through the wire
+	ctx     context.Context
+	client  *mongo.Client // directly
+	behind  *mongo.Client // through the wire
 	wire    *wire
 	target  *apply.Target
 	ns      event.Namespace
@@ -117,12 +117,12 @@ func (l *loner) begin(t *rapid.T, flow string) {
 	l.acquire(t)
 }
 
-func (l *loner) end() *mongo.Session {
+func (l *loner) end() {
 	if l.session != nil {
 		l.session.EndSession(l.ctx)
 	}
 
-	return nil
+	l.applier, l.session = nil, nil
 }
 
 // acquire takes over after a crash. What waits is what the checkpoint counts.
@@ -223,7 +223,7 @@ func (l *loner) plan(t *rapid.T, from, to int) *apply.Plan {
 
 	for i := from; i < to; i++ {
 		c := &l.history[i]
-		if key := l.key(c); l.refetch[key] {
+		if key := keyOf(c); l.refetch[key] {
 			replaced[key] = c
 		} else {
 			changes = append(changes, *c)
@@ -240,7 +240,7 @@ func (l *loner) plan(t *rapid.T, from, to int) *apply.Plan {
 	return plan
 }
 
-func (l *loner) key(c *apply.Change) event.Key {
+func keyOf(c *apply.Change) event.Key {
 	key, _ := event.NewKey(c.Event.Namespace, c.Event.ID())
 
 	return key
@@ -294,7 +294,7 @@ func (l *loner) again(err error) bool {
 		return false
 	}
 
-	l.refetch[l.key(&l.history[failed.Number-1])] = true
+	l.refetch[keyOf(&l.history[failed.Number-1])] = true
 
 	return true
 }

@@ -20,6 +20,8 @@ func aloneInEveryMode(t *testing.T, test func(t *testing.T, w *world)) {
 
 	for name, options := range modes(t, client) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
 			options.NoTransactions = true
 			test(t, newWorldOn(t, client, event.Namespace{DB: "alone", Coll: name}, options))
 		})
