@@ -13,3 +13,6 @@ func (a *Applier) WritePrefix(ctx context.Context, plan *Plan, n int) error {
 
 // Writes is how many writes the plan has.
 func (p *Plan) Writes() int { return len(p.writes) }
+
+// Known is how many signs are remembered.
+func (s *Suspects) Known() int { return len(s.signs) }

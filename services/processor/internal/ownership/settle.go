@@ -122,6 +122,7 @@ func (l *lane) try(stop, work context.Context, u *unit) error {
 
 	l.held = next
 	u.lot.Done(&fx, time.Now())
+	l.suspects.Acquit(plan)
 	l.committed(work, plan, u.batch)
 
 	return nil
