@@ -58,6 +58,13 @@ func open(t *testing.T) *scenario {
 func openWith(t *testing.T, env map[string]string) *scenario {
 	t.Helper()
 
+	return openOn(t, env, false)
+}
+
+// openOn is openWith where the target may be a standalone server.
+func openOn(t *testing.T, env map[string]string, standalone bool) *scenario {
+	t.Helper()
+
 	find := func(uri string) mongotest.Choice {
 		choice, err := mongotest.Find(t.Context(), mongotest.FindOptions{URI: settings.URI(uri), Progress: os.Stderr})
 		require.NoError(t, err)
@@ -66,7 +73,7 @@ func openWith(t *testing.T, env map[string]string) *scenario {
 	}
 
 	world, err := harness.StartWorld(t.Context(), harness.WorldOptions{
-		Programs: programs, Source: find(os.Getenv(mongotest.Variable)), Target: find(""), SyncOnCommit: true,
+		Programs: programs, Source: find(os.Getenv(mongotest.Variable)), Target: find(""), SyncOnCommit: true, StandaloneTarget: standalone,
 	})
 	require.NoError(t, err)
 

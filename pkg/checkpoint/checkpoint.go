@@ -56,6 +56,12 @@ type Document struct {
 	// ParkedBytes is the room that the partition's waiting events and dead
 	// letters take there, as PARK_MAX_BYTES counts it.
 	ParkedBytes int64 `bson:"parked_bytes"`
+
+	// Owed are writes to the relay's own collections that belong to the last
+	// commit and may not have been made: on a target without transactions they
+	// follow it. BSON that the processor reads; empty where there are
+	// transactions.
+	Owed []byte `bson:"owed,omitempty"`
 }
 
 // ID returns the _id of a partition's checkpoint: "<flow>/<pp>".

@@ -52,6 +52,10 @@ const (
 	Superseded State = "superseded" // a dead letter whose document has been written whole since
 	Discarded  State = "discarded"  // a dead letter that an operator gave up
 	Replayed   State = "replayed"   // a dead letter that was applied in the end
+
+	// Intended is a record that is none yet: on a target without transactions it is written before the checkpoint, and
+	// becomes one when that has moved. Nobody but its owner sees it.
+	Intended State = "intended"
 )
 
 // Reason is why an event was parked.

@@ -36,7 +36,7 @@ func TestConfigurationMistakesAreListedAtOnce(t *testing.T) {
 	require.NotContains(t, err.Error(), "hunter2")
 }
 
-func TestTargetThatCannotBeWrittenInTransactionsIsRefused(t *testing.T) {
+func TestTargetThatRefusesTheCredentialsIsRefused(t *testing.T) {
 	t.Parallel()
 
 	tests := map[string]struct {
@@ -44,11 +44,6 @@ func TestTargetThatCannotBeWrittenInTransactionsIsRefused(t *testing.T) {
 		uri     func(*mongotest.Server) string
 		says    string
 	}{
-		"standalone": {
-			options: mongotest.Options{Standalone: true},
-			uri:     func(s *mongotest.Server) string { return s.URI().Reveal() },
-			says:    "standalone",
-		},
 		"wrong password": {
 			options: mongotest.Options{Username: "relay", Password: "right"},
 			uri: func(s *mongotest.Server) string {

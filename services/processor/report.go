@@ -21,7 +21,7 @@ import (
 func reportOf(flow string, instance *relayv1.Instance, owner *ownership.Owner) report.Build {
 	return func(reportTime *timestamppb.Timestamp) proto.Message {
 		partitions, reason := owner.Status()
-		r := &relayv1.ProcessorReport{Flow: flow, Instance: instance, ReportTime: reportTime, Reason: reason}
+		r := &relayv1.ProcessorReport{Flow: flow, Instance: instance, ReportTime: reportTime, Reason: reason, AtLeastOnce: owner.AtLeastOnce()}
 
 		for i := range partitions {
 			r.Partitions = append(r.Partitions, partitionReport(&partitions[i]))

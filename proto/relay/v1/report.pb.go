@@ -583,7 +583,10 @@ type ProcessorReport struct {
 	// The partitions that it owns.
 	Partitions []*PartitionReport `protobuf:"bytes,4,rep,name=partitions,proto3" json:"partitions,omitempty"`
 	// Why the process as a whole is not ready; empty when it is.
-	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Whether the target has no transactions (a standalone mongod): changes are
+	// applied at least once, not exactly once. False before it is known.
+	AtLeastOnce   bool `protobuf:"varint,20,opt,name=at_least_once,json=atLeastOnce,proto3" json:"at_least_once,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -651,6 +654,13 @@ func (x *ProcessorReport) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *ProcessorReport) GetAtLeastOnce() bool {
+	if x != nil {
+		return x.AtLeastOnce
+	}
+	return false
 }
 
 // PartitionReport is one partition as its owner sees it.
@@ -852,7 +862,7 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	"\x17history_unknown_because\x18\x15 \x01(\tR\x15historyUnknownBecause\x12@\n" +
 	"\x0ehistory_window\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\rhistoryWindow\x12;\n" +
 	"\rhistory_trend\x18\x17 \x01(\x0e2\x16.relay.v1.HistoryTrendR\fhistoryTrend\x12;\n" +
-	"\rhistory_level\x18\x18 \x01(\x0e2\x16.relay.v1.HistoryLevelR\fhistoryLevel\"\xe5\x01\n" +
+	"\rhistory_level\x18\x18 \x01(\x0e2\x16.relay.v1.HistoryLevelR\fhistoryLevel\"\x89\x02\n" +
 	"\x0fProcessorReport\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12.\n" +
 	"\binstance\x18\x02 \x01(\v2\x12.relay.v1.InstanceR\binstance\x12;\n" +
@@ -861,7 +871,8 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x04 \x03(\v2\x19.relay.v1.PartitionReportR\n" +
 	"partitions\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xd9\x03\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\"\n" +
+	"\rat_least_once\x18\x14 \x01(\bR\vatLeastOnce\"\xd9\x03\n" +
 	"\x0fPartitionReport\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12.\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x18.relay.v1.PartitionStateR\x05state\x12\x16\n" +

@@ -360,7 +360,10 @@ type Stats struct {
 	// What the window is doing.
 	HistoryTrend HistoryTrend `protobuf:"varint,63,opt,name=history_trend,json=historyTrend,proto3,enum=relay.v1.HistoryTrend" json:"history_trend,omitempty"`
 	// What the listener's HISTORY_WARN and HISTORY_CRITICAL say of it.
-	HistoryLevel  HistoryLevel `protobuf:"varint,64,opt,name=history_level,json=historyLevel,proto3,enum=relay.v1.HistoryLevel" json:"history_level,omitempty"`
+	HistoryLevel HistoryLevel `protobuf:"varint,64,opt,name=history_level,json=historyLevel,proto3,enum=relay.v1.HistoryLevel" json:"history_level,omitempty"`
+	// Whether a processor reports that the target has no transactions (a
+	// standalone mongod): changes are applied at least once, not exactly once.
+	AtLeastOnce   bool `protobuf:"varint,80,opt,name=at_least_once,json=atLeastOnce,proto3" json:"at_least_once,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -603,6 +606,13 @@ func (x *Stats) GetHistoryLevel() HistoryLevel {
 		return x.HistoryLevel
 	}
 	return HistoryLevel_HISTORY_LEVEL_UNSPECIFIED
+}
+
+func (x *Stats) GetAtLeastOnce() bool {
+	if x != nil {
+		return x.AtLeastOnce
+	}
+	return false
 }
 
 // StreamStats is what JetStream says of the flow's stream.
@@ -1084,7 +1094,7 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x125\n" +
 	"\binterval\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\binterval\";\n" +
 	"\x12WatchStatsResponse\x12%\n" +
-	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\x8c\r\n" +
+	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\xb0\r\n" +
 	"\x05Stats\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12;\n" +
 	"\vsample_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -1125,7 +1135,8 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x17history_unknown_because\x18= \x01(\tR\x15historyUnknownBecause\x12@\n" +
 	"\x0ehistory_window\x18> \x01(\v2\x19.google.protobuf.DurationR\rhistoryWindow\x12;\n" +
 	"\rhistory_trend\x18? \x01(\x0e2\x16.relay.v1.HistoryTrendR\fhistoryTrend\x12;\n" +
-	"\rhistory_level\x18@ \x01(\x0e2\x16.relay.v1.HistoryLevelR\fhistoryLevelB\x10\n" +
+	"\rhistory_level\x18@ \x01(\x0e2\x16.relay.v1.HistoryLevelR\fhistoryLevel\x12\"\n" +
+	"\rat_least_once\x18P \x01(\bR\vatLeastOnceB\x10\n" +
 	"\x0e_total_changesB\x14\n" +
 	"\x12_processed_changesB\x11\n" +
 	"\x0f_failed_changesB\x12\n" +

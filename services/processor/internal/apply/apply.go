@@ -47,6 +47,7 @@ var (
 type Options struct {
 	BypassValidation bool // documents that the source accepted need not pass the target's validators
 	ClientBulkWrite  bool // the target has the command bulkWrite (MongoDB 8.0)
+	NoTransactions   bool // the target has none: batches are applied at least once, see commitAlone
 }
 
 // Target is a deployment that batches are applied to. Safe for concurrent use.
@@ -91,6 +92,12 @@ func (a *Applier) Commit(ctx context.Context, plan *Plan, last, next *checkpoint
 		return err
 	}
 
+	if a.options.NoTransactions {
+		return a.commitAlone(ctx, plan, last, next)
+	}
+
+	next.Owed = nil
+
 	err := a.transaction(ctx, plan, last, next)
 	if !errors.Is(err, errInDoubt) {
 		return err
@@ -112,12 +119,8 @@ func (a *Applier) Commit(ctx context.Context, plan *Plan, last, next *checkpoint
 		return nil
 	case NotCommitted:
 		return err // it did not happen: to be repeated
-	case Stale:
-		return fmt.Errorf("%w: checkpoint %s", ErrStale, last.ID)
-	case WentBack:
-		return fmt.Errorf("%w: checkpoint %s", ErrWentBack, last.ID)
 	default:
-		return fmt.Errorf("%w: %s", ErrForeignCheckpoint, last.ID)
+		return verdict.err(last)
 	}
 }
 
@@ -208,12 +211,19 @@ func guard(last *checkpoint.Document) bson.D {
 	}
 }
 
-func advance(next *checkpoint.Document) bson.D {
-	return bson.D{{Key: "$set", Value: bson.D{
+func advance(last, next *checkpoint.Document) bson.D {
+	set := bson.D{
 		{Key: "commits", Value: next.Commits},
 		{Key: "place", Value: next.Place},
 		{Key: "counters", Value: next.Counters},
 		{Key: "parked", Value: next.Parked},
 		{Key: "parked_bytes", Value: next.ParkedBytes},
-	}}}
+	}
+
+	// The debts of the commit before were paid; a target that had no transactions once may have them now.
+	if len(last.Owed) > 0 || len(next.Owed) > 0 {
+		set = append(set, bson.E{Key: "owed", Value: next.Owed})
+	}
+
+	return bson.D{{Key: "$set", Value: set}}
 }

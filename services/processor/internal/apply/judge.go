@@ -1,6 +1,8 @@
 package apply
 
 import (
+	"fmt"
+
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 )
 
@@ -16,6 +18,20 @@ const (
 	Stale                       // somebody else owns the partition: stop this ownership
 	WentBack                    // the target lost commits: acquire again
 )
+
+// err is why an owner cannot go on; nil where it can.
+func (v Verdict) err(last *checkpoint.Document) error {
+	switch v {
+	case Committed, NotCommitted:
+		return nil
+	case Stale:
+		return fmt.Errorf("%w: checkpoint %s", ErrStale, last.ID)
+	case WentBack:
+		return fmt.Errorf("%w: checkpoint %s", ErrWentBack, last.ID)
+	default:
+		return fmt.Errorf("%w: %s", ErrForeignCheckpoint, last.ID)
+	}
+}
 
 // Judge compares the checkpoint that the target holds (majority) with the one
 // that this owner last committed and the one that the transaction in doubt

@@ -183,6 +183,19 @@ func (p *Plan) Put(c *Change, image bson.Raw) {
 	p.writes = append(p.writes, w)
 }
 
+// addressed is how many documents the plan must match or insert.
+func (p *Plan) addressed() int64 {
+	n := int64(0)
+
+	for i := range p.writes {
+		if p.writes[i].kind != remove {
+			n++
+		}
+	}
+
+	return n
+}
+
 // Events returns how many events the batch has.
 func (p *Plan) Events() int { return p.events }
 

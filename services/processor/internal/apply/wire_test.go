@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 
@@ -22,7 +23,8 @@ type wire struct {
 	mu        sync.Mutex
 	open      []net.Conn // to the server
 	closed    bool
-	command   string
+	commands  []string
+	skip      int  // commands that pass before the first cut
 	remaining int  // cuts still to make
 	delivered bool // the server gets the command, the client no reply
 	hit       func()
@@ -64,7 +66,15 @@ func (w *wire) cut(command string, n int, delivered bool, hit func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 
-	w.command, w.remaining, w.delivered, w.hit, w.cuts = command, n, delivered, hit, 0
+	w.commands, w.skip, w.remaining, w.delivered, w.hit, w.cuts = []string{command}, 0, n, delivered, hit, 0
+}
+
+// cutWrite makes the write behind the next so many fail.
+func (w *wire) cutWrite(after int, delivered bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	w.commands, w.skip, w.remaining, w.delivered, w.hit, w.cuts = []string{"bulkWrite", "update", "delete", "insert"}, after, 1, delivered, nil, 0
 }
 
 func (w *wire) count() int {
@@ -79,7 +89,15 @@ func (w *wire) due(message []byte) (cut, delivered bool, hit func()) {
 	defer w.mu.Unlock()
 
 	// The command is the first element of the body: its name, ended by 0.
-	if w.remaining == 0 || !bytes.Contains(message[:min(len(message), 64)], []byte(w.command+"\x00")) {
+	if w.remaining == 0 || !slices.ContainsFunc(w.commands, func(name string) bool {
+		return bytes.Contains(message[:min(len(message), 64)], []byte(name+"\x00"))
+	}) {
+		return false, false, nil
+	}
+
+	if w.skip > 0 {
+		w.skip--
+
 		return false, false, nil
 	}
 

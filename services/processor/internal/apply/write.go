@@ -37,7 +37,7 @@ func (a *Applier) bulkWrite(ctx context.Context, plan *Plan, last, next *checkpo
 	}
 
 	add(checkpoint.Database, checkpoint.Collection,
-		mongo.NewClientUpdateOneModel().SetFilter(guard(last)).SetUpdate(advance(next)))
+		mongo.NewClientUpdateOneModel().SetFilter(guard(last)).SetUpdate(advance(last, next)))
 
 	matched := int64(0)
 
@@ -146,7 +146,7 @@ func bulkWriteError(writes []write, first, before int, err error) error {
 func (a *Applier) writeByCollection(ctx context.Context, plan *Plan, last, next *checkpoint.Document, notes []Note) error {
 	relay := a.client.Database(checkpoint.Database)
 
-	result, err := relay.Collection(checkpoint.Collection).UpdateOne(ctx, guard(last), advance(next))
+	result, err := relay.Collection(checkpoint.Collection).UpdateOne(ctx, guard(last), advance(last, next))
 	if err != nil {
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
@@ -237,14 +237,7 @@ func (a *Applier) writeGroup(ctx context.Context, group []*write) (matched int64
 // update and replacement of the plan. When less matched, it finds out whether
 // the guard or a document was missing.
 func (a *Applier) counted(ctx context.Context, plan *Plan, last *checkpoint.Document, matched, others int64) error {
-	want := others
-
-	for i := range plan.writes {
-		if plan.writes[i].kind != remove {
-			want++
-		}
-	}
-
+	want := others + plan.addressed()
 	if matched == want {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -81,6 +82,8 @@ type Owner struct {
 
 	markers *markers
 
+	atLeastOnce atomic.Bool
+
 	// Set by Run before any partition exists.
 	applyTo   *apply.Target
 	stream    *topology.Stream
@@ -135,9 +138,14 @@ func (o *Owner) Status() (partitions []Status, reason string) {
 	return partitions, o.reason
 }
 
+// AtLeastOnce tells that the target has no transactions, so that changes may be
+// applied more than once. Safe for concurrent use; false before the target is
+// known.
+func (o *Owner) AtLeastOnce() bool { return o.atLeastOnce.Load() }
+
 // Run owns this processor's share of the partitions until stop ends; work bounds
-// what is in flight then. It returns a *RefusedError for a target that cannot be
-// written to in transactions, else nil.
+// what is in flight then. It returns a *RefusedError for a target that refuses
+// the credentials, else nil.
 func (o *Owner) Run(stop, work context.Context) error {
 	hello, err := o.awaitTarget(stop)
 	if err != nil {
@@ -145,6 +153,8 @@ func (o *Owner) Run(stop, work context.Context) error {
 	}
 
 	o.options.Apply.ClientBulkWrite = hello.HasClientBulkWrite()
+	o.options.Apply.NoTransactions = hello.Topology == mongodb.Standalone
+	o.atLeastOnce.Store(o.options.Apply.NoTransactions)
 	o.applyTo = apply.New(o.target, o.options.Apply)
 
 	o.openStream(stop)

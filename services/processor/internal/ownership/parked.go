@@ -45,6 +45,10 @@ func (p *partition) loadParked(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 
+	if err := apply.Recover(ctx, p.target, &p.held); err != nil {
+		return err
+	}
+
 	p.parked = park.New(p.options.Park)
 	now := time.Now()
 

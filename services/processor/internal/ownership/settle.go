@@ -66,7 +66,7 @@ func (l *lane) settle(stop, work context.Context, u *unit) error {
 
 		switch failed, own := errors.AsType[*apply.EventError](err); {
 		case own && u.reorder(err):
-		case own && u.lot.Refuse(int64(failed.Number), refusal(failed)): //nolint:gosec // numbers of events stay far below 2^63
+		case own && u.lot.Refuse(int64(failed.Number), refusal(failed, l.options.Apply.NoTransactions)): //nolint:gosec // numbers of events stay far below 2^63
 			l.suspect(u, failed)
 		case errors.Is(err, apply.ErrRecords), errors.Is(err, parked.ErrRecords):
 			return l.reload(err)
@@ -122,6 +122,7 @@ func (l *lane) try(stop, work context.Context, u *unit) error {
 
 	l.held = next
 	u.lot.Done(&fx, time.Now())
+	l.suspects.Acquit(plan)
 	l.committed(work, plan, u.batch)
 
 	return nil
@@ -180,8 +181,9 @@ func (u *unit) reorder(err error) bool {
 	return true
 }
 
-// refusal is what an event's own error means for it.
-func refusal(failed *apply.EventError) park.Refusal {
+// refusal is what an event's own error means for it. Where there are no transactions the target's document may be ahead
+// of a delta that is applied again, so whatever is wrong with it, the source's document is tried before it counts.
+func refusal(failed *apply.EventError, atLeastOnce bool) park.Refusal {
 	code, text := mongodb.DescribeDocumentError(failed.Err)
 
 	switch {
@@ -191,7 +193,7 @@ func refusal(failed *apply.EventError) park.Refusal {
 		return park.Refusal{Reason: parked.Failed, Text: "the event cannot be read"}
 	case mongodb.IsDuplicateKey(failed.Err):
 		return park.Refusal{Reason: parked.Conflict, Code: code, Text: text}
-	case failed.Operation == event.Update && mongodb.IsUnfitting(failed.Err):
+	case failed.Operation == event.Update && (atLeastOnce || mongodb.IsUnfitting(failed.Err)):
 		return park.Refusal{Reason: parked.Unfitting, Code: code, Text: text}
 	default:
 		return park.Refusal{Reason: parked.Failed, Code: code, Text: text}

@@ -2,7 +2,6 @@ package ownership
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -21,16 +20,18 @@ const helloWait = time.Second
 func (o *Owner) awaitTarget(stop context.Context) (mongodb.Hello, error) {
 	for stop.Err() == nil {
 		hello, err := mongodb.SayHello(stop, o.target)
-		if err == nil {
-			err = hello.RequireReplicaSet()
-		}
 
 		switch {
 		case err == nil:
 			o.log.InfoContext(stop, "target found", slog.String("identity", hello.Identity()), slog.String("version", hello.Version))
 
+			if hello.Topology == mongodb.Standalone {
+				o.log.WarnContext(stop, "the target is a standalone mongod, which has no transactions: changes are applied at least once; "+
+					"readers may see a document go back for a moment after a crash. Make it a replica set of one (rs.initiate()) to have them applied once")
+			}
+
 			return hello, nil
-		case mongodb.IsUnauthorized(err), errors.Is(err, mongodb.ErrStandalone):
+		case mongodb.IsUnauthorized(err):
 			return mongodb.Hello{}, &RefusedError{err: err}
 		case stop.Err() == nil:
 			o.wait(stop, err, helloWait)

@@ -25,7 +25,7 @@ func Delete(ctx context.Context, s *DeleteSettings, log *slog.Logger) ([]string,
 	defer nc.Close()
 
 	// Both servers must be there before anything is removed.
-	target, _, err := connectMongo(ctx, "TARGET_URI", s.TargetURI)
+	target, _, err := connectMongo(ctx, "TARGET_URI", s.TargetURI, false)
 	if err != nil {
 		return nil, err
 	}

@@ -178,7 +178,7 @@ func (i *initialisation) finish(ctx context.Context, stream *topology.Stream) (*
 }
 
 func (i *initialisation) checkTarget(ctx context.Context) error {
-	target, _, err := connectMongo(ctx, "TARGET_URI", i.TargetURI)
+	target, _, err := connectMongo(ctx, "TARGET_URI", i.TargetURI, false)
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (i *initialisation) checkTarget(ctx context.Context) error {
 // askSource takes the token before it looks for documents: one that is written
 // in between is either found or captured.
 func (i *initialisation) askSource(ctx context.Context) (s topology.Settings, notes []string, err error) {
-	source, hello, err := connectMongo(ctx, "SOURCE_URI", i.SourceURI)
+	source, hello, err := connectMongo(ctx, "SOURCE_URI", i.SourceURI, true)
 	if err != nil {
 		return s, nil, err
 	}

@@ -254,18 +254,18 @@ func TestInitRefusesCheckpointsWithoutStream(t *testing.T) {
 	requireRefused(t, err, "checkpoints of flow", "relayctl flow delete --yes")
 }
 
-func TestInitRefusesStandaloneServers(t *testing.T) {
+func TestInitRefusesStandaloneSourcesOnly(t *testing.T) {
 	t.Parallel()
 
 	alone := mongotest.New(t, mongotest.Options{Standalone: true}).URI().Reveal()
 	w := newWorld(t)
 	target := w.env["TARGET_URI"]
 
-	_, err := w.init(t, "TARGET_URI", alone)
-	requireRefused(t, err, "TARGET_URI", "--replSet")
-
-	_, err = w.init(t, "TARGET_URI", target, "SOURCE_URI", alone)
+	_, err := w.init(t, "SOURCE_URI", alone)
 	requireRefused(t, err, "SOURCE_URI", "--replSet")
+
+	_, err = w.init(t, "SOURCE_URI", target, "TARGET_URI", alone)
+	require.NoError(t, err)
 }
 
 func TestInitTellsWhatIsWrongWithNATS(t *testing.T) {

@@ -17,10 +17,13 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
 )
 
-// connectMongo returns a client of a deployment that has change streams and
-// transactions. It waits for the deployment until ctx ends, but not for another
+// isSource says what a deployment is asked for: a source must have change
+// streams, a target may be a standalone server.
+type isSource bool
+
+// connectMongo returns a client of a deployment. It waits for the deployment until ctx ends, but not for another
 // kind of deployment or better credentials. The caller disconnects.
-func connectMongo(ctx context.Context, variable string, uri settings.URI) (*mongo.Client, mongodb.Hello, error) {
+func connectMongo(ctx context.Context, variable string, uri settings.URI, source isSource) (*mongo.Client, mongodb.Hello, error) {
 	client, err := mongodb.Connect(uri, mongodb.Options{AppName: "atlas-relay relayctl", ServerSelectionTimeout: requestTimeout})
 	if err != nil {
 		return nil, mongodb.Hello{}, mongoTrouble(variable, uri, err)
@@ -33,7 +36,7 @@ func connectMongo(ctx context.Context, variable string, uri settings.URI) (*mong
 		defer cancel()
 
 		var err error
-		if hello, err = mongodb.SayHello(ctx, client); err == nil {
+		if hello, err = mongodb.SayHello(ctx, client); err == nil && bool(source) {
 			err = hello.RequireReplicaSet()
 		}
 

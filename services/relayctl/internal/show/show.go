@@ -62,6 +62,10 @@ func Status(w io.Writer, s *relayv1.Stats, color bool) error {
 		fmt.Fprintf(&text, "  next:   %s\n", s.GetNextStep())
 	}
 
+	if s.GetAtLeastOnce() {
+		text.WriteString("  note:   changes are applied at least once: the target is a standalone mongod, which has no transactions\n")
+	}
+
 	_, err := io.WriteString(w, text.String())
 
 	return err

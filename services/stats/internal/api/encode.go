@@ -43,6 +43,7 @@ func encode(s *tally.Stats) *relayv1.Stats {
 		HistoryUnknownBecause: text(s.History.Unknown),
 		HistoryTrend:          relayv1.HistoryTrend(relayv1.HistoryTrend_value["HISTORY_TREND_"+s.History.Trend]),
 		HistoryLevel:          relayv1.HistoryLevel(relayv1.HistoryLevel_value["HISTORY_LEVEL_"+s.History.Level]),
+		AtLeastOnce:           s.AtLeastOnce,
 	}
 
 	for i := range s.Listeners {

@@ -70,6 +70,8 @@ func decodeProcessor(value []byte) (p tally.Processor, ok bool) {
 		Instance:   decodeInstance(r.GetInstance()),
 		Reason:     r.GetReason(),
 		ReportTime: r.GetReportTime().AsTime(),
+
+		AtLeastOnce: r.GetAtLeastOnce(),
 	}
 
 	for _, owned := range r.GetPartitions() {

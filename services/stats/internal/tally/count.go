@@ -22,6 +22,7 @@ func Count(in *Input) Stats {
 
 	if in.Reports != nil {
 		s.Listeners, s.Processors = in.Reports.Listeners, in.Reports.Processors
+		s.AtLeastOnce = slices.ContainsFunc(s.Processors, func(p Processor) bool { return p.AtLeastOnce })
 	}
 
 	if in.Parked != nil {

@@ -163,6 +163,8 @@ type Processor struct {
 	Reason     string    // why it is not ready; empty when it is
 	ReportTime time.Time // by its own clock
 	Partitions []Ownership
+	// AtLeastOnce says that its target has no transactions.
+	AtLeastOnce bool
 }
 
 // Ownership is a partition as its owner sees it.
@@ -202,7 +204,8 @@ type Stats struct {
 	CaptureLag *time.Duration
 	Lag        *time.Duration
 
-	History History // of the active listener
+	History     History // of the active listener
+	AtLeastOnce bool    // a processor says that the target has no transactions
 
 	Stream      *Stream
 	Listeners   []Listener
