@@ -32,6 +32,19 @@ func TestMarkersFollowTheStreamsSize(t *testing.T) {
 	marker, err := stream.LastMarker(t.Context())
 	require.NoError(t, err)
 	require.Greater(t, marker.Sequence, state.LastSeq*3/4, "of a stream that ends at %d", state.LastSeq)
+
+	markers := 0
+
+	for sequence := range state.LastSeq {
+		m, err := stream.At(t.Context(), sequence+1)
+		require.NoError(t, err)
+
+		if m.Kind == event.KindMarker {
+			markers++
+		}
+	}
+
+	require.Greater(t, markers, 4)
 }
 
 // TestCaptureGoesOnBehindAPurgedHead: a listener that starts finds no message 1, and none of partitions that idle.
