@@ -16,6 +16,10 @@
 // after its token. What was read and not stored is read again; what was stored
 // although its reply was lost is found at the tail.
 //
+// All of it is done by the active listener of the flow alone, by a lease (package
+// leader); the others stand by. Nothing depends on there being only one: what is
+// published behind a tail that is no longer the tail is refused.
+//
 // Filtering happens here and not in the server's pipeline, because a change of
 // the filter would make the tokens of events invalid there (error 280).
 package capture

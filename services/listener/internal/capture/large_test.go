@@ -61,18 +61,18 @@ func TestLargeEventGoesInOneBatch(t *testing.T) {
 	stream := w.initAs(t, topology.PublishBatch, gib)
 
 	w.listen(t, nil).await(t, capture.Streaming)
-	insert(t, w.source, orders, 2, 400)
+	insert(t, w.source, orders, 2, 20)
 
 	_, err := w.source.Database("shop").Collection("orders").InsertOne(t.Context(),
-		bson.D{{Key: "_id", Value: int32(400)}, {Key: "body", Value: make([]byte, 16<<20-64)}})
+		bson.D{{Key: "_id", Value: int32(20)}, {Key: "body", Value: make([]byte, 16<<20-64)}})
 	require.NoError(t, err)
-	insert(t, w.source, orders, 401, 500)
-	awaitTotal(t, stream, 499)
+	insert(t, w.source, orders, 21, 40)
+	awaitTotal(t, stream, 39)
 
 	c := read(t, stream)
-	require.Equal(t, sequence(2, 500), c.ids(t, orders))
-	require.Greater(t, c.events[399].Parts, 16)
-	require.Equal(t, 1, c.events[399].Attempt)
+	require.Equal(t, sequence(2, 40), c.ids(t, orders))
+	require.Greater(t, c.events[19].Parts, 16)
+	require.Equal(t, 1, c.events[19].Attempt)
 
 	state, _, err := stream.State(t.Context())
 	require.NoError(t, err)

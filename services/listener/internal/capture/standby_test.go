@@ -130,9 +130,9 @@ func TestLeaseIsTakenAwayAndComesBack(t *testing.T) {
 		}, patience, 10*time.Millisecond)
 
 		term = l.Status().Term
-		from := int32(round) * 10 //nolint:gosec // 0 to 2
+		from := int32(round) * 10
 		insert(t, w.source, orders, from, from+10)
-		awaitTotal(t, stream, uint64(from)+11) //nolint:gosec // the same
+		awaitTotal(t, stream, uint64(from)+11)
 	}
 
 	require.Equal(t, sequence(0, 30), read(t, stream).ids(t, orders))

@@ -62,7 +62,7 @@ func (w *way) accept() {
 			return
 		}
 
-		to, err := net.Dial("tcp", w.target) //nolint:noctx // to this host
+		to, err := net.Dial("tcp", w.target)
 		if err != nil || !w.keep(from, to) {
 			_ = from.Close()
 

@@ -96,7 +96,7 @@ func TestEventLargerThanABatch(t *testing.T) {
 	first := newWriter(t, server, stream, 1)
 	first.put(t, events[0], 1<<19)
 	first.put(t, events[1], limit)
-	require.NoError(t, first.Publisher.Handle(<-first.Replies())) // the first batch is staged
+	require.NoError(t, first.Handle(<-first.Replies())) // the first batch is staged
 	first.Close()
 
 	require.Eventually(t, func() bool {

@@ -56,7 +56,7 @@ func New(js jetstream.JetStream, log *slog.Logger, o Options) *Leader {
 // Leads tells whether the lease is held now.
 func (l *Leader) Leads(ctx context.Context) bool {
 	if l.held != nil && l.held.Err() != nil {
-		l.log.Warn("the lease has ended", slog.Any(telemetry.KeyError, l.held.Err()))
+		l.log.WarnContext(ctx, "the lease has ended", slog.Any(telemetry.KeyError, l.held.Err()))
 		l.candidate.Ended()
 		l.release(ctx)
 	}
@@ -124,7 +124,7 @@ func (l *Leader) ask(ctx context.Context) error {
 		defer close(l.done)
 
 		_ = held.Keep(keeping, func(err error) { // that it has ended is said by Leads
-			l.log.Warn("the lease cannot be renewed; publishing goes on until it ends", slog.Any(telemetry.KeyError, err))
+			l.log.WarnContext(keeping, "the lease cannot be renewed; publishing goes on until it ends", slog.Any(telemetry.KeyError, err))
 		})
 	}()
 
@@ -157,7 +157,7 @@ func (l *Leader) StandBack(ctx context.Context) {
 // it gives the lease up where another listener should try.
 func (l *Leader) Starved(ctx context.Context, worked time.Duration) {
 	if l.candidate.Starved(time.Now(), worked) {
-		l.log.Warn("the source cannot be read: the lease is given up, another listener may reach it")
+		l.log.WarnContext(ctx, "the source cannot be read: the lease is given up, another listener may reach it")
 		l.release(ctx)
 	}
 }
@@ -180,7 +180,7 @@ func (l *Leader) release(ctx context.Context) {
 	defer cancel()
 
 	if err := l.held.Release(ctx); err != nil {
-		l.log.Warn("the lease was not given back, it expires", slog.Any(telemetry.KeyError, err))
+		l.log.WarnContext(ctx, "the lease was not given back, it expires", slog.Any(telemetry.KeyError, err))
 	}
 
 	l.stop()
