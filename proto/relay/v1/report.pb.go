@@ -508,7 +508,14 @@ type PartitionReport struct {
 	// Count of the partition's last applied event.
 	Count uint64 `protobuf:"varint,12,opt,name=count,proto3" json:"count,omitempty"`
 	// Position of the checkpoint.
-	Position      *Position `protobuf:"bytes,13,opt,name=position,proto3" json:"position,omitempty"`
+	Position *Position `protobuf:"bytes,13,opt,name=position,proto3" json:"position,omitempty"`
+	// Generation of the stream in which the owner met a hole: it applies nothing
+	// until there is a higher one. Absent when it met none.
+	HoleGeneration *uint64 `protobuf:"varint,22,opt,name=hole_generation,json=holeGeneration,proto3,oneof" json:"hole_generation,omitempty"`
+	// Events among those counted up to the checkpoint's message that the listener
+	// skipped. Absent where the checkpoint was made by a version that did not
+	// note it.
+	Skipped       *uint64 `protobuf:"varint,23,opt,name=skipped,proto3,oneof" json:"skipped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -634,6 +641,20 @@ func (x *PartitionReport) GetPosition() *Position {
 	return nil
 }
 
+func (x *PartitionReport) GetHoleGeneration() uint64 {
+	if x != nil && x.HoleGeneration != nil {
+		return *x.HoleGeneration
+	}
+	return 0
+}
+
+func (x *PartitionReport) GetSkipped() uint64 {
+	if x != nil && x.Skipped != nil {
+		return *x.Skipped
+	}
+	return 0
+}
+
 var File_relay_v1_report_proto protoreflect.FileDescriptor
 
 const file_relay_v1_report_proto_rawDesc = "" +
@@ -672,7 +693,7 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x04 \x03(\v2\x19.relay.v1.PartitionReportR\n" +
 	"partitions\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xbc\x03\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xa9\x04\n" +
 	"\x0fPartitionReport\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12.\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x18.relay.v1.PartitionStateR\x05state\x12\x16\n" +
@@ -689,7 +710,12 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	" \x01(\fR\vresumeToken\x12\x14\n" +
 	"\x05event\x18\v \x01(\x04R\x05event\x12\x14\n" +
 	"\x05count\x18\f \x01(\x04R\x05count\x12.\n" +
-	"\bposition\x18\r \x01(\v2\x12.relay.v1.PositionR\bposition*\xfa\x01\n" +
+	"\bposition\x18\r \x01(\v2\x12.relay.v1.PositionR\bposition\x12,\n" +
+	"\x0fhole_generation\x18\x16 \x01(\x04H\x00R\x0eholeGeneration\x88\x01\x01\x12\x1d\n" +
+	"\askipped\x18\x17 \x01(\x04H\x01R\askipped\x88\x01\x01B\x12\n" +
+	"\x10_hole_generationB\n" +
+	"\n" +
+	"\b_skipped*\xfa\x01\n" +
 	"\rListenerState\x12\x1e\n" +
 	"\x1aLISTENER_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17LISTENER_STATE_STARTING\x10\x01\x12\x1a\n" +
@@ -758,6 +784,7 @@ func file_relay_v1_report_proto_init() {
 		return
 	}
 	file_relay_v1_position_proto_init()
+	file_relay_v1_report_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
