@@ -29,6 +29,8 @@ var (
 	// server that lost it says nothing, and an idle listener publishes nothing
 	// that would break the chain.
 	errTailGone = errors.New("the stream's last message is gone")
+	// errMoved says that somebody else wrote to a stream that was to be rewound.
+	errMoved = errors.New("the stream's last message is another one than a moment ago; looking again")
 	// errRewind ends a session whose stream has to be rewound; the next one does.
 	errRewind = errors.New("the stream has to be rewound")
 )
@@ -153,6 +155,70 @@ func (s *session) finding(err error) error {
 	}
 
 	return nil
+}
+
+// mend waits, before anything is published, until it is known where to rewind a
+// stream to whose tail cannot be trusted: messages are gone from amid it, and
+// with them perhaps the last ones of a partition. Going on would give their
+// counts to others, and nobody would find them missing.
+func (s *session) mend(ctx context.Context, stream *topology.Stream, tail *chain.Tail) error {
+	var watch rewind.Watch
+
+	for s.rewindTo == nil {
+		missing, found, err := s.examine(ctx, &watch, stream, tail)
+		if err != nil {
+			return streamTrouble(err, s.options.Flow, true)
+		}
+
+		if !found || s.rewindTo != nil {
+			return nil
+		}
+
+		s.setState(Waiting, watch.Reason(missing))
+
+		if err := s.pause(ctx, scrubSoon); err != nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+
+	return nil
+}
+
+// examine is one look at a stream that nothing was published to yet.
+func (s *session) examine(ctx context.Context, watch *rewind.Watch, stream *topology.Stream, tail *chain.Tail) (missing []int, found bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+
+	damage, err := rewind.Look(ctx, s.nc, stream.Name())
+	if err != nil {
+		return nil, false, err
+	}
+
+	if !damage.Exceeds(s.known) && tail.Missing() <= 0 {
+		return nil, false, nil
+	}
+
+	end, err := stream.Tail(ctx)
+	if err != nil {
+		return nil, true, err
+	}
+
+	if end.Sequence != tail.Last.Sequence || end.ID != tail.Last.ID {
+		return nil, true, errMoved
+	}
+
+	reports, err := rewind.Reports(ctx, s.js, s.options.Flow)
+	if err != nil {
+		return nil, true, err
+	}
+
+	if n := tail.Missing(); n > 0 {
+		watch.Find(fmt.Sprintf("the stream lacks messages: %d events that its tail has counted since the last marker are in no partition", n), reports)
+	}
+
+	s.rewindTo, missing = watch.Take(tail.Last.Generation, stream.Partitions, damage, s.known, reports)
+
+	return missing, true, nil
 }
 
 // rewound makes the ledger begin the new generation, if the stream has to be

@@ -64,6 +64,11 @@ func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
 
 	s := &session{Capture: c, ledger: chain.NewLedger(tail, c.writer), lastPublish: time.Now()}
 	s.known = rewind.Damage{Deleted: tail.Marker.GetNumDeleted(), Lost: tail.Marker.GetNumLost()}
+
+	if err := s.mend(ctx, stream, tail); err != nil {
+		return false, err
+	}
+
 	s.rewound(tail)
 
 	if !c.sameFilter(tail) {

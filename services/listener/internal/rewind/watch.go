@@ -16,8 +16,8 @@ type Damage struct {
 	Lost    uint64 // that it could not read
 }
 
-// exceeds tells whether there is more than was known.
-func (d Damage) exceeds(known Damage) bool { return d.Deleted > known.Deleted || d.Lost > known.Lost }
+// Exceeds tells whether there is more than was known.
+func (d Damage) Exceeds(known Damage) bool { return d.Deleted > known.Deleted || d.Lost > known.Lost }
 
 // Point is where a new generation begins: the lowest checkpoint.
 type Point struct {
@@ -66,13 +66,12 @@ func (w *Watch) Reason(missing []int) string {
 // checkpoint of earlier may be above the present one, if the target was set back.
 func (w *Watch) Take(generation uint64, partitions int, damage, known Damage, reports []Report) (point *Point, missing []int) {
 	if w.why == "" {
-		if w.why = judge(generation, damage, known, reports); w.why == "" {
+		why := judge(generation, damage, known, reports)
+		if why == "" {
 			return nil, nil
 		}
 
-		for _, r := range reports {
-			w.since = max(w.since, r.Revision)
-		}
+		w.Find(why, reports)
 	}
 
 	owners := latest(reports, partitions)
@@ -94,6 +93,18 @@ func (w *Watch) Take(generation uint64, partitions int, damage, known Damage, re
 	return w.point(generation, owners, lowest), nil
 }
 
+// Find takes in that the stream has to be rewound, whatever the reports say.
+func (w *Watch) Find(why string, reports []Report) {
+	if w.why != "" {
+		return
+	}
+
+	w.why = why
+	for _, r := range reports {
+		w.since = max(w.since, r.Revision)
+	}
+}
+
 // judge says why the stream has to be rewound. An owner that met a hole in an
 // earlier generation has not found the present one yet.
 func judge(generation uint64, damage, known Damage, reports []Report) string {
@@ -105,7 +116,7 @@ func judge(generation uint64, damage, known Damage, reports []Report) string {
 		}
 	}
 
-	if damage.exceeds(known) {
+	if damage.Exceeds(known) {
 		return fmt.Sprintf("the stream lacks messages: the server misses %d amid the others and could not read %d (%d and %d were known)",
 			damage.Deleted, damage.Lost, known.Deleted, known.Lost)
 	}

@@ -93,6 +93,7 @@ func (o *Owner) readMarkers(ctx context.Context) error {
 
 	consumer, err := o.js.OrderedConsumer(request, o.stream.Name(), jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{event.MarkerSubject(o.stream.Flow())}, DeliverPolicy: jetstream.DeliverLastPolicy,
+		MaxResetAttempts: 1, // it would wait for a stream that is gone, whatever ctx says
 	})
 	if err != nil {
 		return fmt.Errorf("follow markers: %w", err)
@@ -148,7 +149,10 @@ func (l *lane) settling(held *checkpoint.Document) bool { return l.start.moved &
 
 // settledAt tells whether the partition has settled every event before the marker, and its checkpoint does not say so
 // yet. count is that of the last settled event, in the marker's generation.
-func (l *lane) settledAt(m *marker) (count uint64, ok bool) {
+func (l *lane) settledAt(m *marker) (count uint64, ok bool) { return l.settledBy(m, l.reader.Passed()) }
+
+// settledBy is settledAt of a reader that has passed events up to this count.
+func (l *lane) settledBy(m *marker, passed uint64) (count uint64, ok bool) {
 	if m == nil || m.place.StreamID != l.held.StreamID || m.place.Generation != l.start.from.Generation {
 		return 0, false
 	}
@@ -159,9 +163,7 @@ func (l *lane) settledAt(m *marker) (count uint64, ok bool) {
 
 	// Everything that the reader has passed was applied before. A marker below the checkpoint's position must not take
 	// it back: what lies between would be applied again.
-	count = l.reader.Passed()
-
-	return count, m.place.StreamSequence() > l.start.after && m.heads[l.number] == count && m.place.Position.Compare(l.held.Position) >= 0
+	return passed, m.place.StreamSequence() > l.start.after && m.heads[l.number] == passed && m.place.Position.Compare(l.held.Position) >= 0
 }
 
 // moveTo brings the checkpoint of an idle partition to a marker. So every checkpoint is recent: the stream may be purged

@@ -184,7 +184,12 @@ func (l *lane) compare(ctx context.Context) error {
 		return fmt.Errorf("%w: message %d of the stream is not that of checkpoint %s any more", consume.ErrReset, held.Sequence, held.ID)
 	case found.moved:
 		return nil
-	default:
-		return reachable(ctx, l.stream, &held, held.StreamSequence()+1)
 	}
+
+	// Without a marker nothing is known; the listener writes one soon.
+	if err := reachable(ctx, l.stream, &held, held.StreamSequence()+1); !errors.Is(err, ErrPurged) {
+		return err
+	}
+
+	return nil
 }
