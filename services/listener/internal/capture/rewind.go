@@ -41,7 +41,7 @@ func (s *session) scrub(ctx context.Context, stream *topology.Stream, tail *chai
 	var watch rewind.Watch
 
 	last := tail.Last
-	ticker := time.NewTimer(0)
+	ticker := time.NewTimer(scrubEvery) // mend has just looked
 
 	defer ticker.Stop()
 
