@@ -52,7 +52,7 @@ func (s *session) scrub(ctx context.Context, stream *topology.Stream, tail *chai
 			return ctx.Err()
 		}
 
-		if err := s.look(ctx, &watch, stream, tail, &last); err != nil {
+		if err := s.look(ctx, &watch, stream, &last); err != nil {
 			return err
 		}
 
@@ -65,7 +65,7 @@ func (s *session) scrub(ctx context.Context, stream *topology.Stream, tail *chai
 }
 
 // look is one look.
-func (s *session) look(ctx context.Context, watch *rewind.Watch, stream *topology.Stream, tail *chain.Tail, last *topology.Stored) error {
+func (s *session) look(ctx context.Context, watch *rewind.Watch, stream *topology.Stream, last *topology.Stored) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 
