@@ -27,7 +27,7 @@ func (w *world) rewindTo(t *testing.T, at *event.Message) {
 }
 
 // again publishes an event of an earlier generation in the present one.
-func (w *world) again(t *testing.T, m event.Message) event.Message {
+func (w *world) again(t *testing.T, m event.Message) {
 	t.Helper()
 
 	w.counts[m.Partition]++
@@ -37,8 +37,6 @@ func (w *world) again(t *testing.T, m event.Message) event.Message {
 	require.NoError(t, err)
 
 	w.lastID, w.last = m.ID(), m
-
-	return m
 }
 
 // reportOn is what the processor says of a partition.
@@ -307,5 +305,36 @@ func TestHoleIsFoundWhileIdle(t *testing.T) {
 	w.mark(t)
 
 	require.Contains(t, w.awaitState(t, 0, waitingRewind), "events 2 to 2 of partition 0 are missing")
+	require.NoError(t, p.end())
+}
+
+// TestParkedEventsComeAgain in a later generation: they are not parked twice.
+func TestParkedEventsComeAgain(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.init(t)
+	w.validate(t)
+
+	lowest := w.last
+	one := w.ids(t, 1, 2)
+	bad := w.insert(t, one[0], bson.E{Key: "bad", Value: 1})
+	behind := w.insert(t, one[1])
+
+	p := w.start(t, impatient("RETRY_DELAYS", "1h"))
+	w.awaitSettled(t, checkpoint.Counters{Processed: 1})
+	require.Len(t, w.parkedRecords(t), 1)
+
+	w.rewindTo(t, &lowest)
+	w.again(t, bad)
+	w.again(t, behind)
+	w.set(t, one[0], bson.E{Key: "v", Value: 2}) // a follower, of the new generation
+	require.Eventually(t, func() bool { return len(w.parkedRecords(t)) == 2 }, patience, glance)
+
+	records := w.parkedRecords(t)
+	require.Equal(t, int64(bad.Event), records[0].Number)
+	require.Equal(t, int64(bad.Event)+2, records[1].Number)
+	require.Equal(t, int64(2), w.checkpoints(t)[1].Parked)
+	require.Equal(t, int64(1), w.checkpoints(t)[1].Generation)
 	require.NoError(t, p.end())
 }

@@ -158,7 +158,7 @@ func (s *scene) loseTail(n int) {
 	tail := s.messages[len(s.messages)-1]
 	s.generation, s.read, s.skipped = tail.Generation, tail.Event, tail.Skipped
 
-	counted := int64(0)
+	fromHeads := int64(0)
 
 	for p := range s.heads {
 		s.heads[p], _ = headsOf(&marker, p)
@@ -170,15 +170,15 @@ func (s *scene) loseTail(n int) {
 		}
 
 		head, _ := headsOf(&marker, p)
-		counted += int64(s.heads[p]) - int64(head)
+		fromHeads += int64(s.heads[p]) - int64(head)
 	}
 
 	// chain.Tail.Missing: a listener that cannot trust the tail rewinds at once.
-	s.broken = counted != s.counted(tail)-s.counted(&marker.Message)
+	s.broken = fromHeads != counted(tail)-counted(&marker.Message)
 }
 
 // counted is how many events were not left out up to a message, in its generation.
-func (s *scene) counted(m *event.Message) int64 { return int64(m.Event - m.Skipped) }
+func counted(m *event.Message) int64 { return int64(m.Event - m.Skipped) }
 
 // rewind is the listener's answer to a hole that an owner met.
 func (s *scene) rewind() {
