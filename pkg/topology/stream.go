@@ -167,6 +167,14 @@ func (s *Stream) NextOf(ctx context.Context, partition int, sequence uint64) (St
 	return s.decode(raw, err, fmt.Sprintf("first message of %s from %d", filter, sequence))
 }
 
+// NextMarker returns the first marker at or after this sequence. Errors as of
+// Tail.
+func (s *Stream) NextMarker(ctx context.Context, sequence uint64) (Stored, error) {
+	raw, err := s.js.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(event.MarkerSubject(s.flow)))
+
+	return s.decode(raw, err, fmt.Sprintf("first marker from %d", sequence))
+}
+
 // At returns the message with this sequence. Errors as of Tail.
 func (s *Stream) At(ctx context.Context, sequence uint64) (Stored, error) {
 	raw, err := s.js.GetMsg(ctx, sequence)

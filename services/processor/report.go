@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/ops"
 	"github.com/atlas-relay/atlas-relay/pkg/report"
@@ -52,7 +53,18 @@ func partitionReport(s *ownership.Status) *relayv1.PartitionReport {
 		Position: &relayv1.Position{
 			Seconds: place.Position.T, Increment: place.Position.I, Ordinal: place.Position.Ordinal,
 		},
+		HoleGeneration: s.Hole,
+		Skipped:        skippedAt(place),
 	}
+}
+
+// skippedAt is nil where the checkpoint does not know.
+func skippedAt(place *checkpoint.Place) *uint64 {
+	if place.Skipped == nil {
+		return nil
+	}
+
+	return new(uint64(*place.Skipped)) //nolint:gosec // never negative
 }
 
 // readyPoll is how often readiness follows the states.

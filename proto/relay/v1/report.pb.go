@@ -694,7 +694,14 @@ type PartitionReport struct {
 	Position *Position `protobuf:"bytes,13,opt,name=position,proto3" json:"position,omitempty"`
 	// Random identity of the stream that the checkpoint belongs to; empty before
 	// the partition was acquired.
-	StreamId      string `protobuf:"bytes,20,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
+	StreamId string `protobuf:"bytes,20,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
+	// Generation of the stream in which the owner met a hole: it applies nothing
+	// until there is a higher one. Absent when it met none.
+	HoleGeneration *uint64 `protobuf:"varint,22,opt,name=hole_generation,json=holeGeneration,proto3,oneof" json:"hole_generation,omitempty"`
+	// Events among those counted up to the checkpoint's message that the listener
+	// skipped. Absent where the checkpoint was made by a version that did not
+	// note it.
+	Skipped       *uint64 `protobuf:"varint,23,opt,name=skipped,proto3,oneof" json:"skipped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -827,6 +834,20 @@ func (x *PartitionReport) GetStreamId() string {
 	return ""
 }
 
+func (x *PartitionReport) GetHoleGeneration() uint64 {
+	if x != nil && x.HoleGeneration != nil {
+		return *x.HoleGeneration
+	}
+	return 0
+}
+
+func (x *PartitionReport) GetSkipped() uint64 {
+	if x != nil && x.Skipped != nil {
+		return *x.Skipped
+	}
+	return 0
+}
+
 var File_relay_v1_report_proto protoreflect.FileDescriptor
 
 const file_relay_v1_report_proto_rawDesc = "" +
@@ -872,7 +893,7 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	"partitions\x18\x04 \x03(\v2\x19.relay.v1.PartitionReportR\n" +
 	"partitions\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\"\n" +
-	"\rat_least_once\x18\x14 \x01(\bR\vatLeastOnce\"\xd9\x03\n" +
+	"\rat_least_once\x18\x14 \x01(\bR\vatLeastOnce\"\xc6\x04\n" +
 	"\x0fPartitionReport\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12.\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x18.relay.v1.PartitionStateR\x05state\x12\x16\n" +
@@ -890,7 +911,12 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	"\x05event\x18\v \x01(\x04R\x05event\x12\x14\n" +
 	"\x05count\x18\f \x01(\x04R\x05count\x12.\n" +
 	"\bposition\x18\r \x01(\v2\x12.relay.v1.PositionR\bposition\x12\x1b\n" +
-	"\tstream_id\x18\x14 \x01(\tR\bstreamId*\xfa\x01\n" +
+	"\tstream_id\x18\x14 \x01(\tR\bstreamId\x12,\n" +
+	"\x0fhole_generation\x18\x16 \x01(\x04H\x00R\x0eholeGeneration\x88\x01\x01\x12\x1d\n" +
+	"\askipped\x18\x17 \x01(\x04H\x01R\askipped\x88\x01\x01B\x12\n" +
+	"\x10_hole_generationB\n" +
+	"\n" +
+	"\b_skipped*\xfa\x01\n" +
 	"\rListenerState\x12\x1e\n" +
 	"\x1aLISTENER_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17LISTENER_STATE_STARTING\x10\x01\x12\x1a\n" +
@@ -975,6 +1001,7 @@ func file_relay_v1_report_proto_init() {
 		return
 	}
 	file_relay_v1_position_proto_init()
+	file_relay_v1_report_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -19,9 +19,11 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/changestream"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/leader"
+	"github.com/atlas-relay/atlas-relay/services/listener/internal/rewind"
 )
 
 // Options of a Capture. The zero value of a duration takes its default.
@@ -81,6 +83,7 @@ type Capture struct {
 	lastTail *chain.Tail      // nil until a tail was read in the present term
 	checked  bool             // the source's identity and catalog are fine
 	full     bool             // the last session ended because the stream was full
+	rewindTo *rewind.Point    // the next session begins a new generation there; nil: it goes on from the tail
 }
 
 // New returns a capture of the source into the flow's stream. The error lists
@@ -252,8 +255,8 @@ func (c *Capture) lost(tail *chain.Tail) bool {
 
 // sameFilter tells whether the last marker was written with our filter.
 func (c *Capture) sameFilter(tail *chain.Tail) bool {
-	a, errA := markerPayload(nil, tail.Marker.GetFilter())
-	b, errB := markerPayload(nil, c.markerFilter())
+	a, errA := markerPayload(&relayv1.Marker{Filter: tail.Marker.GetFilter()})
+	b, errB := markerPayload(&relayv1.Marker{Filter: c.markerFilter()})
 
 	return errA == nil && errB == nil && bytes.Equal(a, b)
 }

@@ -16,6 +16,7 @@ import (
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/changestream"
+	"github.com/atlas-relay/atlas-relay/services/listener/internal/rewind"
 )
 
 const (
@@ -36,6 +37,8 @@ type session struct {
 	publisher    *chain.Publisher
 	disconnected <-chan nats.Status // nats.go sends when the connection is lost
 	maxPayload   int64
+
+	known rewind.Damage // that the last rewind has healed; every marker says so
 
 	lastPublish time.Time
 	unasked     bool // the last message published asked for no reply
@@ -66,6 +69,14 @@ func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
 	}
 
 	s := &session{Capture: c, ledger: chain.NewLedger(tail, c.writer), lastPublish: time.Now(), room: room}
+	s.known = rewind.Damage{Deleted: tail.Marker.GetNumDeleted(), Lost: tail.Marker.GetNumLost()}
+
+	if err := s.mend(ctx, stream, tail); err != nil {
+		return false, err
+	}
+
+	s.rewound(tail)
+
 	if !c.sameFilter(tail) {
 		s.ledger.RequestMarker()
 	}
@@ -76,7 +87,7 @@ func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
 		ReplyTimeout: c.options.ReplyTimeout,
 	})
 	if err != nil {
-		return false, sourceTrouble(err)
+		return false, s.rangeLost(err, tail)
 	}
 
 	defer c.closeStream(ctx, changes)
@@ -97,11 +108,15 @@ func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
 	c.board.update(func(status *Status) {
 		status.Total, status.Skipped, status.Position = total, skipped, s.ledger.Position()
 	})
+	if err := s.beginGeneration(ctx, stream); err != nil {
+		return false, err
+	}
+
 	c.setState(Streaming, "")
 	c.log.InfoContext(ctx, "streaming",
 		slog.Uint64(telemetry.KeyStreamSeq, tail.Last.Sequence), slog.String(telemetry.KeyPosition, tail.Last.Position.String()))
 
-	return true, s.run(ctx, changes)
+	return true, s.run(ctx, changes, func(ctx context.Context) error { return s.scrub(ctx, stream, tail) })
 }
 
 func (c *Capture) closeStream(ctx context.Context, changes *changestream.Stream) {
@@ -114,13 +129,14 @@ func (c *Capture) closeStream(ctx context.Context, changes *changestream.Stream)
 	}
 }
 
-// run reads and publishes side by side until either fails or ctx ends.
-func (s *session) run(ctx context.Context, changes *changestream.Stream) error {
+// run reads, publishes and looks after the stream side by side until one fails or ctx ends.
+func (s *session) run(ctx context.Context, changes *changestream.Stream, scrub func(context.Context) error) error {
 	batches := make(chan []changestream.Change, readBatches)
 	group, groupCtx := errgroup.WithContext(ctx)
 
 	group.Go(func() error { return read(groupCtx, changes, batches) })
 	group.Go(func() error { return s.publish(groupCtx, batches) })
+	group.Go(func() error { return scrub(groupCtx) })
 
 	err := group.Wait()
 
@@ -306,7 +322,9 @@ func (s *session) onTick(ctx context.Context, now time.Time) error {
 }
 
 func (s *session) sendMarker(ctx context.Context, dry bool) error {
-	payload, err := markerPayload(s.ledger.Heads(), s.markerFilter())
+	payload, err := markerPayload(&relayv1.Marker{
+		Heads: s.ledger.Heads(), Filter: s.markerFilter(), NumDeleted: s.known.Deleted, NumLost: s.known.Lost,
+	})
 	if err != nil {
 		return failed(err, "")
 	}
@@ -320,8 +338,8 @@ func (c *Capture) markerFilter() *relayv1.Filter {
 	return &relayv1.Filter{Include: c.options.Include, Exclude: c.options.Exclude}
 }
 
-func markerPayload(heads []uint64, filter *relayv1.Filter) ([]byte, error) {
-	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(&relayv1.Marker{Heads: heads, Filter: filter})
+func markerPayload(marker *relayv1.Marker) ([]byte, error) {
+	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(marker)
 	if err != nil {
 		return nil, fmt.Errorf("encode marker: %w", err)
 	}

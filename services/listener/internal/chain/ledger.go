@@ -85,6 +85,9 @@ func NewLedger(tail *Tail, writer uint64) *Ledger {
 // resumes after it.
 func (l *Ledger) Token() bson.Raw { return l.token }
 
+// Generation returns the number of the stream's last rewind.
+func (l *Ledger) Generation() uint64 { return l.generation }
+
 // Totals returns how many events were counted and how many of them skipped.
 func (l *Ledger) Totals() (total, skipped uint64) { return l.event, l.skipped }
 

@@ -20,7 +20,32 @@ type Tail struct {
 	Marker *relayv1.Marker // the last marker; it knows filter and routing table
 
 	Publish topology.PublishMode // how what follows has to be published
-	Marked  uint64               // its sequence
+	Marked  uint64               // the marker's sequence
+
+	missing int64 // see Missing
+}
+
+// Missing returns how many events the stream has counted since its last marker
+// that are in no partition's head: their messages are gone from amid the stream.
+// Whoever went on would use their counts again, and their readers would find
+// nothing missing. Every event that is not skipped raises one head by one. It is
+// negative when another listener has published while the tail was read.
+func (t *Tail) Missing() int64 { return t.missing }
+
+// missing compares what the tail has counted since the marker with the heads.
+//
+//nolint:gosec // the stream's numbers stay far below 2^63
+func missing(last, marker *event.Message, heads, marked []uint64) int64 {
+	counted := int64(last.Event-last.Skipped) - int64(marker.Event-marker.Skipped)
+	if last.Kind == event.KindEvent && !last.IsLastPart() {
+		counted-- // it has not happened yet
+	}
+
+	for i := range heads {
+		counted -= int64(heads[i]) - int64(marked[i])
+	}
+
+	return counted
 }
 
 // ErrForeignTail says that the stream's last message was not written by a
@@ -65,7 +90,10 @@ func ReadTail(ctx context.Context, stream *topology.Stream) (*Tail, error) {
 		return nil, err
 	}
 
-	return &Tail{Last: last, Heads: heads, Marker: payload, Marked: marker.Sequence, Publish: stream.Publish}, nil
+	return &Tail{
+		Last: last, Heads: heads, Marker: payload, Marked: marker.Sequence, Publish: stream.Publish,
+		missing: missing(&last.Message, &marker.Message, heads, payload.GetHeads()),
+	}, nil
 }
 
 // readHeads takes each partition's head from whichever is later in the stream,

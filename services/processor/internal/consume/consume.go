@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -69,6 +70,8 @@ type Reader struct {
 	verifier *Verifier
 	budget   *Budget
 
+	passed atomic.Uint64 // see Passed
+
 	collecting *Reservation // of the event whose parts are being collected
 	// waiting is called before the reader waits for memory; see OnWait.
 	waiting func()
@@ -89,8 +92,14 @@ func NewReader(consumer jetstream.Consumer, from *checkpoint.Place, budget *Budg
 		return nil, fmt.Errorf("pull messages: %w", err)
 	}
 
-	return &Reader{messages: messages, verifier: NewVerifier(from), budget: budget, waiting: func() {}}, nil
+	r := &Reader{messages: messages, verifier: NewVerifier(from), budget: budget, waiting: func() {}}
+	r.passed.Store(r.verifier.Passed())
+
+	return r, nil
 }
+
+// Passed is that of Verifier. Safe for concurrent use.
+func (r *Reader) Passed() uint64 { return r.passed.Load() }
 
 // OnWait sets what is called before the reader waits for memory: whoever holds
 // some for this partition should settle it. Set it before the first Next.
@@ -104,7 +113,7 @@ func (r *Reader) Stop() {
 }
 
 // Next waits for the next event that is not applied yet. Errors: ErrReset when
-// the connection lost a delivery, ErrForeign, ErrGeneration, ErrHole,
+// the connection lost a delivery, ErrForeign, *GenerationError, *HoleError,
 // event.ErrMalformed when the stream is not as it must be, else those of NATS.
 // A Reader that returned an error is of no further use.
 func (r *Reader) Next(ctx context.Context) (*Delivery, error) {
@@ -140,6 +149,8 @@ func (r *Reader) take(ctx context.Context, msg jetstream.Msg) (*Delivery, error)
 	if err != nil {
 		return nil, fmt.Errorf("message %d: %w", sequence, err)
 	}
+
+	r.passed.Store(r.verifier.Passed())
 
 	if err := r.reserve(ctx); err != nil {
 		return nil, err
@@ -197,7 +208,8 @@ func (r *Reader) wait(ctx context.Context, bytes int) (*Reservation, error) {
 }
 
 // IsStreamTrouble tells whether an error of Next or NewReader says that the
-// stream itself is not as it must be, which no waiting heals.
+// stream itself is not as it must be, which no waiting heals. A hole is not of
+// them: a rewind heals it.
 func IsStreamTrouble(err error) bool {
-	return errors.Is(err, ErrForeign) || errors.Is(err, ErrGeneration) || errors.Is(err, ErrHole) || errors.Is(err, event.ErrMalformed)
+	return errors.Is(err, ErrForeign) || errors.Is(err, event.ErrMalformed)
 }

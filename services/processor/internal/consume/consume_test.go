@@ -260,6 +260,7 @@ func TestReaderStopsAtWhatIsNoEvent(t *testing.T) {
 	tests := map[string]struct {
 		publish func(t *testing.T, w *world)
 		want    error
+		heals   bool // by a rewind
 	}{
 		"no headers": {
 			publish: func(t *testing.T, w *world) {
@@ -287,7 +288,16 @@ func TestReaderStopsAtWhatIsNoEvent(t *testing.T) {
 				w.last.Count++
 				w.publish(t, 1, 1<<20)
 			},
-			want: consume.ErrHole,
+			want: consume.ErrHole, heals: true,
+		},
+		"rewound": {
+			publish: func(t *testing.T, w *world) {
+				t.Helper()
+
+				w.last.Generation++
+				w.publish(t, 1, 1<<20)
+			},
+			want: consume.ErrGeneration, heals: true,
 		},
 	}
 
@@ -307,7 +317,7 @@ func TestReaderStopsAtWhatIsNoEvent(t *testing.T) {
 
 			_, err := reader.Next(ctx)
 			require.ErrorIs(t, err, test.want)
-			require.True(t, consume.IsStreamTrouble(err))
+			require.Equal(t, !test.heals, consume.IsStreamTrouble(err))
 		})
 	}
 }

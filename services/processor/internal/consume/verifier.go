@@ -16,12 +16,38 @@ var (
 	ErrReset = errors.New("a delivery was lost")
 	// ErrForeign says that a message was not written for this stream.
 	ErrForeign = errors.New("message of another stream")
-	// ErrGeneration says that the stream was rewound, which this version does
-	// not follow.
-	ErrGeneration = errors.New("message of another generation")
-	// ErrHole says that an event is missing in the partition.
+	// ErrGeneration says that the stream was rewound; see GenerationError.
+	ErrGeneration = errors.New("the stream was rewound")
+	// ErrHole says that an event is missing in the partition; see HoleError.
 	ErrHole = errors.New("hole in the stream")
 )
+
+// GenerationError says that a message of a higher generation came: everything
+// behind the lowest checkpoint is published anew in it. It wraps ErrGeneration.
+type GenerationError struct{ Generation uint64 }
+
+// Error implements error.
+func (e *GenerationError) Error() string {
+	return fmt.Sprintf("%v: generation %d", ErrGeneration, e.Generation)
+}
+
+// Unwrap makes it an ErrGeneration.
+func (*GenerationError) Unwrap() error { return ErrGeneration }
+
+// HoleError says in which generation events are missing: only a higher one can
+// have them. It wraps ErrHole.
+type HoleError struct {
+	Generation uint64
+	What       string // is missing, for a person
+}
+
+// Error implements error.
+func (e *HoleError) Error() string {
+	return fmt.Sprintf("%v, generation %d: %s", ErrHole, e.Generation, e.What)
+}
+
+// Unwrap makes it an ErrHole.
+func (*HoleError) Unwrap() error { return ErrHole }
 
 // Verifier checks the messages of a partition, in the order of delivery, and
 // puts events together. It does no I/O. Nothing is ever judged by the stream's
@@ -34,6 +60,7 @@ type Verifier struct {
 	position event.Position // of the last event taken; at first of the checkpoint
 	count    uint64         // of the last event that is complete
 	taken    bool           // an event was taken since the start
+	passed   uint64         // count of the last event that was not taken because it was applied before; at first where the start is
 	parts    event.Assembler
 }
 
@@ -45,6 +72,7 @@ func NewVerifier(from *checkpoint.Place) *Verifier {
 		generation: from.StreamGeneration(),
 		position:   from.Position,
 		count:      from.LastCount(),
+		passed:     from.LastCount(),
 	}
 }
 
@@ -61,22 +89,31 @@ func (v *Verifier) Check(m event.Message, consumerSequence uint64) (event.Messag
 
 	v.consumer = consumerSequence
 
-	if m.Generation != v.generation {
-		return event.Message{}, false, fmt.Errorf("%w: %d, expected %d", ErrGeneration, m.Generation, v.generation)
+	switch {
+	case m.Generation > v.generation:
+		return event.Message{}, false, &GenerationError{Generation: m.Generation}
+	case m.Generation < v.generation:
+		return event.Message{}, false, &HoleError{
+			Generation: m.Generation,
+			What:       fmt.Sprintf("event %d at %s follows messages of generation %d", m.Event, m.Position, v.generation),
+		}
 	}
 
 	if m.Position.Compare(v.position) <= 0 {
 		// Applied before. Until the first event is taken its count is the one
 		// to go on from.
 		if !v.taken && m.IsLastPart() {
-			v.count = m.Count
+			v.count, v.passed = m.Count, m.Count
 		}
 
 		return event.Message{}, false, nil
 	}
 
 	if m.Count != v.count+1 {
-		return event.Message{}, false, fmt.Errorf("%w: event %d at %s has count %d, expected %d", ErrHole, m.Event, m.Position, m.Count, v.count+1)
+		return event.Message{}, false, &HoleError{
+			Generation: m.Generation,
+			What:       fmt.Sprintf("event %d at %s has count %d, expected %d", m.Event, m.Position, m.Count, v.count+1),
+		}
 	}
 
 	whole, complete, err := v.parts.Add(m)
@@ -92,3 +129,7 @@ func (v *Verifier) Check(m event.Message, consumerSequence uint64) (event.Messag
 // Collecting returns how many bytes the event will have whose parts are being
 // collected; 0 when there is none.
 func (v *Verifier) Collecting() int { return v.parts.Size() }
+
+// Passed returns the count of the last event before the first one taken: the
+// partition has settled it, and everything before it.
+func (v *Verifier) Passed() uint64 { return v.passed }

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/batch"
@@ -26,6 +27,8 @@ type lane struct {
 	*partition
 
 	reader  *consume.Reader
+	start   start
+	began   checkpoint.Place // of the checkpoint when the lane began
 	batcher *batch.Batcher[*consume.Delivery]
 
 	disconnected <-chan nats.Status // closed or sent to by the client
@@ -54,10 +57,12 @@ type lane struct {
 	suspects apply.Suspects
 }
 
-func newLane(p *partition, reader *consume.Reader, disconnected <-chan nats.Status) *lane {
+func newLane(p *partition, reader *consume.Reader, began *start, disconnected <-chan nats.Status) *lane {
 	l := &lane{
 		partition:    p,
 		reader:       reader,
+		start:        *began,
+		began:        p.held.Place,
 		disconnected: disconnected,
 		batcher:      batch.New[*consume.Delivery](p.limits),
 		deliveries:   make(chan *consume.Delivery),
@@ -88,6 +93,7 @@ func (l *lane) run(stop, work context.Context) error {
 	group.Go(func() error { return l.read(running) })
 	group.Go(func() error { return l.gather(running) })
 	group.Go(func() error { return l.ask(running) })
+	group.Go(func() error { return l.inspect(running) })
 	group.Go(func() error { return l.apply(running, stop, work) })
 
 	err := group.Wait()
@@ -152,6 +158,10 @@ func (l *lane) gather(ctx context.Context) error {
 			return fmt.Errorf("%w: NATS disconnected", consume.ErrReset)
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+
+		if last != nil && last.place.StreamGeneration() > l.start.from.StreamGeneration() {
+			return &consume.GenerationError{Generation: last.place.StreamGeneration()}
 		}
 
 		l.dispatch(timer)

@@ -93,6 +93,7 @@ func (o *Owner) readMarkers(ctx context.Context) error {
 
 	consumer, err := o.js.OrderedConsumer(request, o.stream.Name(), jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{event.MarkerSubject(o.stream.Flow())}, DeliverPolicy: jetstream.DeliverLastPolicy,
+		MaxResetAttempts: 1, // it would wait for a stream that is gone, whatever ctx says
 	})
 	if err != nil {
 		return fmt.Errorf("follow markers: %w", err)
@@ -142,17 +143,34 @@ func (o *Owner) parseMarker(msg jetstream.Msg) (*marker, error) {
 	return &marker{place: checkpoint.PlaceOf(&m, metadata.Sequence.Stream), heads: payload.GetHeads(), came: time.Now()}, nil
 }
 
+// settling tells that the lane began elsewhere than the checkpoint says and has
+// not committed a place since: what is settled is known by the reader alone.
+func (l *lane) settling(held *checkpoint.Document) bool { return l.start.moved && held.IsAt(&l.began) }
+
 // settledAt tells whether the partition has settled every event before the marker, and its checkpoint does not say so
-// yet.
-func (p *partition) settledAt(m *marker) bool {
-	return m != nil && m.place.StreamID == p.held.StreamID && m.place.Generation == p.held.Generation &&
-		m.place.Sequence > p.held.Sequence && m.heads[p.number] == p.held.LastCount()
+// yet. count is that of the last settled event, in the marker's generation.
+func (l *lane) settledAt(m *marker) (count uint64, ok bool) { return l.settledBy(m, l.reader.Passed()) }
+
+// settledBy is settledAt of a reader that has passed events up to this count.
+func (l *lane) settledBy(m *marker, passed uint64) (count uint64, ok bool) {
+	if m == nil || m.place.StreamID != l.held.StreamID || m.place.Generation != l.start.from.Generation {
+		return 0, false
+	}
+
+	if !l.settling(&l.held) {
+		return l.held.LastCount(), m.place.Sequence > l.held.Sequence && m.heads[l.number] == l.held.LastCount()
+	}
+
+	// Everything that the reader has passed was applied before. A marker below the checkpoint's position must not take
+	// it back: what lies between would be applied again.
+	return passed, m.place.StreamSequence() > l.start.after && m.heads[l.number] == passed && m.place.Position.Compare(l.held.Position) >= 0
 }
 
 // moveTo brings the checkpoint of an idle partition to a marker. So every checkpoint is recent: the stream may be purged
 // behind it, and "all partitions are applied beyond this position" becomes true in a flow where only some change.
 func (l *lane) moveTo(stop, work context.Context, m *marker) error {
-	if !l.settledAt(m) {
+	count, ok := l.settledAt(m)
+	if !ok {
 		return nil
 	}
 
@@ -174,7 +192,7 @@ func (l *lane) moveTo(stop, work context.Context, m *marker) error {
 	next := l.held
 	next.Commits++
 	next.Place = m.place
-	next.Count = l.held.Count
+	next.Count = int64(count) //nolint:gosec // far below 2^63
 
 	if err := l.commit(stop, work, plan, &next); err != nil {
 		return err

@@ -258,9 +258,14 @@ func explain(err error) string {
 	remedy := mongodb.Explain(err)
 
 	switch {
-	case errors.Is(err, errNoStreamButCheckpoints), errors.Is(err, ErrOtherStream), errors.Is(err, ErrStreamWentBack),
-		errors.Is(err, consume.ErrForeign), errors.Is(err, consume.ErrGeneration), errors.Is(err, consume.ErrHole), errors.Is(err, ErrNoFirstMessage):
-		remedy = "restore the stream from a backup, or copy the data again and start over with relayctl flow delete and relayctl flow init"
+	case errors.Is(err, errNoStreamButCheckpoints), errors.Is(err, errStreamGone), errors.Is(err, ErrOtherStream), errors.Is(err, ErrStreamWentBack),
+		errors.Is(err, ErrNoFirstMessage):
+		remedy = "restore the stream from a backup; or record the gap with relayctl flow accept-gap after the data was copied again; or copy the data again and start over with relayctl flow delete and relayctl flow init"
+	case errors.Is(err, consume.ErrForeign):
+		remedy = "somebody else writes to the flow's subjects: find out who and forbid it; then restore the stream from a backup, " +
+			"or copy the data again and start over with relayctl flow delete and relayctl flow init"
+	case errors.Is(err, consume.ErrHole):
+		remedy = "nothing, if it passes: the listener publishes everything behind the lowest checkpoint again; if it says HISTORY_LOST, do what it says"
 	case errors.Is(err, ErrPurged):
 		remedy = "restore the target from a newer backup, or copy the data again and start over with relayctl flow delete and relayctl flow init"
 	case errors.Is(err, topology.ErrNoBucket):

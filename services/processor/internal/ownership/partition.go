@@ -48,6 +48,10 @@ type partition struct {
 	// consumers are the epochs that had one before held was acquired.
 	consumers []uint64
 
+	// Of what the stream is known to lack; see rewind.go. Of the goroutine that runs.
+	hole *consume.HoleError // met, and not healed by a higher generation yet
+	seen uint64             // highest generation that a message was seen of
+
 	// parked is what of the partition is set aside; of the goroutine that applies, too.
 	parked *park.Partition
 }
@@ -168,12 +172,12 @@ func (p *partition) own(stop, work context.Context) error {
 
 	p.session, p.applier = session, p.applyTo.In(session)
 
-	consumer, err := p.begin(stop)
+	consumer, began, err := p.begin(stop)
 	if err != nil {
 		return classify(err)
 	}
 
-	reader, err := consume.NewReader(consumer, &p.held.Place, p.budget, p.pullBytes)
+	reader, err := consume.NewReader(consumer, &began.from, p.budget, p.pullBytes)
 	if err != nil {
 		return classify(err)
 	}
@@ -186,9 +190,9 @@ func (p *partition) own(stop, work context.Context) error {
 	defer tidy.Wait()
 
 	before := p.held.Commits
-	err = classify(newLane(p, reader, disconnected).run(stop, work))
+	err = classify(newLane(p, reader, &began, disconnected).run(stop, work))
 
-	if !retry.IsPermanent(err) && (p.held.Commits > before || stop.Err() != nil) {
+	if p.learn(err) || !retry.IsPermanent(err) && (p.held.Commits > before || stop.Err() != nil) {
 		return nil
 	}
 
@@ -209,19 +213,26 @@ func classify(err error) error {
 }
 
 // begin makes an ownership: its epoch in the checkpoint, then its consumer.
-func (p *partition) begin(stop context.Context) (jetstream.Consumer, error) {
+func (p *partition) begin(stop context.Context) (jetstream.Consumer, start, error) {
 	ctx, cancel := p.whileConnected(stop)
 	defer cancel()
 
 	if err := p.acquire(ctx); err != nil {
-		return nil, err
+		return nil, start{}, err
 	}
 
 	if err := p.loadParked(ctx); err != nil {
-		return nil, err
+		return nil, start{}, err
 	}
 
-	return p.openConsumer(ctx)
+	began, err := p.find(ctx)
+	if err != nil {
+		return nil, start{}, err
+	}
+
+	consumer, err := p.openConsumer(ctx, began.after)
+
+	return consumer, began, err
 }
 
 func (p *partition) acquire(ctx context.Context) error {
@@ -233,8 +244,12 @@ func (p *partition) acquire(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 
-	if p.board.read().State != Paused {
+	if state := p.board.read().State; state != Paused && state != WaitingRewind {
 		p.setState(Acquiring, "")
+	}
+
+	if err := p.sameStream(ctx); err != nil {
+		return err
 	}
 
 	epochs, err := p.stream.ConsumerEpochs(ctx)
@@ -267,11 +282,11 @@ func (p *partition) acquire(ctx context.Context) error {
 }
 
 // openConsumer makes the consumer of this ownership.
-func (p *partition) openConsumer(ctx context.Context) (jetstream.Consumer, error) {
+func (p *partition) openConsumer(ctx context.Context, after uint64) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 
-	return p.stream.CreateConsumer(ctx, p.number, uint64(p.held.Epoch), p.held.StreamSequence()) //nolint:gosec // never negative
+	return p.stream.CreateConsumer(ctx, p.number, uint64(p.held.Epoch), after) //nolint:gosec // never negative
 }
 
 // deleteConsumers deletes those that acquire has found, of earlier epochs, which
@@ -308,7 +323,7 @@ func (p *partition) setState(state State, reason string) {
 
 	p.board.update(func(s *Status) { s.State, s.Reason, s.Since = state, reason, time.Now() })
 
-	if before.State != state && (state == Paused || before.State == Paused) {
+	if loud := func(s State) bool { return s == Paused || s == WaitingRewind }; before.State != state && (loud(state) || loud(before.State)) {
 		p.log.Info("partition changed state", slog.Int(telemetry.KeyPartition, p.number),
 			slog.String(telemetry.KeyState, string(state)), slog.String(telemetry.KeyReason, reason))
 	}

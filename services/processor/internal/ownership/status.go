@@ -18,10 +18,15 @@ const (
 	Paused    State = "PAUSED"
 	Failed    State = "FAILED"
 	Draining  State = "DRAINING"
+	// WaitingRewind is an owner that met a hole: it applies nothing until the
+	// listener has rewound the stream.
+	WaitingRewind State = "WAITING_REWIND"
 )
 
 // States lists all of them.
-func States() []State { return []State{Acquiring, Applying, Paused, Failed, Draining} }
+func States() []State {
+	return []State{Acquiring, Applying, Paused, WaitingRewind, Failed, Draining}
+}
 
 // Status is a partition at one moment.
 type Status struct {
@@ -33,6 +38,7 @@ type Status struct {
 	Batch      int                 // events in the open batch and in the one in flight
 	Processing bool                // a batch is being applied
 	Dead       int64               // dead letters; how many events wait is in the checkpoint
+	Hole       *uint64             // generation of the stream in which events are missing; nil when none are
 	Oldest     event.Position      // of the first event that was read and is not applied; zero when there is none
 }
 

@@ -86,10 +86,23 @@ func (l *lane) turn(running, stop, work context.Context, due, tick <-chan time.T
 	case m := <-l.idle:
 		return false, l.moveTo(stop, work, m)
 	case <-tick:
-		return true, l.look(work)
+		return true, l.onTick(stop, work)
 	case <-whileHolding(running, l.batch):
 		return false, errNoMore
 	}
+}
+
+// onTick looks at what nobody tells of.
+func (l *lane) onTick(stop, work context.Context) error {
+	// The events that a marker counts may be passed after it came, and nothing follows them.
+	if l.batch == nil && l.settling(&l.held) {
+		m, _ := l.markers.latest()
+		if err := l.moveTo(stop, work, m); err != nil {
+			return err
+		}
+	}
+
+	return l.look(work)
 }
 
 // whileHolding is the end of running for one who does not listen to gather, because a batch is at hand.
