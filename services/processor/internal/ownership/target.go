@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/preflight"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 )
 
@@ -28,6 +29,7 @@ func (o *Owner) awaitTarget(stop context.Context) (mongodb.Hello, error) {
 		switch {
 		case err == nil:
 			o.log.InfoContext(stop, "target found", slog.String("identity", hello.Identity()), slog.String("version", hello.Version))
+			preflight.WarnOfTarget(stop, o.target, o.log)
 
 			return hello, nil
 		case mongodb.IsUnauthorized(err), errors.Is(err, mongodb.ErrStandalone):
