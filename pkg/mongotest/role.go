@@ -16,7 +16,7 @@ import (
 func Role(tb testing.TB, path string) bson.D {
 	tb.Helper()
 
-	content, err := os.ReadFile(path) //nolint:gosec // a file of this repository
+	content, err := os.ReadFile(path)
 	require.NoError(tb, err)
 
 	_, text, found := strings.Cut(string(content), ".runCommand(")

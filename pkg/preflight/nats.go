@@ -108,7 +108,7 @@ func room(_ context.Context, w *World) []Finding {
 		return one(unknown(w.natsWhere(), "the account states no limit: flow init is refused by nats-server where the disk is too small"))
 	}
 
-	taken := int64(min(max(w.account.Store, w.account.ReservedStore), 1<<62)) //nolint:gosec // bounded
+	taken := int64(min(max(w.account.Store, w.account.ReservedStore), 1<<62))
 	free := limit - taken
 	wanted := max(w.MaxBytes, defaultBytes)
 

@@ -36,7 +36,7 @@ func (w *World) tell(ctx context.Context, d *deployment, log *slog.Logger, codes
 
 	for _, f := range Run(ctx, w, pick(codes...)) {
 		if f.Status == Warning || f.Status == Failed {
-			log.WarnContext(ctx, "preflight: "+f.What, slog.String("code", f.Code),
+			log.WarnContext(ctx, "a check at start found something", slog.String("code", f.Code), slog.String("found", f.What),
 				slog.String(telemetry.KeyReason, f.Why), slog.String(telemetry.KeyRemedy, f.Remedy))
 		}
 	}
