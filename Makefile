@@ -46,7 +46,7 @@ tidy: ## Tidy every module and align their versions
 .PHONY: generate
 generate: ## Regenerate the protobuf code and the table of settings
 	cd proto && $(BUF) generate
-	go test ./e2e/docs -run TestReference -update
+	go test ./e2e/docs -run "TestReference|TestDoctorReference" -update
 
 .PHONY: verify
 verify: generate ## Fail if generated or tidied files differ, or a module does not build alone

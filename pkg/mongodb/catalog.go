@@ -20,6 +20,11 @@ type Collection struct {
 	// Collation is the locale of the default collation; empty for the simple
 	// one. Documents whose _ids differ by bytes may be one under another.
 	Collation string
+	// Encrypted collections (queryable encryption) keep state in collections
+	// beside them that no client may write.
+	Encrypted bool
+	// Options are what listCollections says, for comparing with another catalog.
+	Options bson.Raw
 }
 
 // Unroutable says why the collection's events cannot be spread over partitions
@@ -38,8 +43,10 @@ func (c Collection) Unroutable() string {
 // ParseCollection reads the options of a collection from the document that
 // listCollections or a create event of a change stream gives.
 func ParseCollection(db, name, kind string, options bson.Raw) Collection {
-	c := Collection{DB: db, Name: name, Type: kind}
+	c := Collection{DB: db, Name: name, Type: kind, Options: options}
 	c.Capped, _ = options.Lookup("capped").BooleanOK()
+
+	_, c.Encrypted = options.Lookup("encryptedFields").DocumentOK()
 
 	if locale, ok := options.Lookup("collation", "locale").StringValueOK(); ok && locale != "simple" {
 		c.Collation = locale

@@ -15,6 +15,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/natsconn"
+	"github.com/atlas-relay/atlas-relay/pkg/preflight"
 	"github.com/atlas-relay/atlas-relay/pkg/report"
 	"github.com/atlas-relay/atlas-relay/pkg/service"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
@@ -131,6 +132,7 @@ func refuse(ctx context.Context, source *mongo.Client, log *slog.Logger) error {
 	switch {
 	case err == nil:
 		log.InfoContext(ctx, "source found", slog.String("identity", hello.Identity()), slog.String("version", hello.Version))
+		preflight.WarnOfSource(ctx, source, log)
 
 		return nil
 	case mongodb.IsUnauthorized(err), errors.Is(err, mongodb.ErrStandalone):

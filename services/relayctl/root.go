@@ -61,6 +61,8 @@ func execute(ctx context.Context, s streams, args []string, environ map[string]s
 		return exitOK
 	case errors.As(err, new(notFineError)):
 		return exitNotFine
+	case errors.As(err, new(doctorError)):
+		return lifecycle.ExitCode(err)
 	case !p.running: // cobra's own: an unknown command, flag or argument
 		fmt.Fprintf(s.err, "relayctl: %v\n  next: relayctl --help\n", err)
 
@@ -78,6 +80,7 @@ func execute(ctx context.Context, s streams, args []string, environ map[string]s
 }
 
 const rootExample = `  relayctl status                    is it fine?
+  relayctl doctor                    what is wrong, and what to do
   relayctl stats --watch             one line a second
   relayctl dead-letters list         what was given up
   relayctl flow init                 make a flow's stream (once)
@@ -103,7 +106,7 @@ func (p *program) root() *cobra.Command {
 
 	root.PersistentFlags().StringVarP(&p.output, "output", "o", outputText, "form of the answer: text or json")
 	root.SetUsageTemplate(examplesFirst(root.UsageTemplate()))
-	root.AddCommand(p.status(), p.stats(), p.deadLetters(), p.flow(), p.version(), p.config())
+	root.AddCommand(p.status(), p.stats(), p.deadLetters(), p.flow(), p.doctor(), p.version(), p.config())
 
 	return root
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/preflight"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 )
 
@@ -24,6 +25,7 @@ func (o *Owner) awaitTarget(stop context.Context) (mongodb.Hello, error) {
 		switch {
 		case err == nil:
 			o.log.InfoContext(stop, "target found", slog.String("identity", hello.Identity()), slog.String("version", hello.Version))
+			preflight.WarnOfTarget(stop, o.target, o.log)
 
 			if hello.Topology == mongodb.Standalone {
 				o.log.WarnContext(stop, "the target is a standalone mongod, which has no transactions: changes are applied at least once; "+

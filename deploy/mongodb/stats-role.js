@@ -1,0 +1,12 @@
+// Role of the stats service on the target: it reads the relay's own documents, and replays and discards dead letters.
+//   mongosh "$URI" deploy/mongodb/stats-role.js
+//   db.getSiblingDB("admin").createUser({user: "...", pwd: passwordPrompt(), roles: ["relayStats"]})
+db.getSiblingDB("admin").runCommand({
+  "createRole": "relayStats",
+  "privileges": [
+    {"resource": {"db": "atlas_relay", "collection": ""}, "actions": ["find", "listCollections"]},
+    {"resource": {"db": "atlas_relay", "collection": "parked"}, "actions": ["find", "update"]},
+    {"resource": {"db": "atlas_relay", "collection": "audit"}, "actions": ["find", "insert", "createCollection"]}
+  ],
+  "roles": []
+});

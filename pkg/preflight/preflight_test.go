@@ -1,0 +1,197 @@
+package preflight
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+)
+
+func TestChecksAreWellFormed(t *testing.T) {
+	t.Parallel()
+
+	checks := Checks()
+	require.GreaterOrEqual(t, len(checks), 20)
+
+	known := make(map[string]bool)
+	for _, c := range checks {
+		require.Regexp(t, `^[A-Z]{3}[0-9]{3}$`, c.Code)
+		require.False(t, known[c.Code], "%s twice", c.Code)
+		known[c.Code] = true
+		require.NotEmpty(t, c.What, c.Code)
+		require.NotEmpty(t, c.Why, c.Code)
+		require.NotEmpty(t, c.Remedy, c.Code)
+		require.NotNil(t, c.run, c.Code)
+	}
+
+	for _, c := range checks {
+		for _, need := range append(c.Needs, c.after...) {
+			require.True(t, known[need], "%s needs %s, which is no check", c.Code, need)
+		}
+	}
+}
+
+func TestACheckIsSkippedWhenItsNeedFails(t *testing.T) {
+	t.Parallel()
+
+	ran := false
+	findings := Run(t.Context(), New(Options{}), []Check{
+		{Code: "B", What: "b", Needs: []string{"A"}, run: func(context.Context, *World) []Finding { ran = true; return nil }},
+		{Code: "A", What: "a", Why: "w", Remedy: "r", run: func(context.Context, *World) []Finding { return one(fail("x", "broken")) }},
+		{Code: "C", What: "c", Needs: []string{"nobody"}, run: func(context.Context, *World) []Finding { return nil }},
+	})
+
+	require.False(t, ran)
+	require.Equal(t, Skipped, findings[0].Status)
+	require.Contains(t, findings[0].Why, "A")
+	require.Equal(t, Finding{Code: "A", Status: Failed, What: "broken", Where: "x", Why: "w", Remedy: "r"}, findings[1])
+	require.True(t, findings[2].OK)
+}
+
+func TestExitCode(t *testing.T) {
+	t.Parallel()
+
+	failed, away, wrong := fail("", ""), unreachable(fail("", "")), refused(fail("", ""))
+
+	require.Equal(t, 0, ExitCode([]Finding{warn("", ""), unknown("", ""), {Status: Skipped}}))
+	require.Equal(t, 1, ExitCode([]Finding{failed, warn("", "")}))
+	require.Equal(t, 3, ExitCode([]Finding{away, failed}))
+	require.Equal(t, 2, ExitCode([]Finding{failed, wrong, away}))
+}
+
+func TestOlder(t *testing.T) {
+	t.Parallel()
+
+	for _, v := range []string{"2.14.9", "2.15.1", "2.15.1-beta.2", "v2.9.0"} {
+		require.True(t, older(v, "2.15.2"), v)
+	}
+
+	for _, v := range []string{"2.15.2", "2.15.10", "3.0.0", "2.15.2-RC.1"} {
+		require.False(t, older(v, "2.15.2"), v)
+	}
+}
+
+func TestSameDeployment(t *testing.T) {
+	t.Parallel()
+
+	p, q := bson.NewObjectID(), bson.NewObjectID()
+	set := process{id: p, set: "rs0", hosts: []string{"a:1", "b:1"}}
+
+	require.NotEmpty(t, sameDeployment(set, process{id: p, set: "rs0"}))
+	require.NotEmpty(t, sameDeployment(set, process{id: q, set: "rs0", hosts: []string{"b:1"}}))
+	require.Empty(t, sameDeployment(set, process{id: q, set: "rs0", hosts: []string{"c:1"}}))
+	require.Empty(t, sameDeployment(process{id: p, set: "rs0", hosts: []string{"localhost:1"}}, process{id: q, set: "rs0", hosts: []string{"localhost:1"}}))
+	require.Empty(t, sameDeployment(process{id: p}, process{id: q}), "two mongos")
+	require.Empty(t, sameDeployment(process{}, process{}))
+}
+
+func TestSkew(t *testing.T) {
+	t.Parallel()
+
+	now := time.Now()
+	require.Zero(t, skewOf(now.Add(time.Second), now, now.Add(2*time.Second)))
+	require.Equal(t, -3*time.Second, skewOf(now.Add(-3*time.Second), now, now.Add(time.Second)))
+	require.Equal(t, 3*time.Second, skewOf(now.Add(4*time.Second), now, now.Add(time.Second)))
+
+	d := deployment{skew: -1500 * time.Millisecond, skewed: true}
+	require.Equal(t, Warning, d.clock()[0].Status)
+	require.Empty(t, (&deployment{skewed: true}).clock())
+	require.Equal(t, Unknown, (&deployment{}).clock()[0].Status)
+}
+
+func TestJudgeOplog(t *testing.T) {
+	t.Parallel()
+
+	const day = 24 * 3600
+
+	tests := map[string]struct {
+		history history
+		want    Status
+	}{
+		"fresh deployment":   {history{first: 100, now: 200, tail: 150}, OK},
+		"no stream":          {history{first: 100, now: 100 + 3*day, full: true}, OK},
+		"lost":               {history{first: 100, now: 200, tail: 99}, Failed},
+		"about to be lost":   {history{first: 100, now: 100 + 3*day, tail: 100 + day, full: true}, Warning},
+		"short":              {history{first: 100, now: 100 + day/2, full: true}, Warning},
+		"tail is up to date": {history{first: 100, now: 100 + 3*day, tail: 90 + 3*day, full: true}, OK},
+	}
+
+	for name, test := range tests {
+		found := judgeOplog("x", test.history)
+		if test.want == OK {
+			require.Empty(t, found, name)
+		} else {
+			require.Equal(t, test.want, found[0].Status, name)
+		}
+	}
+}
+
+func TestWrites(t *testing.T) {
+	t.Parallel()
+
+	all := bson.D{{Key: "db", Value: ""}, {Key: "collection", Value: ""}}
+
+	require.Empty(t, writes([]privilege{
+		{Resource: all, Actions: []string{"find", "changeStream", "listCollections"}},
+		{Resource: bson.D{{Key: "db", Value: "config"}, {Key: "collection", Value: "system.sessions"}}, Actions: []string{"insert"}},
+	}))
+	require.Equal(t, []string{"insert", "remove"}, writes([]privilege{{Resource: all, Actions: []string{"remove", "find", "insert"}}}))
+	require.Equal(t, []string{"anyAction"}, writes([]privilege{{Resource: bson.D{{Key: "anyResource", Value: true}}, Actions: []string{"anyAction"}}}))
+}
+
+func TestRoomOfAnAccountWithALimit(t *testing.T) {
+	t.Parallel()
+
+	w := New(Options{MaxBytes: 1 << 30})
+	w.account = &jetstream.AccountInfo{}
+	w.account.Limits.MaxStore = 1 << 30
+	require.Empty(t, room(t.Context(), w))
+
+	w.account.ReservedStore = 1
+	require.Equal(t, Failed, room(t.Context(), w)[0].Status)
+
+	w.account.Limits.MaxStore = -1
+	require.Equal(t, Unknown, room(t.Context(), w)[0].Status)
+
+	w.stream, w.maxBytes, w.state.Bytes = &topology.Stream{}, 100, 79
+	require.Empty(t, room(t.Context(), w))
+}
+
+func TestStreamMustHoldWhatFollowsTheCheckpoints(t *testing.T) {
+	t.Parallel()
+
+	at := func(first, last uint64, sequence int64) []Finding {
+		w := New(Options{})
+		w.state = jetstream.StreamState{FirstSeq: first, LastSeq: last}
+		w.checkpoints = map[int]checkpoint.Document{0: {ID: "f/00", Place: checkpoint.Place{Sequence: sequence}}}
+
+		return holds(t.Context(), w)
+	}
+
+	require.Empty(t, at(1, 10, 5))
+	require.Empty(t, at(6, 10, 5))
+	require.Empty(t, at(1, 10, 10))
+	require.Len(t, at(7, 10, 5), 1)
+	require.Len(t, at(1, 4, 5), 1)
+}
+
+func TestVersionsAndTopologies(t *testing.T) {
+	t.Parallel()
+
+	d := deployment{hello: mongodb.Hello{Topology: mongodb.Sharded, Version: "5.0.9"}}
+	require.Empty(t, d.topology(fail("", "standalone")), "a mongos is well")
+	require.Equal(t, Failed, d.version()[0].Status)
+
+	d.hello.Version = "6.0.20"
+	require.Equal(t, Warning, d.version()[0].Status)
+
+	d.hello = mongodb.Hello{Topology: mongodb.ReplicaSet, SetName: "rs0"}
+	require.Equal(t, Failed, d.topology(fail("", ""))[0].Status, "no primary")
+}

@@ -1,0 +1,183 @@
+package preflight
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+)
+
+func targetChecks() []Check {
+	return []Check{
+		{
+			Code: "TGT001", What: "the target answers and knows the user",
+			Why: "nothing can be applied", Remedy: "check TARGET_URI, user and password, the network and TLS settings", Needs: []string{"CFG004"},
+			run: func(ctx context.Context, w *World) []Finding { return w.target.connect(ctx) },
+		},
+		{
+			Code: "TGT002", What: "the target is a replica set or mongos, with a primary",
+			Why: "without transactions changes are applied at least once, not exactly once", Remedy: "start mongod with --replSet rs0 and run rs.initiate() once",
+			Needs: []string{"TGT001"},
+			run: func(_ context.Context, w *World) []Finding {
+				return w.target.topology(warn(w.target.where(), "a standalone mongod: it has no transactions"))
+			},
+		},
+		{
+			Code: "TGT003", What: "the target's version is " + leastMongoDB + " or later",
+			Why: "older servers are not tried, or get no fixes", Remedy: "upgrade the target", Needs: []string{"TGT001"},
+			run: func(_ context.Context, w *World) []Finding { return w.target.version() },
+		},
+		{
+			Code: "TGT004", What: "the user may read and write " + checkpoint.Database + " on the target, in a transaction (tried, then aborted)",
+			Why: "checkpoints and dead letters live there, and commit with the data", Remedy: "grant the role of deploy/mongodb/target-role.js",
+			Needs: []string{"TGT002"}, run: tryTransaction,
+		},
+		{
+			Code: "TGT005", What: "the target has the bulkWrite command (MongoDB 8.0)",
+			Why: "without it a batch takes one request for each collection", Remedy: "upgrade the target to MongoDB 8.0 for speed", Needs: []string{"TGT001"},
+			run: func(_ context.Context, w *World) []Finding {
+				if !w.target.hello.HasClientBulkWrite() {
+					return one(warn(w.target.where(), "no bulkWrite command: batches fall back to one request for each collection"))
+				}
+
+				return nil
+			},
+		},
+		{
+			Code: "TGT006", What: "collections of the same name have the same options on both sides",
+			Why: "documents that the source accepts may be refused, or be one there and two here", Remedy: "make the options equal with collMod, or drop and create the collection on the target",
+			Needs: []string{"SRC006", "TGT001"}, run: sameOptions,
+		},
+		{
+			Code: "TGT007", What: "source and target are different deployments",
+			Why: "a flow would replicate its own changes for ever", Remedy: "let TARGET_URI name another deployment", Needs: []string{"SRC001", "TGT001"},
+			run: func(_ context.Context, w *World) []Finding {
+				if why := sameDeployment(w.source.process, w.target.process); why != "" {
+					return one(refused(fail(w.target.where(), "SOURCE_URI and TARGET_URI name the same deployment: %s", why)))
+				}
+
+				return nil
+			},
+		},
+		{
+			Code: "TGT008", What: "the clocks of this host and of the target agree within 1 s",
+			Why: "latency is a difference of both clocks", Remedy: "run NTP or chrony on both hosts", Needs: []string{"TGT001"},
+			run: func(_ context.Context, w *World) []Finding { return w.target.clock() },
+		},
+	}
+}
+
+// tryTransaction writes and reads a checkpoint of no flow in a transaction that
+// is aborted. Its _id cannot be a flow's: those have no blank.
+func tryTransaction(ctx context.Context, w *World) []Finding {
+	if w.target.hello.Topology == mongodb.Standalone {
+		return one(unknown(w.target.where(), "a standalone mongod has no transactions to try with"))
+	}
+
+	session, err := w.target.client.StartSession()
+	if err != nil {
+		return one(w.target.trouble(err))
+	}
+	defer session.EndSession(ctx)
+
+	err = mongo.WithSession(ctx, session, func(ctx context.Context) error { return trial(ctx, session, w) })
+	if err != nil {
+		f := w.target.trouble(err)
+		f.What = "a transaction in " + checkpoint.Database + " does not work: " + reason(err)
+
+		return one(f)
+	}
+
+	return nil
+}
+
+func trial(ctx context.Context, session *mongo.Session, w *World) error {
+	if err := session.StartTransaction(); err != nil {
+		return err
+	}
+
+	defer func() { _ = session.AbortTransaction(context.WithoutCancel(ctx)) }() // the server aborts it after a minute otherwise
+
+	trial := bson.D{{Key: "_id", Value: "preflight of " + w.Flow}}
+	checkpoints := w.target.client.Database(checkpoint.Database).Collection(checkpoint.Collection)
+
+	if _, err := checkpoints.InsertOne(ctx, trial); err != nil {
+		return fmt.Errorf("insert: %w", err)
+	}
+
+	if err := checkpoints.FindOne(ctx, trial).Err(); err != nil {
+		return fmt.Errorf("find: %w", err)
+	}
+
+	if _, err := checkpoints.UpdateOne(ctx, trial, bson.D{{Key: "$set", Value: bson.D{{Key: "tried", Value: true}}}}); err != nil {
+		return fmt.Errorf("update: %w", err)
+	}
+
+	if _, err := checkpoints.DeleteOne(ctx, trial); err != nil {
+		return fmt.Errorf("delete: %w", err)
+	}
+
+	return nil
+}
+
+// sameOptions compares the collections in scope that both sides have.
+func sameOptions(ctx context.Context, w *World) []Finding {
+	catalog, err := mongodb.Catalog(ctx, w.target.client)
+	if err != nil {
+		return one(unknown(w.target.where(), reason(err)))
+	}
+
+	there := make(map[event.Namespace]mongodb.Collection)
+	for _, c := range catalog {
+		there[event.Namespace{DB: c.DB, Coll: c.Name}] = c
+	}
+
+	var found []Finding
+
+	for _, c := range w.catalog {
+		ns := event.Namespace{DB: c.DB, Coll: c.Name}
+
+		other, both := there[ns]
+		if !both || event.IsInternal(ns) || !w.Filter.Takes(ns) {
+			continue
+		}
+
+		if d := differences(c, other); len(d) > 0 {
+			found = append(found, fail(ns.String(), "source and target differ in %s", strings.Join(d, ", ")))
+		}
+	}
+
+	return found
+}
+
+// differences names the options that decide which documents a collection takes.
+func differences(a, b mongodb.Collection) []string {
+	var names []string
+
+	if a.Type != b.Type {
+		names = append(names, fmt.Sprintf("type (%s, %s)", a.Type, b.Type))
+	}
+
+	if a.Capped != b.Capped {
+		names = append(names, fmt.Sprintf("capped (%t, %t)", a.Capped, b.Capped))
+	}
+
+	if a.Collation != b.Collation {
+		names = append(names, fmt.Sprintf("collation (%q, %q)", a.Collation, b.Collation))
+	}
+
+	for _, option := range []string{"validator", "clusteredIndex"} {
+		if !bytes.Equal(a.Options.Lookup(option).Value, b.Options.Lookup(option).Value) {
+			names = append(names, option)
+		}
+	}
+
+	return names
+}
