@@ -348,7 +348,10 @@ type Stats struct {
 	// Dead letters: events given up that nobody has replayed or discarded, and
 	// that nothing has superseded. Counted up to 10000; that number means so
 	// many or more.
-	DeadLetters   *uint64 `protobuf:"varint,25,opt,name=dead_letters,json=deadLetters,proto3,oneof" json:"dead_letters,omitempty"`
+	DeadLetters *uint64 `protobuf:"varint,25,opt,name=dead_letters,json=deadLetters,proto3,oneof" json:"dead_letters,omitempty"`
+	// Gaps in the flow's history that operators have accepted since the flow was
+	// first made; they are never forgotten.
+	Gaps          *uint64 `protobuf:"varint,70,opt,name=gaps,proto3,oneof" json:"gaps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -554,6 +557,13 @@ func (x *Stats) GetParkedChanges() uint64 {
 func (x *Stats) GetDeadLetters() uint64 {
 	if x != nil && x.DeadLetters != nil {
 		return *x.DeadLetters
+	}
+	return 0
+}
+
+func (x *Stats) GetGaps() uint64 {
+	if x != nil && x.Gaps != nil {
+		return *x.Gaps
 	}
 	return 0
 }
@@ -1037,7 +1047,7 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x125\n" +
 	"\binterval\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\binterval\";\n" +
 	"\x12WatchStatsResponse\x12%\n" +
-	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\xd0\n" +
+	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\xf2\n" +
 	"\n" +
 	"\x05Stats\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12;\n" +
@@ -1074,7 +1084,8 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\vunsupported\x18\x17 \x03(\v2\x1b.relay.v1.UnsupportedEventsR\vunsupported\x12*\n" +
 	"\x0eparked_changes\x18\x18 \x01(\x04H\tR\rparkedChanges\x88\x01\x01\x12&\n" +
 	"\fdead_letters\x18\x19 \x01(\x04H\n" +
-	"R\vdeadLetters\x88\x01\x01B\x10\n" +
+	"R\vdeadLetters\x88\x01\x01\x12\x17\n" +
+	"\x04gaps\x18F \x01(\x04H\vR\x04gaps\x88\x01\x01B\x10\n" +
 	"\x0e_total_changesB\x14\n" +
 	"\x12_processed_changesB\x11\n" +
 	"\x0f_failed_changesB\x12\n" +
@@ -1086,7 +1097,8 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\n" +
 	"\b_adds_upB\x11\n" +
 	"\x0f_parked_changesB\x0f\n" +
-	"\r_dead_letters\"\xa9\x02\n" +
+	"\r_dead_lettersB\a\n" +
+	"\x05_gaps\"\xa9\x02\n" +
 	"\vStreamStats\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tstream_id\x18\x02 \x01(\tR\bstreamId\x12%\n" +
