@@ -57,6 +57,13 @@ func open(t *testing.T) *scenario {
 func openWith(t *testing.T, env map[string]string) *scenario {
 	t.Helper()
 
+	return openOn(t, env, 0)
+}
+
+// openOn is openWith on a source whose oplog is bounded; 0: it is not.
+func openOn(t *testing.T, env map[string]string, oplogMaxEntries int) *scenario {
+	t.Helper()
+
 	find := func(uri string) mongotest.Choice {
 		choice, err := mongotest.Find(t.Context(), mongotest.FindOptions{URI: settings.URI(uri), Progress: os.Stderr})
 		require.NoError(t, err)
@@ -65,7 +72,7 @@ func openWith(t *testing.T, env map[string]string) *scenario {
 	}
 
 	world, err := harness.StartWorld(t.Context(), harness.WorldOptions{
-		Programs: programs, Source: find(os.Getenv(mongotest.Variable)), Target: find(""), SyncOnCommit: true,
+		Programs: programs, Source: find(os.Getenv(mongotest.Variable)), Target: find(""), SyncOnCommit: true, OplogMaxEntries: oplogMaxEntries,
 	})
 	require.NoError(t, err)
 

@@ -37,6 +37,8 @@ type WorldOptions struct {
 	Target   mongotest.Choice
 	// SyncOnCommit makes the stand-ins keep acknowledged writes when they are killed.
 	SyncOnCommit bool
+	// OplogMaxEntries bounds the oplog of a source that is a stand-in, so that history gets lost; 0 is no bound.
+	OplogMaxEntries int
 }
 
 // StartWorld starts servers on free ports with their files in temporary directories. The caller must Stop it.
@@ -58,11 +60,11 @@ func StartWorld(ctx context.Context, o WorldOptions) (*World, error) {
 func (w *World) start(ctx context.Context, o WorldOptions) error {
 	var err error
 
-	if w.Source, err = startPlace(ctx, o.Source, o.SyncOnCommit); err != nil {
+	if w.Source, err = startPlace(ctx, o.Source, mongotest.Options{SyncOnCommit: o.SyncOnCommit, OplogMaxEntries: o.OplogMaxEntries}); err != nil {
 		return err
 	}
 
-	if w.Target, err = startPlace(ctx, o.Target, o.SyncOnCommit); err != nil {
+	if w.Target, err = startPlace(ctx, o.Target, mongotest.Options{SyncOnCommit: o.SyncOnCommit}); err != nil {
 		return err
 	}
 
@@ -71,8 +73,8 @@ func (w *World) start(ctx context.Context, o WorldOptions) error {
 	return err
 }
 
-func startPlace(ctx context.Context, choice mongotest.Choice, syncOnCommit bool) (Place, error) {
-	server, err := mongotest.Start(ctx, choice, mongotest.Options{SyncOnCommit: syncOnCommit})
+func startPlace(ctx context.Context, choice mongotest.Choice, o mongotest.Options) (Place, error) {
+	server, err := mongotest.Start(ctx, choice, o)
 	if err != nil {
 		return Place{}, err
 	}
