@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,8 +48,8 @@ func TestStatusWords(t *testing.T) {
 	require.Contains(t, becomes("relayctl:", 3), s.relay.GRPCAddr())
 }
 
-// becomes waits until relayctl status answers with this word and exit code, and returns its answer.
-func (s *scenario) becomes(word string, code int) string {
+// becomes waits until relayctl status answers with this word and exit code, and with these texts, and returns its answer.
+func (s *scenario) becomes(word string, code int, contains ...string) string {
 	s.t.Helper()
 
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
@@ -64,7 +65,9 @@ func (s *scenario) becomes(word string, code int) string {
 
 		out, got, err = s.relay.Ctl(ctx, "status")
 
-		return strings.HasPrefix(out, word) && got == code, err
+		missing := slices.ContainsFunc(contains, func(text string) bool { return !strings.Contains(out, text) })
+
+		return strings.HasPrefix(out, word) && got == code && !missing, err
 	})
 	require.NoError(s.t, err, "last answer, exit code %d:\n%s", got, out)
 
