@@ -81,7 +81,7 @@ func (c *Capture) nameRange(ctx context.Context, tail *topology.Stored, err erro
 	until := "where the source can be read again"
 
 	if oldest, readErr := c.oldestOperation(ctx); readErr == nil {
-		until = fmt.Sprintf("%s at the earliest, the oldest operation that the source still has", oldest.UTC().Format(time.RFC3339))
+		until = oldest.UTC().Format(time.RFC3339) + " at the earliest, the oldest operation that the source still has"
 	}
 
 	return &interruption{
