@@ -58,11 +58,11 @@ func open(t *testing.T) *scenario {
 func openWith(t *testing.T, env map[string]string) *scenario {
 	t.Helper()
 
-	return openOn(t, env, false)
+	return openOn(t, env, harness.WorldOptions{})
 }
 
-// openOn is openWith where the target may be a standalone server.
-func openOn(t *testing.T, env map[string]string, standalone bool) *scenario {
+// openOn is openWith on servers with these options; which servers they are the environment says.
+func openOn(t *testing.T, env map[string]string, options harness.WorldOptions) *scenario {
 	t.Helper()
 
 	find := func(uri string) mongotest.Choice {
@@ -72,9 +72,9 @@ func openOn(t *testing.T, env map[string]string, standalone bool) *scenario {
 		return choice
 	}
 
-	world, err := harness.StartWorld(t.Context(), harness.WorldOptions{
-		Programs: programs, Source: find(os.Getenv(mongotest.Variable)), Target: find(""), SyncOnCommit: true, StandaloneTarget: standalone,
-	})
+	options.Programs, options.Source, options.Target, options.SyncOnCommit = programs, find(os.Getenv(mongotest.Variable)), find(""), true
+
+	world, err := harness.StartWorld(t.Context(), options)
 	require.NoError(t, err)
 
 	s := &scenario{t: t, world: world, db: "e2e_" + bson.NewObjectID().Hex(), rate: steady}

@@ -19,7 +19,7 @@ import (
 func TestStandaloneTarget(t *testing.T) {
 	const kills = 5
 
-	s := openOn(t, nil, true)
+	s := openOn(t, nil, harness.WorldOptions{StandaloneTarget: true})
 	running, end := s.writeUnwatched()
 
 	s.progress(steady)

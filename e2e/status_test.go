@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,28 +19,7 @@ func TestStatusWords(t *testing.T) {
 	require.NoError(t, s.source().CreateCollection(t.Context(), "orders"))
 	s.replicate()
 
-	becomes := func(word string, code int) string {
-		t.Helper()
-
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		defer cancel()
-
-		var (
-			out string
-			got int
-		)
-
-		err := harness.Await(ctx, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
-			var err error
-
-			out, got, err = s.relay.Ctl(ctx, "status")
-
-			return strings.HasPrefix(out, word) && got == code, err
-		})
-		require.NoError(t, err, "last answer, exit code %d:\n%s", got, out)
-
-		return out
-	}
+	becomes := s.becomes
 
 	becomes("OK", 0)
 
@@ -66,4 +46,30 @@ func TestStatusWords(t *testing.T) {
 	// Nobody answers.
 	require.NoError(t, s.relay.Stats.Stop(t.Context()))
 	require.Contains(t, becomes("relayctl:", 3), s.relay.GRPCAddr())
+}
+
+// becomes waits until relayctl status answers with this word and exit code, and with these texts, and returns its answer.
+func (s *scenario) becomes(word string, code int, contains ...string) string {
+	s.t.Helper()
+
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+
+	var (
+		out string
+		got int
+	)
+
+	err := harness.Await(ctx, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
+		var err error
+
+		out, got, err = s.relay.Ctl(ctx, "status")
+
+		missing := slices.ContainsFunc(contains, func(text string) bool { return !strings.Contains(out, text) })
+
+		return strings.HasPrefix(out, word) && got == code && !missing, err
+	})
+	require.NoError(s.t, err, "last answer, exit code %d:\n%s", got, out)
+
+	return out
 }

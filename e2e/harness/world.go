@@ -39,6 +39,8 @@ type WorldOptions struct {
 	SyncOnCommit bool
 	// StandaloneTarget makes the target a server without transactions.
 	StandaloneTarget bool
+	// OplogMaxEntries bounds the oplog of a source that is a stand-in, so that history gets lost; 0 is no bound.
+	OplogMaxEntries int
 }
 
 // StartWorld starts servers on free ports with their files in temporary directories. The caller must Stop it.
@@ -60,7 +62,7 @@ func StartWorld(ctx context.Context, o WorldOptions) (*World, error) {
 func (w *World) start(ctx context.Context, o WorldOptions) error {
 	var err error
 
-	if w.Source, err = startPlace(ctx, o.Source, mongotest.Options{SyncOnCommit: o.SyncOnCommit}); err != nil {
+	if w.Source, err = startPlace(ctx, o.Source, mongotest.Options{SyncOnCommit: o.SyncOnCommit, OplogMaxEntries: o.OplogMaxEntries}); err != nil {
 		return err
 	}
 

@@ -24,6 +24,18 @@ type UnsupportedDocument struct {
 	Diverges bool           `bson:"diverges"`
 	First    event.Position `bson:"first"`
 	Last     event.Position `bson:"last"`
+	// AcceptedEvents is how many of them an operator has accepted (relayctl flow
+	// accept-divergence): later ones count again.
+	AcceptedEvents int64 `bson:"accepted_events,omitempty"`
+}
+
+// Unaccepted is how many events the target differs by that nobody has accepted.
+func (d *UnsupportedDocument) Unaccepted() int64 {
+	if !d.Diverges {
+		return 0
+	}
+
+	return max(0, d.Events-d.AcceptedEvents)
 }
 
 // UnsupportedID returns the _id of the count of an operation in a namespace.

@@ -80,7 +80,7 @@ type metrics struct {
 	listener  *capture.Capture
 	responder *refetch.Responder
 
-	captured, skipped, recoveries, window, lag, state, refetches *prometheus.Desc
+	captured, skipped, recoveries, window, lag, state, historyLost, refetches *prometheus.Desc
 }
 
 func newMetrics(flow string, listener *capture.Capture, responder *refetch.Responder) *metrics {
@@ -98,7 +98,9 @@ func newMetrics(flow string, listener *capture.Capture, responder *refetch.Respo
 		window:     desc("relay_capture_window_messages", "Messages published and not yet proven stored."),
 		lag:        desc("relay_lag_seconds", "Now minus the cluster time of the last event.", "stage"),
 		state:      desc("relay_state", "1 for the state that the process is in, 0 for all others.", "state"),
-		refetches:  desc("relay_refetches_total", "Requests for a document of the source, by what became of them in this process.", "result"),
+		historyLost: desc("relay_history_lost",
+			"1 while the source no longer has the changes that follow the stream's tail: an operator has to accept the gap."),
+		refetches: desc("relay_refetches_total", "Requests for a document of the source, by what became of them in this process.", "result"),
 	}
 }
 
@@ -121,6 +123,13 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for result, n := range m.responder.Counts() {
 		ch <- prometheus.MustNewConstMetric(m.refetches, prometheus.CounterValue, float64(n), string(result))
 	}
+
+	lost := 0.0
+	if status.State == capture.HistoryLost {
+		lost = 1
+	}
+
+	ch <- prometheus.MustNewConstMetric(m.historyLost, prometheus.GaugeValue, lost)
 
 	for _, state := range capture.States() {
 		value := 0.0

@@ -25,7 +25,8 @@ const (
 
 func (p *program) flow() *cobra.Command {
 	cmd := &cobra.Command{Use: "flow", Short: "Make, show or remove a flow", Args: cobra.NoArgs}
-	cmd.AddCommand(p.flowInit(), p.flowShow(), p.flowDelete())
+	cmd.AddCommand(p.flowInit(), p.flowShow(), p.flowDelete(),
+		p.flowAcceptGap(), p.flowGaps(), p.flowAcceptDivergence())
 
 	return cmd
 }
@@ -145,6 +146,7 @@ func (p *program) printShown(s *flow.Shown) error {
 		row("events", s.Tail.Event)
 		row("skipped", s.Tail.Skipped)
 		row("position", s.Tail.Position)
+		row("resume token", s.Tail.ResumeToken)
 		row("last message", s.Tail.StoreTime.Format(time.RFC3339))
 	}
 

@@ -47,8 +47,15 @@ type Marker struct {
 	// Identity of the stream that this one replaces after an accepted gap.
 	// Only on message 1; empty otherwise.
 	ReplacesStreamId string `protobuf:"bytes,7,opt,name=replaces_stream_id,json=replacesStreamId,proto3" json:"replaces_stream_id,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Gap that lies before this marker: the _id of its record in atlas_relay.gaps
+	// of the target. The marker's resume token does not follow the message before
+	// it: changes of the source between the two were not captured and an operator
+	// has accepted that. Empty on all other markers.
+	AcceptedGap string `protobuf:"bytes,20,opt,name=accepted_gap,json=acceptedGap,proto3" json:"accepted_gap,omitempty"`
+	// Position of the last event before the gap. Absent unless accepted_gap is set.
+	GapFrom       *Position `protobuf:"bytes,21,opt,name=gap_from,json=gapFrom,proto3" json:"gap_from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Marker) Reset() {
@@ -128,6 +135,20 @@ func (x *Marker) GetReplacesStreamId() string {
 		return x.ReplacesStreamId
 	}
 	return ""
+}
+
+func (x *Marker) GetAcceptedGap() string {
+	if x != nil {
+		return x.AcceptedGap
+	}
+	return ""
+}
+
+func (x *Marker) GetGapFrom() *Position {
+	if x != nil {
+		return x.GapFrom
+	}
+	return nil
 }
 
 // PinnedNamespace is an entry of the routing table.
@@ -327,7 +348,7 @@ var File_relay_v1_marker_proto protoreflect.FileDescriptor
 
 const file_relay_v1_marker_proto_rawDesc = "" +
 	"\n" +
-	"\x15relay/v1/marker.proto\x12\brelay.v1\x1a\x17relay/v1/position.proto\"\xab\x02\n" +
+	"\x15relay/v1/marker.proto\x12\brelay.v1\x1a\x17relay/v1/position.proto\"\xfd\x02\n" +
 	"\x06Marker\x12\x14\n" +
 	"\x05heads\x18\x01 \x03(\x04R\x05heads\x121\n" +
 	"\x06pinned\x18\x02 \x03(\v2\x19.relay.v1.PinnedNamespaceR\x06pinned\x12(\n" +
@@ -336,7 +357,9 @@ const file_relay_v1_marker_proto_rawDesc = "" +
 	"\vnum_deleted\x18\x05 \x01(\x04R\n" +
 	"numDeleted\x12\x19\n" +
 	"\bnum_lost\x18\x06 \x01(\x04R\anumLost\x12,\n" +
-	"\x12replaces_stream_id\x18\a \x01(\tR\x10replacesStreamId\"\x8b\x01\n" +
+	"\x12replaces_stream_id\x18\a \x01(\tR\x10replacesStreamId\x12!\n" +
+	"\faccepted_gap\x18\x14 \x01(\tR\vacceptedGap\x12-\n" +
+	"\bgap_from\x18\x15 \x01(\v2\x12.relay.v1.PositionR\agapFrom\"\x8b\x01\n" +
 	"\x0fPinnedNamespace\x121\n" +
 	"\tnamespace\x18\x01 \x01(\v2\x13.relay.v1.NamespaceR\tnamespace\x12'\n" +
 	"\x0fcollection_uuid\x18\x02 \x01(\fR\x0ecollectionUuid\x12\x1c\n" +
@@ -370,18 +393,20 @@ var file_relay_v1_marker_proto_goTypes = []any{
 	(*PinnedNamespace)(nil), // 1: relay.v1.PinnedNamespace
 	(*Filter)(nil),          // 2: relay.v1.Filter
 	(*OpenTransaction)(nil), // 3: relay.v1.OpenTransaction
-	(*Namespace)(nil),       // 4: relay.v1.Namespace
+	(*Position)(nil),        // 4: relay.v1.Position
+	(*Namespace)(nil),       // 5: relay.v1.Namespace
 }
 var file_relay_v1_marker_proto_depIdxs = []int32{
 	1, // 0: relay.v1.Marker.pinned:type_name -> relay.v1.PinnedNamespace
 	2, // 1: relay.v1.Marker.filter:type_name -> relay.v1.Filter
 	3, // 2: relay.v1.Marker.open_transaction:type_name -> relay.v1.OpenTransaction
-	4, // 3: relay.v1.PinnedNamespace.namespace:type_name -> relay.v1.Namespace
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	4, // 3: relay.v1.Marker.gap_from:type_name -> relay.v1.Position
+	5, // 4: relay.v1.PinnedNamespace.namespace:type_name -> relay.v1.Namespace
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_relay_v1_marker_proto_init() }

@@ -363,7 +363,10 @@ type Stats struct {
 	HistoryLevel HistoryLevel `protobuf:"varint,64,opt,name=history_level,json=historyLevel,proto3,enum=relay.v1.HistoryLevel" json:"history_level,omitempty"`
 	// Whether a processor reports that the target has no transactions (a
 	// standalone mongod): changes are applied at least once, not exactly once.
-	AtLeastOnce   bool `protobuf:"varint,80,opt,name=at_least_once,json=atLeastOnce,proto3" json:"at_least_once,omitempty"`
+	AtLeastOnce bool `protobuf:"varint,80,opt,name=at_least_once,json=atLeastOnce,proto3" json:"at_least_once,omitempty"`
+	// Gaps in the flow's history that operators have accepted since the flow was
+	// first made; they are never forgotten.
+	Gaps          *uint64 `protobuf:"varint,70,opt,name=gaps,proto3,oneof" json:"gaps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -613,6 +616,13 @@ func (x *Stats) GetAtLeastOnce() bool {
 		return x.AtLeastOnce
 	}
 	return false
+}
+
+func (x *Stats) GetGaps() uint64 {
+	if x != nil && x.Gaps != nil {
+		return *x.Gaps
+	}
+	return 0
 }
 
 // StreamStats is what JetStream says of the flow's stream.
@@ -1094,7 +1104,7 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x125\n" +
 	"\binterval\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\binterval\";\n" +
 	"\x12WatchStatsResponse\x12%\n" +
-	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\xb0\r\n" +
+	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\xd2\r\n" +
 	"\x05Stats\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12;\n" +
 	"\vsample_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -1136,7 +1146,8 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x0ehistory_window\x18> \x01(\v2\x19.google.protobuf.DurationR\rhistoryWindow\x12;\n" +
 	"\rhistory_trend\x18? \x01(\x0e2\x16.relay.v1.HistoryTrendR\fhistoryTrend\x12;\n" +
 	"\rhistory_level\x18@ \x01(\x0e2\x16.relay.v1.HistoryLevelR\fhistoryLevel\x12\"\n" +
-	"\rat_least_once\x18P \x01(\bR\vatLeastOnceB\x10\n" +
+	"\rat_least_once\x18P \x01(\bR\vatLeastOnce\x12\x17\n" +
+	"\x04gaps\x18F \x01(\x04H\vR\x04gaps\x88\x01\x01B\x10\n" +
 	"\x0e_total_changesB\x14\n" +
 	"\x12_processed_changesB\x11\n" +
 	"\x0f_failed_changesB\x12\n" +
@@ -1148,7 +1159,8 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\n" +
 	"\b_adds_upB\x11\n" +
 	"\x0f_parked_changesB\x0f\n" +
-	"\r_dead_letters\"\xa9\x02\n" +
+	"\r_dead_lettersB\a\n" +
+	"\x05_gaps\"\xa9\x02\n" +
 	"\vStreamStats\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tstream_id\x18\x02 \x01(\tR\bstreamId\x12%\n" +

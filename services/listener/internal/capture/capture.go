@@ -44,6 +44,9 @@ type Options struct {
 	// InitPoll is how often a listener looks for a stream that flow init has
 	// not made yet. Default 5 s.
 	InitPoll time.Duration
+	// GapPoll is how often a listener that has lost the source's history looks
+	// whether an operator has accepted the gap. Default 3 s.
+	GapPoll time.Duration
 
 	// ReplyTimeout is described at changestream.Options.
 	ReplyTimeout time.Duration
@@ -55,6 +58,7 @@ const (
 	defaultMarkerIdle = 10 * time.Second
 	defaultLeaseTTL   = 5 * time.Second
 	defaultInitPoll   = 5 * time.Second
+	defaultGapPoll    = 3 * time.Second
 )
 
 // Limits of waiting for servers.
@@ -106,6 +110,10 @@ func New(source *mongo.Client, nc *nats.Conn, js jetstream.JetStream, log *slog.
 		options.InitPoll = defaultInitPoll
 	}
 
+	if options.GapPoll == 0 {
+		options.GapPoll = defaultGapPoll
+	}
+
 	c := &Capture{
 		options: options,
 		filter:  filter,
@@ -126,7 +134,8 @@ func (c *Capture) Status() Status { return c.board.read() }
 
 // Run captures until ctx ends. Trouble that passes is waited out; trouble that
 // an operator has to settle leaves the listener in a terminal state, in which
-// it stays up and says so. It returns nil.
+// it stays up and says so. Out of HISTORY_LOST it goes on by itself once an
+// accepted gap stands in the stream. It returns nil.
 func (c *Capture) Run(ctx context.Context) error {
 	defer c.leader.Close(ctx)
 
@@ -137,7 +146,7 @@ func (c *Capture) Run(ctx context.Context) error {
 		if errors.As(err, &trouble) && trouble.terminal() {
 			c.log.ErrorContext(ctx, "capture stopped for good",
 				slog.String(telemetry.KeyState, string(trouble.state)), slog.Any(telemetry.KeyError, trouble))
-			<-ctx.Done()
+			c.awaitOperator(ctx, trouble.state)
 		}
 	}
 

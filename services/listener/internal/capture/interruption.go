@@ -66,6 +66,10 @@ func streamTrouble(err error, flow string, seen bool) *interruption {
 	}
 }
 
+// acceptGap is the only way on without what is missing.
+const acceptGap = "to go on without what is missing, which is recorded for ever: relayctl flow accept-gap --at now --reason …; " +
+	"else copy the data again and start over with relayctl flow delete and relayctl flow init"
+
 // sourceTrouble classifies an error of the source's side.
 func sourceTrouble(err error) *interruption {
 	switch {
@@ -74,14 +78,13 @@ func sourceTrouble(err error) *interruption {
 	case mongodb.IsHistoryLost(err):
 		return &interruption{
 			state: HistoryLost, err: err,
-			remedy: "the source's oplog no longer reaches back to the stream's tail: " +
-				"copy the data again and start over with relayctl flow delete and relayctl flow init, and give the source a longer oplog",
+			remedy: "the source's oplog no longer reaches back to the stream's tail: give the source a longer oplog, and " + acceptGap,
 		}
 	case mongodb.IsInvalidResumeToken(err):
 		return &interruption{
 			state: HistoryLost, err: err,
 			remedy: "the source does not know the stream's resume token: check that SOURCE_URI names the deployment " +
-				"that the stream was made from and that it was not restored from a backup",
+				"that the stream was made from and that it was not restored from a backup; " + acceptGap,
 		}
 	case mongodb.IsMissingImage(err):
 		return failed(err, "an image that FULL_DOCUMENT requires is gone: set FULL_DOCUMENT=delta")

@@ -68,6 +68,8 @@ func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
 		return false, err
 	}
 
+	defer func() { err = c.nameRange(ctx, &tail.Last, err) }()
+
 	s := &session{Capture: c, ledger: chain.NewLedger(tail, c.writer), lastPublish: time.Now(), room: room}
 	s.known = rewind.Damage{Deleted: tail.Marker.GetNumDeleted(), Lost: tail.Marker.GetNumLost()}
 
@@ -242,7 +244,7 @@ func ledgerTrouble(err error) *interruption {
 	if errors.Is(err, chain.ErrHistoryChanged) {
 		return &interruption{
 			state: HistoryLost, err: err,
-			remedy: "check that SOURCE_URI names the deployment that the stream was made from and that it was not restored from a backup",
+			remedy: "check that SOURCE_URI names the deployment that the stream was made from and that it was not restored from a backup; " + acceptGap,
 		}
 	}
 

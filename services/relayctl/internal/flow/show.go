@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,11 +36,13 @@ type Shown struct {
 
 // ShownTail is the stream's last message.
 type ShownTail struct {
-	Event      uint64    `json:"event"`   // events of the source counted so far
-	Skipped    uint64    `json:"skipped"` // of them left out
-	Generation uint64    `json:"generation"`
-	Position   string    `json:"position"`
-	StoreTime  time.Time `json:"store_time"`
+	Event      uint64 `json:"event"`   // events of the source counted so far
+	Skipped    uint64 `json:"skipped"` // of them left out
+	Generation uint64 `json:"generation"`
+	Position   string `json:"position"`
+	// ResumeToken is where the source is read on from, base64; flow accept-gap takes it.
+	ResumeToken string    `json:"resume_token"`
+	StoreTime   time.Time `json:"store_time"`
 }
 
 // Show reads the flow's stream.
@@ -82,7 +85,8 @@ func Show(ctx context.Context, s *ShowSettings, log *slog.Logger) (*Shown, error
 	}
 
 	shown.Tail = &ShownTail{
-		Event: tail.Event, Skipped: tail.Skipped, Generation: tail.Generation, Position: tail.Position.String(), StoreTime: tail.Time,
+		Event: tail.Event, Skipped: tail.Skipped, Generation: tail.Generation, Position: tail.Position.String(),
+		ResumeToken: base64.RawStdEncoding.EncodeToString(tail.ResumeToken), StoreTime: tail.Time,
 	}
 
 	return shown, nil

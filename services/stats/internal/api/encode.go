@@ -31,6 +31,7 @@ func encode(s *tally.Stats) *relayv1.Stats {
 		IsBatchProcessing: s.IsProcessing,
 		ParkedChanges:     s.Parked,
 		DeadLetters:       s.DeadLetters,
+		Gaps:              s.Gaps,
 
 		Consistent: s.Consistent,
 		AddsUp:     s.AddsUp,

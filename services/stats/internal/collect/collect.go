@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/gap"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
@@ -132,6 +133,7 @@ func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoi
 	var (
 		checkpoints map[int]checkpoint.Document
 		unsupported []checkpoint.UnsupportedDocument
+		gaps        []gap.Document
 	)
 
 	group.Go(func() (err error) {
@@ -141,6 +143,12 @@ func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoi
 	})
 	group.Go(func() (err error) {
 		unsupported, err = checkpoint.LoadUnsupported(groupCtx, f.target, f.name)
+
+		return err
+	})
+
+	group.Go(func() (err error) {
+		gaps, err = gap.Load(groupCtx, f.target, f.name)
 
 		return err
 	})
@@ -156,7 +164,7 @@ func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoi
 		in.Unknown = append(in.Unknown, "dead letters: "+parkedErr.Error())
 	}
 
-	in.Checkpoints, in.Unsupported = checkpoints, unsupported
+	in.Checkpoints, in.Unsupported, in.Gaps = checkpoints, unsupported, gaps
 
 	return checkpoints
 }

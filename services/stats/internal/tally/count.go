@@ -17,6 +17,7 @@ func Count(in *Input) Stats {
 		Unknown:     slices.Clone(in.Unknown),
 		Stream:      in.Stream,
 		Unsupported: in.Unsupported,
+		Gaps:        countGaps(in),
 		Consistent:  in.Still && in.Stream != nil && in.Checkpoints != nil && sameGeneration(in),
 	}
 

@@ -36,7 +36,8 @@ type finding struct {
 //	UNKNOWN   NATS or the target cannot be asked
 //	DIVERGED  an event was not applied that the target misses: of a kind that
 //	          cannot be, or a dead letter. The target differs until it is
-//	          replayed or superseded; to discard it is to accept that. Nothing
+//	          replayed or superseded; to discard it is to accept that. Or a gap
+//	          was accepted behind which the target may differ. Nothing
 //	          of this goes on by itself, so it is not DEGRADED
 //	DEGRADED  whatever goes on by itself: a server that is waited for, partitions
 //	          between two owners or without one while a processor can take part,
@@ -49,6 +50,7 @@ func (s *Stats) judge(in *Input) {
 	findings = append(findings, judgeHistory(in)...)
 	findings = append(findings, s.judgeProcessors(in)...)
 	findings = append(findings, judgeUnsupported(in)...)
+	findings = append(findings, judgeGaps(in)...)
 	findings = append(findings, s.judgeParked(in)...)
 
 	for _, what := range in.Unknown {
@@ -300,15 +302,15 @@ func judgeUnsupported(in *Input) []finding {
 	var findings []finding
 
 	for _, u := range in.Unsupported {
-		if !u.Diverges {
+		if u.Unaccepted() == 0 {
 			continue
 		}
 
 		namespace := strings.TrimSuffix(u.DB+"."+u.Coll, ".")
 		findings = append(findings, finding{
 			status:   Diverged,
-			reason:   fmt.Sprintf("%s on %s was not applied (events: %d)", u.Operation, namespace, u.Events),
-			nextStep: "compare " + namespace + " on both sides and bring the target up to the source by hand",
+			reason:   fmt.Sprintf("%s on %s was not applied (events: %d)", u.Operation, namespace, u.Unaccepted()),
+			nextStep: "compare " + namespace + " on both sides and bring the target up to the source by hand, then relayctl flow accept-divergence",
 		})
 	}
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/gap"
 )
 
 // Status is the answer to "is it fine?".
@@ -47,6 +48,7 @@ type Input struct {
 
 	Checkpoints map[int]checkpoint.Document // by partition; nil: not read
 	Unsupported []checkpoint.UnsupportedDocument
+	Gaps        []gap.Document
 	Parked      *Parked // nil: not read
 
 	Reports *Reports // nil: not read
@@ -197,6 +199,7 @@ type Stats struct {
 	IsProcessing     *bool
 	Parked           *uint64 // part of Pending
 	DeadLetters      *uint64
+	Gaps             *uint64 // that were accepted, ever
 
 	Consistent bool
 	AddsUp     *bool // nil unless Consistent and all terms are known

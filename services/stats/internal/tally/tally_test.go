@@ -9,6 +9,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/gap"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
 
@@ -145,6 +146,23 @@ func TestStatus(t *testing.T) {
 		"harmless unsupported event": {func(in *tally.Input) {
 			in.Unsupported = []checkpoint.UnsupportedDocument{{DB: "shop", Coll: "old", Operation: "modify", Events: 2}}
 		}, tally.OK, ""},
+		"accepted unsupported event, and one that came later": {func(in *tally.Input) {
+			in.Unsupported = []checkpoint.UnsupportedDocument{
+				{DB: "shop", Coll: "old", Operation: "drop", Events: 2, AcceptedEvents: 2, Diverges: true},
+				{DB: "shop", Coll: "new", Operation: "drop", Events: 3, AcceptedEvents: 2, Diverges: true},
+			}
+		}, tally.Diverged, "drop on shop.new was not applied (events: 1)"},
+		"accepted unsupported event": {func(in *tally.Input) {
+			in.Unsupported = []checkpoint.UnsupportedDocument{{DB: "shop", Coll: "old", Operation: "drop", Events: 2, AcceptedEvents: 2, Diverges: true}}
+		}, tally.OK, ""},
+		"gap": {func(in *tally.Input) {
+			in.Gaps = []gap.Document{{ID: "f/s/7", State: gap.Closed, Requested: gap.Acceptance{By: "ann@host", Reason: "short oplog"}}}
+		}, tally.Diverged, "not captured (gap f/s/7, accepted by ann@host: short oplog)"},
+		"gap that is recorded and not finished": {func(in *tally.Input) { in.Gaps = []gap.Document{{State: gap.Open}} }, tally.Diverged, "not captured"},
+		"gap whose divergence is accepted": {func(in *tally.Input) {
+			in.Gaps = []gap.Document{{State: gap.Closed, Divergence: &gap.Acceptance{}}}
+		}, tally.OK, ""},
+		"gap that the flow went on without": {func(in *tally.Input) { in.Gaps = []gap.Document{{State: gap.Withdrawn}} }, tally.OK, ""},
 		"parked and retried": {func(in *tally.Input) {
 			d := in.Checkpoints[1]
 			d.Parked, d.Counters.Processed = 2, 0

@@ -1,0 +1,110 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+)
+
+// awaitOperator stays in a terminal state until ctx ends, or, where history was
+// lost, until an operator has accepted the gap. The source is not asked
+// meanwhile: what it has forgotten does not come back.
+func (c *Capture) awaitOperator(ctx context.Context, state State) {
+	if state != HistoryLost || c.seen == nil || c.lastTail == nil {
+		<-ctx.Done()
+
+		return
+	}
+
+	for ctx.Err() == nil {
+		_ = c.pause(ctx, c.options.GapPoll) // it returns nil
+
+		id, err := c.acceptedGap(ctx)
+
+		switch {
+		case err != nil:
+			c.log.DebugContext(ctx, "cannot look for an accepted gap", slog.Any(telemetry.KeyError, err))
+		case id != "":
+			c.log.WarnContext(ctx, "an operator has accepted the gap, going on behind it", slog.String("gap", id))
+			c.lastTail = nil // its marker is nobody's who publishes
+
+			return
+		}
+	}
+}
+
+// acceptedGap returns the name of the gap that a marker behind the last tail
+// tells of; empty when there is none.
+func (c *Capture) acceptedGap(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+
+	last, err := c.seen.LastMarker(ctx)
+	if err != nil {
+		return "", err
+	}
+
+	if last.Sequence <= c.lastTail.Last.Sequence || last.StreamID != c.seen.StreamID {
+		return "", nil
+	}
+
+	marker := new(relayv1.Marker)
+	if err := proto.Unmarshal(last.Payload, marker); err != nil {
+		return "", fmt.Errorf("read marker %d: %w", last.Sequence, err)
+	}
+
+	return marker.GetAcceptedGap(), nil
+}
+
+// nameRange adds to the loss of history what is missing.
+func (c *Capture) nameRange(ctx context.Context, tail *topology.Stored, err error) error {
+	var trouble *interruption
+	if !errors.As(err, &trouble) || trouble.state != HistoryLost {
+		return err
+	}
+
+	since := "the beginning of the flow"
+	if !tail.Position.IsZero() {
+		since = fmt.Sprintf("position %s (%s)", tail.Position, tail.Position.Time().UTC().Format(time.RFC3339))
+	}
+
+	until := "where the source can be read again"
+
+	if oldest, readErr := c.oldestOperation(ctx); readErr == nil {
+		until = oldest.UTC().Format(time.RFC3339) + " at the earliest, the oldest operation that the source still has"
+	}
+
+	return &interruption{
+		state: trouble.state, remedy: trouble.remedy,
+		err: fmt.Errorf("%w: changes after %s (message %d of the stream, event %d) are missing until %s",
+			trouble.err, since, tail.Sequence, tail.Event, until),
+	}
+}
+
+// oldestOperation reads the source's oplog, which not every user may and a
+// mongos does not have.
+func (c *Capture) oldestOperation(ctx context.Context) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+
+	var entry struct {
+		TS bson.Timestamp `bson:"ts"`
+	}
+
+	oldest := options.FindOne().SetSort(bson.D{{Key: "$natural", Value: 1}}).SetProjection(bson.D{{Key: "ts", Value: 1}})
+	if err := c.source.Database("local").Collection("oplog.rs").FindOne(ctx, bson.D{}, oldest).Decode(&entry); err != nil {
+		return time.Time{}, fmt.Errorf("read the oplog's oldest entry: %w", err)
+	}
+
+	return time.Unix(int64(entry.TS.T), 0), nil
+}

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/flow"
+)
+
+// gapWait is the time that accept-gap gives servers to come up.
+const gapWait = 30 * time.Second
+
+func (p *program) flowAcceptGap() *cobra.Command {
+	var (
+		s       flow.GapSettings
+		request flow.GapRequest
+		yes     bool
+	)
+
+	cmd := &cobra.Command{
+		Use:   "accept-gap",
+		Short: "Go on although the source no longer has the changes that come next",
+		Long: "Go on although the source no longer has the changes that come next. What was not captured is missing in the\n" +
+			"target: the gap is recorded there for ever, and status says DIVERGED until flow accept-divergence. The listener\n" +
+			"goes on by itself. Refused while the source still has everything. Run it again after a crash: it finishes the\n" +
+			"gap that it began.",
+		Example: "  relayctl flow accept-gap --at now --reason \"oplog too short during the move\"\n" +
+			"  relayctl flow accept-gap --at 2026-01-31T08:30:00Z --reason INC-12 --dry-run",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := p.load(cmd, &s); err != nil {
+				return err
+			}
+
+			if err := p.requireReason(request.Reason); err != nil {
+				return err
+			}
+
+			if !yes && !request.DryRun {
+				if err := p.confirmFlow("accept-gap", "leaves a gap in flow "+s.Flow+" for good", s.Flow); err != nil {
+					return err
+				}
+			}
+
+			ctx, cancel := context.WithTimeout(cmd.Context(), gapWait)
+			defer cancel()
+
+			accepted, err := flow.AcceptGap(ctx, &s, request, p.log())
+			if err != nil {
+				return err
+			}
+
+			return p.printAcceptedGap(accepted)
+		},
+	}
+
+	addSettingsFlags(cmd, &s)
+	cmd.Flags().StringVar(&request.At, "at", "now", "where to go on: now, a time such as 2026-01-31T08:30:00Z, or a resume token")
+	addAcceptFlags(cmd, &request.Reason, &yes, &request.DryRun)
+
+	return cmd
+}
+
+func addAcceptFlags(cmd *cobra.Command, reason *string, yes, dryRun *bool) {
+	cmd.Flags().StringVar(reason, "reason", "", "why, for those who ask later; required")
+	cmd.Flags().BoolVar(yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(dryRun, "dry-run", false, "only show what would be done")
+}
+
+func (*program) requireReason(reason string) error {
+	if reason == "" {
+		return &refusedError{what: "--reason is missing: what is accepted is kept with it", next: "add --reason \"why\""}
+	}
+
+	return nil
+}
+
+// confirmFlow has a person type the flow's name; a script says --yes.
+func (p *program) confirmFlow(command, what, name string) error {
+	if !isTerminal(p.in) {
+		return &refusedError{what: "flow " + command + " " + what + " and nobody is there to confirm", next: "add --yes"}
+	}
+
+	return p.confirm("This "+what+".", name)
+}
+
+func (p *program) printAcceptedGap(a *flow.AcceptedGap) error {
+	if p.output == outputJSON {
+		return p.printJSON(a)
+	}
+
+	what := "the gap is recorded, the listener goes on behind it"
+
+	switch {
+	case a.DryRun && a.Resumed:
+		what = "a gap that was begun before would be finished"
+	case a.DryRun:
+		what = "this gap would be recorded"
+	case a.Resumed:
+		what = "the gap that was begun before is finished, the listener goes on behind it"
+	}
+
+	_, err := fmt.Fprintf(p.out, "%s: %s\nmissing are the changes from %s (%s) to %s (%s)\n", what, a.Gap.ID,
+		a.Gap.From, a.Gap.FromTime.Format(time.RFC3339), a.Gap.To, a.Gap.ToTime.Format(time.RFC3339))
+
+	return err
+}
+
+func (p *program) flowGaps() *cobra.Command {
+	var s flow.TargetSettings
+
+	cmd := &cobra.Command{
+		Use:     "gaps",
+		Short:   "List the gaps that were ever accepted",
+		Example: "  relayctl flow gaps\n  relayctl flow gaps -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := p.load(cmd, &s); err != nil {
+				return err
+			}
+
+			ctx, cancel := context.WithTimeout(cmd.Context(), defaultWait)
+			defer cancel()
+
+			gaps, err := flow.Gaps(ctx, &s)
+			if err != nil {
+				return err
+			}
+
+			if p.output == outputJSON {
+				return p.printJSON(gaps)
+			}
+
+			return p.printGaps(s.Flow, gaps)
+		},
+	}
+
+	addSettingsFlags(cmd, &s)
+
+	return cmd
+}
+
+func (p *program) printGaps(name string, gaps []flow.Gap) error {
+	if len(gaps) == 0 {
+		_, err := fmt.Fprintf(p.out, "flow %s has no gaps\n", name)
+
+		return err
+	}
+
+	table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "GAP\tSTATE\tFROM\tTO\tBY\tAT\tDIVERGENCE\tREASON")
+
+	for i := range gaps {
+		g := &gaps[i]
+
+		divergence := "not accepted"
+		if g.Divergence != nil {
+			divergence = "accepted by " + g.Divergence.By
+		}
+
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", g.ID, g.State, g.FromTime.Format(time.RFC3339), g.ToTime.Format(time.RFC3339),
+			g.By, g.At.Format(time.RFC3339), divergence, g.Reason)
+	}
+
+	return table.Flush()
+}
+
+func (p *program) flowAcceptDivergence() *cobra.Command {
+	var (
+		s           flow.TargetSettings
+		reason      string
+		yes, dryRun bool
+	)
+
+	cmd := &cobra.Command{
+		Use:   "accept-divergence",
+		Short: "Accept that the target differs by what is known now",
+		Long: "Accept that the target differs by what is known now: accepted gaps, and changes of kinds that cannot be applied.\n" +
+			"status no longer says DIVERGED for these; what comes later counts again. Dead letters are not meant: replay\n" +
+			"or discard them.",
+		Example: "  relayctl flow accept-divergence --reason \"compared and mended by hand\"",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := p.load(cmd, &s); err != nil {
+				return err
+			}
+
+			if err := p.requireReason(reason); err != nil {
+				return err
+			}
+
+			if !yes && !dryRun {
+				if err := p.confirmFlow("accept-divergence", "accepts that the target of flow "+s.Flow+" differs", s.Flow); err != nil {
+					return err
+				}
+			}
+
+			ctx, cancel := context.WithTimeout(cmd.Context(), defaultWait)
+			defer cancel()
+
+			accepted, err := flow.AcceptDivergence(ctx, &s, reason, dryRun, p.log())
+
+			return p.printDivergence(s.Flow, accepted, dryRun, err)
+		},
+	}
+
+	addSettingsFlags(cmd, &s)
+	addAcceptFlags(cmd, &reason, &yes, &dryRun)
+
+	return cmd
+}
+
+// printDivergence names what was accepted, also when the rest failed.
+func (p *program) printDivergence(name string, accepted []string, dryRun bool, failed error) error {
+	if p.output == outputJSON {
+		if err := p.printJSON(map[string]any{"flow": name, "accepted": append([]string{}, accepted...), "dry_run": dryRun}); err != nil {
+			return err
+		}
+
+		return failed
+	}
+
+	verb := "accepted"
+	if dryRun {
+		verb = "would accept"
+	}
+
+	for _, what := range accepted {
+		fmt.Fprintf(p.out, "%s: %s\n", verb, what)
+	}
+
+	if failed == nil && len(accepted) == 0 {
+		fmt.Fprintf(p.out, "flow %s: nothing to accept\n", name)
+	}
+
+	return failed
+}

@@ -1,0 +1,245 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/user"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/atlas-relay/atlas-relay/pkg/gap"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+)
+
+// GapSettings are what AcceptGap needs.
+type GapSettings struct {
+	Connection
+
+	SourceURI settings.URI `env:"SOURCE_URI,required" help:"MongoDB to read from: a replica set or a sharded cluster"`
+	TargetURI settings.URI `env:"TARGET_URI,required" help:"MongoDB whose database atlas_relay holds the flow's checkpoints and gaps"`
+}
+
+// Validate implements the check that settings.Load makes.
+func (s *GapSettings) Validate() error {
+	return errors.Join(checkURI("SOURCE_URI", s.SourceURI), checkURI("TARGET_URI", s.TargetURI))
+}
+
+// GapRequest is what an operator wants.
+type GapRequest struct {
+	At     string // "now", a time in RFC 3339, or a resume token; see parseAt
+	Reason string
+	DryRun bool
+}
+
+// AcceptedGap is the result of AcceptGap.
+type AcceptedGap struct {
+	Gap Gap `json:"gap"`
+	// Resumed says that an earlier run had recorded the gap and this one
+	// finished it; then its own At and Reason were not used.
+	Resumed bool `json:"resumed"`
+	DryRun  bool `json:"dry_run"`
+}
+
+// acceptance is one run of AcceptGap.
+type acceptance struct {
+	*GapSettings
+	GapRequest
+
+	js             jetstream.JetStream
+	stream         *topology.Stream
+	source, target *mongo.Client
+}
+
+// AcceptGap has a flow go on where the source can be read although the changes
+// before that are lost. The gap is recorded in the target first, then a marker
+// behind the stream's tail says where to read on; the listener that waits in
+// HISTORY_LOST finds it. Run again after a crash it finishes what was begun.
+// Nothing is done while the source still has what follows the tail.
+func AcceptGap(ctx context.Context, s *GapSettings, request GapRequest, log *slog.Logger) (*AcceptedGap, error) {
+	nc, js, err := connectNATS(ctx, s.NATS, log)
+	if err != nil {
+		return nil, err
+	}
+	defer nc.Close()
+
+	target, _, err := connectMongo(ctx, "TARGET_URI", s.TargetURI, false)
+	if err != nil {
+		return nil, err
+	}
+
+	defer func() { _ = mongodb.Disconnect(ctx, target) }() // the server ends what is left by itself
+
+	source, hello, err := connectMongo(ctx, "SOURCE_URI", s.SourceURI, true)
+	if err != nil {
+		return nil, err
+	}
+
+	defer func() { _ = mongodb.Disconnect(ctx, source) }() // as above
+
+	stream, err := topology.Open(ctx, js, s.Flow)
+	if errors.Is(err, topology.ErrNoStream) {
+		return nil, refuseWithoutStream(s.Flow)
+	}
+
+	if err != nil {
+		return nil, openTrouble(s.NATS.URL, s.Flow, err)
+	}
+
+	if hello.Identity() != stream.Source {
+		return nil, &RefusedError{
+			What: fmt.Sprintf("SOURCE_URI is %q, the flow was made from %q", hello.Identity(), stream.Source),
+			Next: "point SOURCE_URI to the deployment that the flow was made from; another source needs a fresh copy: relayctl flow delete, relayctl flow init",
+		}
+	}
+
+	a := &acceptance{GapSettings: s, GapRequest: request, js: js, stream: stream, source: source, target: target}
+
+	accepted, err := a.run(ctx)
+
+	return accepted, gaveUp(ctx, err)
+}
+
+func refuseWithoutStream(flow string) error {
+	return &RefusedError{
+		What: fmt.Sprintf("flow %s has no stream to go on with", flow),
+		Next: "restore the stream from its backup; or give the flow up with relayctl flow delete --yes, copy the data afresh and run relayctl flow init",
+	}
+}
+
+// run finishes the gap that an earlier run left, else records a new one.
+func (a *acceptance) run(ctx context.Context) (*AcceptedGap, error) {
+	open, found, err := gap.FindOpen(ctx, a.target, a.Flow)
+	if err != nil {
+		return nil, mongoTrouble("TARGET_URI", a.TargetURI, err)
+	}
+
+	if found && open.StreamID == a.stream.StreamID {
+		if a.DryRun {
+			return &AcceptedGap{Gap: shownGap(&open), Resumed: true, DryRun: true}, nil
+		}
+
+		state, err := a.finish(ctx, &open)
+		if err != nil {
+			return nil, err
+		}
+
+		open.State = state
+		if state == gap.Closed {
+			return &AcceptedGap{Gap: shownGap(&open), Resumed: true}, nil
+		}
+		// It was needless; whether there is one now is another question.
+	}
+
+	wanted, err := a.plan(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	if a.DryRun {
+		return &AcceptedGap{Gap: shownGap(wanted), DryRun: true}, nil
+	}
+
+	return a.record(ctx, wanted)
+}
+
+// record writes the gap down and then has the stream go on behind it.
+func (a *acceptance) record(ctx context.Context, wanted *gap.Document) (*AcceptedGap, error) {
+	recorded, err := gap.Record(ctx, a.target, wanted)
+	if err != nil {
+		return nil, mongoTrouble("TARGET_URI", a.TargetURI, err)
+	}
+
+	recorded.State, err = a.finish(ctx, &recorded)
+	if err != nil {
+		return nil, err
+	}
+
+	if recorded.State == gap.Withdrawn {
+		return nil, errMoved(a.stream.Name())
+	}
+
+	return &AcceptedGap{Gap: shownGap(&recorded)}, nil
+}
+
+func errMoved(stream string) error {
+	return &RefusedError{
+		What: fmt.Sprintf("stream %s went on while the gap was being recorded: its listener can read the source", stream),
+		Next: "nothing, if relayctl status is fine; else run this again",
+	}
+}
+
+// plan makes sure that there is a gap and that the source can be read behind it.
+func (a *acceptance) plan(ctx context.Context) (*gap.Document, error) {
+	tail, err := a.stream.Tail(ctx)
+	if errors.Is(err, topology.ErrNoMessage) {
+		return nil, refuseWithoutStream(a.Flow)
+	}
+
+	if err != nil {
+		return nil, fmt.Errorf("NATS at %s: %w", a.NATS.URL, err)
+	}
+
+	if err := a.requireLost(ctx, &tail); err != nil {
+		return nil, err
+	}
+
+	to, err := a.edge(ctx, &tail)
+	if err != nil {
+		return nil, err
+	}
+
+	event, _ := afterTail(&tail)
+
+	return &gap.Document{
+		ID: gap.ID(a.Flow, a.stream.StreamID, tail.Sequence), Flow: a.Flow, StreamID: a.stream.StreamID,
+		Sequence: int64(tail.Sequence), //nolint:gosec // far below 2^63
+		Event:    int64(event),         //nolint:gosec // as above
+		Skipped:  int64(tail.Skipped),  //nolint:gosec // as above
+		From:     gap.Edge{Position: reached(&tail), ResumeToken: tail.ResumeToken},
+		To:       to, State: gap.Open, Requested: signed(a.Reason),
+	}, nil
+}
+
+// requireLost refuses while the source still has what follows the tail: then a
+// gap would be made, not accepted.
+func (a *acceptance) requireLost(ctx context.Context, tail *topology.Stored) error {
+	_, err := probe(ctx, a.source, after(tail.ResumeToken))
+
+	switch {
+	case err == nil:
+		return &RefusedError{
+			What: "there is no gap: the source still has every change that follows the stream's tail",
+			Next: "start the listener; if it stopped for another reason, relayctl status tells it",
+		}
+	case isHistoryLost(err):
+		return nil
+	default:
+		return mongoTrouble("SOURCE_URI", a.SourceURI, err)
+	}
+}
+
+func isHistoryLost(err error) bool {
+	return mongodb.IsHistoryLost(err) || mongodb.IsInvalidResumeToken(err)
+}
+
+// signed says who it is that acts.
+func signed(reason string) gap.Acceptance {
+	name, host := "unknown", "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+
+	if h, err := os.Hostname(); err == nil {
+		host = h
+	}
+
+	// The target keeps milliseconds.
+	return gap.Acceptance{By: name + "@" + host, Reason: reason, At: time.Now().UTC().Truncate(time.Millisecond)}
+}

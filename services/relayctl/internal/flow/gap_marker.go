@@ -1,0 +1,151 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/gap"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+)
+
+// finish has the stream go on behind a recorded gap and says so in the record.
+// It returns gap.Withdrawn if the stream went on by itself, without the gap.
+func (a *acceptance) finish(ctx context.Context, g *gap.Document) (gap.State, error) {
+	state, err := a.stateOf(ctx, g)
+	if err == nil && state == gap.Open {
+		if err = a.publishMarker(ctx, g); err == nil || errors.Is(err, topology.ErrNotLast) {
+			// Whoever was faster has published it, or something else.
+			state, err = a.stateOf(ctx, g)
+		}
+	}
+
+	if err != nil {
+		return "", fmt.Errorf("NATS at %s: gap %s is recorded, its marker is not in the stream; run this again: %w", a.NATS.URL, g.ID, err)
+	}
+
+	if err := gap.Finish(ctx, a.target, g.ID, state); err != nil {
+		return "", mongoTrouble("TARGET_URI", a.TargetURI, err)
+	}
+
+	return state, nil
+}
+
+// stateOf tells by the message behind the gap's tail how far it has come.
+func (a *acceptance) stateOf(ctx context.Context, g *gap.Document) (gap.State, error) {
+	behind := uint64(g.Sequence) + 1 //nolint:gosec // never negative
+
+	m, err := a.stream.At(ctx, behind)
+	if errors.Is(err, topology.ErrNoMessage) {
+		state, _, err := a.stream.State(ctx)
+		if err != nil {
+			return "", err
+		}
+
+		if state.LastSeq >= behind {
+			return gap.Closed, nil // purged, whatever it was: rather a gap too many than one too few
+		}
+
+		return gap.Open, nil
+	}
+
+	if err != nil {
+		return "", err
+	}
+
+	marker := new(relayv1.Marker)
+	if m.Kind == event.KindMarker && proto.Unmarshal(m.Payload, marker) == nil && marker.GetAcceptedGap() == g.ID {
+		return gap.Closed, nil
+	}
+
+	return gap.Withdrawn, nil
+}
+
+// publishMarker publishes the message that the listener reads on from. It has
+// the token and position behind the gap, and everything else as the tail: no
+// event happened in between that anybody could count.
+func (a *acceptance) publishMarker(ctx context.Context, g *gap.Document) error {
+	tail, err := a.stream.Tail(ctx)
+	if err != nil {
+		return err
+	}
+
+	payload, err := a.markerPayload(ctx, g)
+	if err != nil {
+		return err
+	}
+
+	number, skipped := afterTail(&tail)
+
+	tail.Sequence = uint64(g.Sequence) //nolint:gosec // never negative; another tail by now is refused
+
+	_, err = a.stream.PublishAfter(ctx, a.js, tail, &event.Message{
+		Kind:        event.KindMarker,
+		StreamID:    tail.StreamID,
+		Generation:  tail.Generation,
+		Position:    g.To.Position,
+		ResumeToken: g.To.ResumeToken,
+		Event:       number,
+		Skipped:     skipped,
+		Part:        1,
+		Parts:       1,
+		Size:        len(payload),
+		Attempt:     1,
+		Payload:     payload,
+	})
+
+	return err
+}
+
+// afterTail returns what is counted before a marker behind the tail: an event
+// whose last part is missing has not happened, and nobody can finish it any more.
+func afterTail(tail *topology.Stored) (number, skipped uint64) {
+	if tail.Kind == event.KindEvent && !tail.IsLastPart() {
+		return tail.Event - 1, tail.Skipped
+	}
+
+	return tail.Event, tail.Skipped
+}
+
+// markerPayload is that of the last marker, with the heads of now.
+func (a *acceptance) markerPayload(ctx context.Context, g *gap.Document) ([]byte, error) {
+	last, err := a.stream.LastMarker(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	marker := new(relayv1.Marker)
+	if err := proto.Unmarshal(last.Payload, marker); err != nil || len(marker.GetHeads()) != a.stream.Partitions {
+		return nil, fmt.Errorf("%w: message %d is no marker of this stream", event.ErrMalformed, last.Sequence)
+	}
+
+	for partition := range marker.GetHeads() {
+		m, err := a.stream.LastOf(ctx, partition)
+
+		switch {
+		case errors.Is(err, topology.ErrNoMessage):
+		case err != nil:
+			return nil, err
+		case m.Sequence > last.Sequence && m.IsLastPart():
+			marker.Heads[partition] = m.Count
+		case m.Sequence > last.Sequence:
+			marker.Heads[partition] = m.Count - 1
+		}
+	}
+
+	marker.OpenTransaction = nil // its rest lies in the gap
+	marker.ReplacesStreamId = ""
+	marker.AcceptedGap = g.ID
+	marker.GapFrom = &relayv1.Position{Seconds: g.From.Position.T, Increment: g.From.Position.I, Ordinal: g.From.Position.Ordinal}
+
+	payload, err := proto.Marshal(marker)
+	if err != nil {
+		return nil, fmt.Errorf("encode marker: %w", err)
+	}
+
+	return payload, nil
+}
