@@ -93,6 +93,7 @@ func captureOptions(cfg *Config, p *service.Process) capture.Options {
 		Flow:         cfg.Flow,
 		Include:      cfg.Include.Patterns(),
 		Exclude:      cfg.Exclude.Patterns(),
+		SkipOrigins:  cfg.SkipOrigins,
 		FullDocument: changestream.FullDocument(cfg.FullDocument),
 		Tracer:       p.Tracers.Tracer("github.com/atlas-relay/atlas-relay/services/listener"),
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/changestream"
 )
@@ -28,6 +29,7 @@ type Options struct {
 	Include      []string // patterns of namespaces, see event.ParseFilter
 	Exclude      []string
 	FullDocument changestream.FullDocument
+	SkipOrigins  []string // must be the stream's, in any order; empty: whatever the stream has
 
 	// MarkerIdle is how long nothing may be published while the source's token
 	// moves before a marker keeps it fresh. Default 10 s.
@@ -268,8 +270,8 @@ func (c *Capture) standBy(ctx context.Context, stream *topology.Stream, tail *ch
 
 // sameFilter tells whether the last marker was written with our filter.
 func (c *Capture) sameFilter(tail *chain.Tail) bool {
-	a, errA := markerPayload(nil, tail.Marker.GetFilter())
-	b, errB := markerPayload(nil, c.markerFilter())
+	a, errA := markerPayload(&relayv1.Marker{Filter: tail.Marker.GetFilter()})
+	b, errB := markerPayload(&relayv1.Marker{Filter: c.markerFilter()})
 
 	return errA == nil && errB == nil && bytes.Equal(a, b)
 }

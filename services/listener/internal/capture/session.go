@@ -16,6 +16,7 @@ import (
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/changestream"
+	"github.com/atlas-relay/atlas-relay/services/listener/internal/origin"
 )
 
 const (
@@ -37,6 +38,7 @@ type session struct {
 	disconnected <-chan nats.Status // nats.go sends when the connection is lost
 	maxPayload   int64
 
+	origins     *origin.Tracker
 	lastPublish time.Time
 	unasked     bool // the last message published asked for no reply
 }
@@ -59,7 +61,12 @@ func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
 		return false, err
 	}
 
-	s := &session{Capture: c, ledger: chain.NewLedger(tail, c.writer), lastPublish: time.Now()}
+	origins, err := c.trackOrigins(stream, tail)
+	if err != nil {
+		return false, err
+	}
+
+	s := &session{Capture: c, ledger: chain.NewLedger(tail, c.writer), origins: origins, lastPublish: time.Now()}
 	if !c.sameFilter(tail) {
 		s.ledger.RequestMarker()
 	}
@@ -166,12 +173,17 @@ func (s *session) publish(ctx context.Context, batches <-chan []changestream.Cha
 func (s *session) take(ctx context.Context, change *changestream.Change) error {
 	e := change.Event
 
+	skip, err := s.arrive(ctx, change)
+	if err != nil {
+		return err
+	}
+
 	switch {
 	case e == nil:
 		s.ledger.Idle(change.Token)
 	case event.IsInternal(e.Namespace):
 		s.ledger.Ignore(e, change.Token)
-	case !s.filter.Takes(e.Namespace):
+	case skip || !s.filter.Takes(e.Namespace):
 		if err := s.ledger.Skip(e, change.Token); err != nil {
 			return ledgerTrouble(err)
 		}
@@ -181,7 +193,7 @@ func (s *session) take(ctx context.Context, change *changestream.Change) error {
 		}
 	}
 
-	if s.ledger.MarkerDue(false) {
+	if s.markerDue(false) {
 		return s.sendMarker(ctx, change.Dry)
 	}
 
@@ -276,10 +288,7 @@ func (s *session) onTick(ctx context.Context, now time.Time) error {
 		return s.timedOut()
 	}
 
-	quiet := now.Sub(s.lastPublish)
-	idle := quiet >= s.options.MarkerIdle || s.unasked && quiet >= proveAfter
-
-	if s.ledger.MarkerDue(idle) {
+	if s.markerDue(s.idle(now)) {
 		if err := s.sendMarker(ctx, true); err != nil {
 			return err
 		}
@@ -292,7 +301,9 @@ func (s *session) onTick(ctx context.Context, now time.Time) error {
 }
 
 func (s *session) sendMarker(ctx context.Context, dry bool) error {
-	payload, err := markerPayload(s.ledger.Heads(), s.markerFilter())
+	payload, err := markerPayload(&relayv1.Marker{
+		Heads: s.ledger.Heads(), Filter: s.markerFilter(), OpenTransaction: s.openTransaction(),
+	})
 	if err != nil {
 		return failed(err, "")
 	}
@@ -303,11 +314,11 @@ func (s *session) sendMarker(ctx context.Context, dry bool) error {
 }
 
 func (c *Capture) markerFilter() *relayv1.Filter {
-	return &relayv1.Filter{Include: c.options.Include, Exclude: c.options.Exclude}
+	return &relayv1.Filter{Include: c.options.Include, Exclude: c.options.Exclude, SkipOrigins: c.seen.SkipOrigins}
 }
 
-func markerPayload(heads []uint64, filter *relayv1.Filter) ([]byte, error) {
-	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(&relayv1.Marker{Heads: heads, Filter: filter})
+func markerPayload(marker *relayv1.Marker) ([]byte, error) {
+	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(marker)
 	if err != nil {
 		return nil, fmt.Errorf("encode marker: %w", err)
 	}

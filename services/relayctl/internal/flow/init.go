@@ -109,7 +109,7 @@ func (i *initialisation) compare(stream *topology.Stream, maxBytes int64) error 
 
 	check("PARTITIONS", i.Partitions, stream.Partitions)
 	check("DDL", i.DDL, onOff(stream.DDL))
-	check("SKIP_ORIGINS", i.SkipOrigins, strings.Join(stream.SkipOrigins, ","))
+	check("SKIP_ORIGINS", i.SkipOrigins.String(), strings.Join(stream.SkipOrigins, ","))
 	check("STREAM_MAX_BYTES", int64(i.MaxBytes), maxBytes)
 
 	if len(differences) == 0 {
@@ -208,6 +208,10 @@ func (i *initialisation) askSource(ctx context.Context) (s topology.Settings, no
 
 	defer func() { _ = mongodb.Disconnect(ctx, source) }() // the server ends what is left by itself
 
+	if err := refuseOrigins(hello, i.SkipOrigins); err != nil {
+		return s, nil, err
+	}
+
 	token, err := presentToken(ctx, source)
 	if err != nil {
 		return s, nil, mongoTrouble("SOURCE_URI", i.SourceURI, err)
@@ -248,10 +252,11 @@ func (i *initialisation) askSource(ctx context.Context) (s topology.Settings, no
 	}
 
 	return topology.Settings{
-		StreamID:   topology.NewStreamID(),
-		Partitions: i.Partitions,
-		Source:     hello.Identity(),
-		FirstToken: base64.StdEncoding.EncodeToString(token),
+		StreamID:    topology.NewStreamID(),
+		Partitions:  i.Partitions,
+		SkipOrigins: i.SkipOrigins,
+		Source:      hello.Identity(),
+		FirstToken:  base64.StdEncoding.EncodeToString(token),
 	}, notes, nil
 }
 
@@ -267,7 +272,7 @@ func (i *initialisation) publishFirst(ctx context.Context, stream *topology.Stre
 
 	payload, err := proto.Marshal(&relayv1.Marker{
 		Heads:  make([]uint64, stream.Partitions),
-		Filter: &relayv1.Filter{Include: i.Include.Patterns(), Exclude: i.Exclude.Patterns()},
+		Filter: &relayv1.Filter{Include: i.Include.Patterns(), Exclude: i.Exclude.Patterns(), SkipOrigins: stream.SkipOrigins},
 	})
 	if err != nil {
 		return fmt.Errorf("encode message 1: %w", err)

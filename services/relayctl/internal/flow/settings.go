@@ -44,7 +44,7 @@ type InitSettings struct {
 
 	Include     settings.Namespaces `env:"INCLUDE_NAMESPACES" help:"namespaces to replicate, comma list of db.coll and db.*; empty: all"`
 	Exclude     settings.Namespaces `env:"EXCLUDE_NAMESPACES" help:"namespaces to leave out; wins over INCLUDE_NAMESPACES"`
-	SkipOrigins string              `env:"SKIP_ORIGINS"       help:"flows whose changes are not sent back; this version cannot, leave it empty"`
+	SkipOrigins settings.Flows      `env:"SKIP_ORIGINS"       help:"flows whose changes are not sent back, comma list; the opposite one of two flows between the same databases"`
 	DDL         string              `env:"DDL"                envDefault:"off" help:"replication of schema changes; this version can off"`
 
 	WithoutExisting bool `env:"WITHOUT_EXISTING" envDefault:"false" help:"make the flow although the source has documents: they are copied by other means"`
@@ -67,14 +67,13 @@ func (s *InitSettings) Validate() error {
 	refuse(s.MaxBytes != 0 && s.MaxBytes < leastStream, "STREAM_MAX_BYTES", s.MaxBytes, "must be at least 64MiB", "for example STREAM_MAX_BYTES=10GiB")
 	refuse(s.Replicas != 1, "STREAM_REPLICAS", s.Replicas, "must be 1: replicated streams are not built yet", "STREAM_REPLICAS=1")
 	refuse(s.Publish != "chain", "STREAM_PUBLISH", s.Publish, "must be chain: the other mode is not built yet", "STREAM_PUBLISH=chain")
-	refuse(s.SkipOrigins != "", "SKIP_ORIGINS", s.SkipOrigins, "must be empty: two-way flows are not built yet", "unset SKIP_ORIGINS")
 	refuse(s.DDL != "off", "DDL", s.DDL, "must be off: schema changes are not replicated yet", "DDL=off")
 
 	if _, err := s.filter(); err != nil {
 		refuse(true, "INCLUDE_NAMESPACES, EXCLUDE_NAMESPACES", nil, err.Error(), "")
 	}
 
-	return errors.Join(mistakes...)
+	return errors.Join(append(mistakes, s.SkipOrigins.Exclude(s.Flow))...)
 }
 
 func checkURI(name string, uri settings.URI) error {
