@@ -96,7 +96,7 @@ func openMesh(t *testing.T, sites int) *mesh {
 // options make traffic with collections of its own: where two write to one, the stand-in answers inserts with write
 // conflicts outside of transactions after it has made a part of them, and the driver's retry then fails.
 func (m *mesh) options(site int) traffic.Options {
-	return traffic.Options{Seed: m.seed + uint64(site), Rate: steady / 2, Suffix: "_" + strconv.Itoa(site)} //nolint:gosec // small
+	return traffic.Options{Seed: m.seed + uint64(site), Rate: steady / 5, Suffix: "_" + strconv.Itoa(site)} //nolint:gosec // small
 }
 
 func (m *mesh) trafficAt(place harness.Place, site int) *traffic.Traffic {
@@ -117,7 +117,7 @@ func (m *mesh) flow(name string, from, to int, skip ...string) *way {
 		}
 	}
 
-	env := map[string]string{"INCLUDE_NAMESPACES": strings.Join(namespaces, ","), "LEASE_TTL": "2s", "PARTITIONS": "4"}
+	env := map[string]string{"INCLUDE_NAMESPACES": strings.Join(namespaces, ","), "PARTITIONS": "2"}
 	if len(skip) > 0 {
 		env["SKIP_ORIGINS"] = strings.Join(skip, ",")
 	}

@@ -24,18 +24,18 @@ func TestTwoWaysDoNotEcho(t *testing.T) {
 	random := rand.New(rand.NewPCG(m.seed, 0))
 
 	m.write([]int{0, 1}, func() {
-		for range 8 {
+		for range 5 {
 			w := ways[random.IntN(len(ways))]
 			services := []*harness.Service{w.Listener, w.Processors()[0]}
 			service := services[random.IntN(len(services))]
 
-			m.progress(w, 50+random.Uint64N(steady/2))
+			m.progress(w, 20+random.Uint64N(40))
 			require.NoError(t, service.Kill())
 			require.NoError(t, service.Start())
 		}
 
 		for _, w := range ways {
-			m.progress(w, steady/2)
+			m.progress(w, 50)
 		}
 	})
 	m.finish()
@@ -51,7 +51,7 @@ func TestChainPassesOn(t *testing.T) {
 	m.flow("a-to-b", 0, 1)
 	last := m.flow("b-to-c", 1, 2)
 
-	m.write([]int{0}, func() { m.progress(last, steady) })
+	m.write([]int{0}, func() { m.progress(last, 200) })
 	m.finish()
 }
 
@@ -66,8 +66,8 @@ func TestHubPassesOn(t *testing.T) {
 	toLeft, toRight := m.flow("left-out", hub, left, "left-in"), m.flow("right-out", hub, right, "right-in")
 
 	m.write([]int{hub, left, right}, func() {
-		m.progress(toLeft, steady)
-		m.progress(toRight, steady)
+		m.progress(toLeft, 100)
+		m.progress(toRight, 100)
 	})
 	m.finish()
 }
