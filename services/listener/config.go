@@ -15,7 +15,7 @@ type Config struct {
 	SourceURI    settings.URI        `env:"SOURCE_URI,required"   help:"MongoDB to read from: a replica set or a sharded cluster"`
 	Include      settings.Namespaces `env:"INCLUDE_NAMESPACES"    help:"namespaces to replicate, comma list of db.coll and db.*; empty: all"`
 	Exclude      settings.Namespaces `env:"EXCLUDE_NAMESPACES"    help:"namespaces to leave out; wins over INCLUDE_NAMESPACES"`
-	SkipOrigins  settings.Flows      `env:"SKIP_ORIGINS"          help:"flows whose changes are not sent back; empty: those that flow init was given, else the same"`
+	SkipOrigins  settings.Flows      `env:"SKIP_ORIGINS"          help:"flows whose changes at the source are left out, comma list: the opposite one where two flows run both ways; empty for the listener: as the stream was made"`
 	FullDocument string              `env:"FULL_DOCUMENT"         envDefault:"delta" help:"image that an update carries beside its delta; delta: none" oneof:"delta,updateLookup,whenAvailable"`
 	MemoryBudget settings.Bytes      `env:"MEMORY_BUDGET"         envDefault:"256MiB" help:"memory at which the garbage collector works harder; GOMEMLIMIT wins"`
 }

@@ -220,7 +220,7 @@ func (w *world) markWithin(t *testing.T, stream *topology.Stream, n int, open bo
 	m := event.Message{
 		Kind: event.KindMarker, StreamID: stream.StreamID, Writer: 7, ResumeToken: append(bson.Raw(nil), cursor.ResumeToken()...),
 		Position: event.Position{T: last.ClusterTime.T, I: last.ClusterTime.I, Ordinal: 100},
-		Event:    uint64(n), Skipped: uint64(n), //nolint:gosec // never negative
+		Event:    uint64(n), Skipped: uint64(n),
 		Part: 1, Parts: 1, Attempt: 1, Size: len(payload), Payload: payload,
 	}
 

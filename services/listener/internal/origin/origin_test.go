@@ -2,7 +2,6 @@ package origin_test
 
 import (
 	"encoding/binary"
-	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,7 +19,7 @@ type step struct {
 	skip  bool
 }
 
-func token(n int) bson.Raw { return binary.BigEndian.AppendUint64(nil, uint64(n)) } //nolint:gosec // never negative
+func token(n int) bson.Raw { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
 
 func document(t require.TestingT, d bson.D) bson.Raw {
 	raw, err := bson.Marshal(d)
@@ -164,7 +163,7 @@ func TestNothingToSkip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		tracker := origin.NewTracker(nil, token(0), nil)
 		for i, s := range history(t) {
-			require.False(t, s.feed(tracker), fmt.Sprint(i))
+			require.False(t, s.feed(tracker), "step %d", i)
 			require.False(t, tracker.Within())
 		}
 	})

@@ -44,7 +44,7 @@ type InitSettings struct {
 
 	Include     settings.Namespaces `env:"INCLUDE_NAMESPACES" help:"namespaces to replicate, comma list of db.coll and db.*; empty: all"`
 	Exclude     settings.Namespaces `env:"EXCLUDE_NAMESPACES" help:"namespaces to leave out; wins over INCLUDE_NAMESPACES"`
-	SkipOrigins settings.Flows      `env:"SKIP_ORIGINS"       help:"flows whose changes are not sent back, comma list; the opposite one of two flows between the same databases"`
+	SkipOrigins settings.Flows      `env:"SKIP_ORIGINS"       help:"flows whose changes at the source are left out, comma list: the opposite one where two flows run both ways; empty for the listener: as the stream was made"`
 	DDL         string              `env:"DDL"                envDefault:"off" help:"replication of schema changes; this version can off"`
 
 	WithoutExisting bool `env:"WITHOUT_EXISTING" envDefault:"false" help:"make the flow although the source has documents: they are copied by other means"`
