@@ -16,6 +16,7 @@ type Config struct {
 	SourceURI    settings.URI        `env:"SOURCE_URI,required"   help:"MongoDB to read from: a replica set or a sharded cluster"`
 	Include      settings.Namespaces `env:"INCLUDE_NAMESPACES"    help:"namespaces to replicate, comma list of db.coll and db.*; empty: all"`
 	Exclude      settings.Namespaces `env:"EXCLUDE_NAMESPACES"    help:"namespaces to leave out; wins over INCLUDE_NAMESPACES"`
+	SkipOrigins  settings.Flows      `env:"SKIP_ORIGINS"          help:"flows whose changes at the source are left out, comma list: the opposite one where two flows run both ways; empty for the listener: as the stream was made"`
 	FullDocument string              `env:"FULL_DOCUMENT"         envDefault:"delta" help:"image that an update carries beside its delta; delta: none" oneof:"delta,updateLookup,whenAvailable"`
 	LeaseTTL     time.Duration       `env:"LEASE_TTL"             envDefault:"5s" min:"1s" max:"1h" help:"a standby takes over from an active listener that is gone after this long"`
 	ReplayMargin int                 `env:"REPLAY_MARGIN"         envDefault:"100000" min:"0" help:"messages that stay in the stream behind what all processors have applied, for a target that is set back; at most half of what the stream can hold"`
@@ -61,5 +62,5 @@ func (c *Config) Validate() error {
 		})
 	}
 
-	return errors.Join(mistakes...)
+	return errors.Join(append(mistakes, c.SkipOrigins.Exclude(c.Flow))...)
 }

@@ -100,6 +100,7 @@ func captureOptions(cfg *Config, p *service.Process, instance *relayv1.Instance)
 		Flow:         cfg.Flow,
 		Include:      cfg.Include.Patterns(),
 		Exclude:      cfg.Exclude.Patterns(),
+		SkipOrigins:  cfg.SkipOrigins,
 		FullDocument: changestream.FullDocument(cfg.FullDocument),
 		LeaseTTL:     cfg.LeaseTTL,
 		Holder:       fmt.Sprintf("id=%s host=%s pid=%d", instance.GetId(), instance.GetHost(), instance.GetPid()),

@@ -264,7 +264,7 @@ func TestAllMistakesAtOnceAndNoSecret(t *testing.T) {
 
 	r := relayctl(t, []string{
 		"SOURCE_URI=mongodb://u:hunter2%zz@a", "TARGET_URI=mongodb://u:hunter2@b", "STREAM_REPLICAS=2", "STREAM_PUBLISH=both",
-		"SKIP_ORIGINS=other", "DDL=on", "STREAM_MAX_BYTES=1MiB", "INCLUDE_NAMESPACES=admin.*",
+		"SKIP_ORIGINS=other,atlas-to-local", "DDL=on", "STREAM_MAX_BYTES=1MiB", "INCLUDE_NAMESPACES=admin.*",
 	}, "flow", "init")
 
 	require.Equal(t, 2, r.code)

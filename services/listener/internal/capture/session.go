@@ -16,6 +16,7 @@ import (
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/changestream"
+	"github.com/atlas-relay/atlas-relay/services/listener/internal/origin"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/rewind"
 )
 
@@ -38,7 +39,8 @@ type session struct {
 	disconnected <-chan nats.Status // nats.go sends when the connection is lost
 	maxPayload   int64
 
-	known rewind.Damage // that the last rewind has healed; every marker says so
+	known   rewind.Damage // that the last rewind has healed; every marker says so
+	origins *origin.Tracker
 
 	lastPublish time.Time
 	unasked     bool // the last message published asked for no reply
@@ -78,6 +80,10 @@ func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
 	}
 
 	s.rewound(tail)
+
+	if s.origins, err = c.trackOrigins(stream, tail); err != nil {
+		return false, err
+	}
 
 	if !c.sameFilter(tail) {
 		s.ledger.RequestMarker()
@@ -190,12 +196,17 @@ func (s *session) publish(ctx context.Context, batches <-chan []changestream.Cha
 func (s *session) take(ctx context.Context, change *changestream.Change) error {
 	e := change.Event
 
+	skip, err := s.arrive(ctx, change)
+	if err != nil {
+		return err
+	}
+
 	switch {
 	case e == nil:
 		s.ledger.Idle(change.Token)
 	case event.IsInternal(e.Namespace):
 		s.ledger.Ignore(e, change.Token)
-	case !s.filter.Takes(e.Namespace):
+	case skip || !s.filter.Takes(e.Namespace):
 		if err := s.ledger.Skip(e, change.Token); err != nil {
 			return ledgerTrouble(err)
 		}
@@ -205,7 +216,7 @@ func (s *session) take(ctx context.Context, change *changestream.Change) error {
 		}
 	}
 
-	if s.ledger.MarkerDue(false) {
+	if s.markerDue(false) {
 		return s.sendMarker(ctx, change.Dry)
 	}
 
@@ -304,14 +315,11 @@ func (s *session) onTick(ctx context.Context, now time.Time) error {
 		return s.timedOut()
 	}
 
-	quiet := now.Sub(s.lastPublish)
-	idle := quiet >= s.options.MarkerIdle || s.unasked && quiet >= proveAfter
-
 	if s.marked.Swap(false) {
 		s.ledger.RequestMarker()
 	}
 
-	if s.ledger.MarkerDue(idle) {
+	if s.markerDue(s.idle(now)) {
 		if err := s.sendMarker(ctx, true); err != nil {
 			return err
 		}
@@ -325,7 +333,8 @@ func (s *session) onTick(ctx context.Context, now time.Time) error {
 
 func (s *session) sendMarker(ctx context.Context, dry bool) error {
 	payload, err := markerPayload(&relayv1.Marker{
-		Heads: s.ledger.Heads(), Filter: s.markerFilter(), NumDeleted: s.known.Deleted, NumLost: s.known.Lost,
+		Heads: s.ledger.Heads(), Filter: s.markerFilter(), OpenTransaction: s.openTransaction(),
+		NumDeleted: s.known.Deleted, NumLost: s.known.Lost,
 	})
 	if err != nil {
 		return failed(err, "")
@@ -337,7 +346,7 @@ func (s *session) sendMarker(ctx context.Context, dry bool) error {
 }
 
 func (c *Capture) markerFilter() *relayv1.Filter {
-	return &relayv1.Filter{Include: c.options.Include, Exclude: c.options.Exclude}
+	return &relayv1.Filter{Include: c.options.Include, Exclude: c.options.Exclude, SkipOrigins: c.seen.SkipOrigins}
 }
 
 func markerPayload(marker *relayv1.Marker) ([]byte, error) {

@@ -84,19 +84,27 @@ func (w *world) init(tb testing.TB, maxBytes int64) *topology.Stream {
 
 func (w *world) initAs(tb testing.TB, mode topology.PublishMode, maxBytes int64) *topology.Stream {
 	tb.Helper()
+
+	return w.initWith(tb, maxBytes, topology.Settings{Publish: mode})
+}
+
+func (w *world) initWith(tb testing.TB, maxBytes int64, s topology.Settings) *topology.Stream {
+	tb.Helper()
 	require.NoError(tb, topology.CreateBuckets(tb.Context(), w.js, 1))
 
 	hello, err := mongodb.SayHello(tb.Context(), w.source)
 	require.NoError(tb, err)
 
 	token := w.presentToken(tb)
-	stream, err := topology.Create(tb.Context(), w.js, flow, topology.Settings{
-		StreamID:   topology.NewStreamID(),
-		Partitions: partitions,
-		Source:     hello.Identity(),
-		FirstToken: base64.RawStdEncoding.EncodeToString(token),
-		Publish:    mode,
-	}, maxBytes)
+
+	s.StreamID, s.Partitions, s.Source = topology.NewStreamID(), partitions, hello.Identity()
+	s.FirstToken = base64.RawStdEncoding.EncodeToString(token)
+
+	if s.Publish == "" {
+		s.Publish = topology.PublishChain
+	}
+
+	stream, err := topology.Create(tb.Context(), w.js, flow, s, maxBytes)
 	require.NoError(tb, err)
 
 	payload, err := proto.Marshal(&relayv1.Marker{Heads: make([]uint64, partitions), Filter: &relayv1.Filter{}})

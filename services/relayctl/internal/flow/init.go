@@ -109,7 +109,7 @@ func (i *initialisation) compare(stream *topology.Stream, maxBytes int64) error 
 
 	check("PARTITIONS", i.Partitions, stream.Partitions)
 	check("DDL", i.DDL, onOff(stream.DDL))
-	check("SKIP_ORIGINS", i.SkipOrigins, strings.Join(stream.SkipOrigins, ","))
+	check("SKIP_ORIGINS", i.SkipOrigins.String(), strings.Join(stream.SkipOrigins, ","))
 	check("STREAM_REPLICAS", i.Replicas, stream.Replicas)
 	check("STREAM_PUBLISH", i.Publish, string(stream.Publish))
 	check("STREAM_MAX_BYTES", int64(i.MaxBytes), maxBytes)
@@ -210,6 +210,10 @@ func (i *initialisation) askSource(ctx context.Context) (s topology.Settings, no
 
 	defer func() { _ = mongodb.Disconnect(ctx, source) }() // the server ends what is left by itself
 
+	if err := refuseOrigins(hello, i.SkipOrigins); err != nil {
+		return s, nil, err
+	}
+
 	token, err := presentToken(ctx, source)
 	if err != nil {
 		return s, nil, mongoTrouble("SOURCE_URI", i.SourceURI, err)
@@ -250,12 +254,13 @@ func (i *initialisation) askSource(ctx context.Context) (s topology.Settings, no
 	}
 
 	return topology.Settings{
-		StreamID:   topology.NewStreamID(),
-		Partitions: i.Partitions,
-		Source:     hello.Identity(),
-		FirstToken: base64.StdEncoding.EncodeToString(token),
-		Publish:    i.publishMode(),
-		Replicas:   i.Replicas,
+		StreamID:    topology.NewStreamID(),
+		Partitions:  i.Partitions,
+		SkipOrigins: i.SkipOrigins,
+		Source:      hello.Identity(),
+		FirstToken:  base64.StdEncoding.EncodeToString(token),
+		Publish:     i.publishMode(),
+		Replicas:    i.Replicas,
 	}, notes, nil
 }
 
@@ -271,7 +276,7 @@ func (i *initialisation) publishFirst(ctx context.Context, stream *topology.Stre
 
 	payload, err := proto.Marshal(&relayv1.Marker{
 		Heads:  make([]uint64, stream.Partitions),
-		Filter: &relayv1.Filter{Include: i.Include.Patterns(), Exclude: i.Exclude.Patterns()},
+		Filter: &relayv1.Filter{Include: i.Include.Patterns(), Exclude: i.Exclude.Patterns(), SkipOrigins: stream.SkipOrigins},
 	})
 	if err != nil {
 		return fmt.Errorf("encode message 1: %w", err)

@@ -45,7 +45,7 @@ type InitSettings struct {
 
 	Include     settings.Namespaces `env:"INCLUDE_NAMESPACES" help:"namespaces to replicate, comma list of db.coll and db.*; empty: all"`
 	Exclude     settings.Namespaces `env:"EXCLUDE_NAMESPACES" help:"namespaces to leave out; wins over INCLUDE_NAMESPACES"`
-	SkipOrigins string              `env:"SKIP_ORIGINS"       help:"flows whose changes are not sent back; this version cannot, leave it empty"`
+	SkipOrigins settings.Flows      `env:"SKIP_ORIGINS"       help:"flows whose changes at the source are left out, comma list: the opposite one where two flows run both ways; empty for the listener: as the stream was made"`
 	DDL         string              `env:"DDL"                envDefault:"off" help:"replication of schema changes; this version can off"`
 
 	WithoutExisting bool `env:"WITHOUT_EXISTING" envDefault:"false" help:"make the flow although the source has documents: they are copied by other means"`
@@ -70,14 +70,13 @@ func (s *InitSettings) Validate() error {
 	refuse(s.Publish != "" && s.Publish != "chain" && s.Publish != "batch", "STREAM_PUBLISH", s.Publish, "must be chain or batch", "unset STREAM_PUBLISH")
 	refuse(s.Publish == "chain" && s.Replicas > 1, "STREAM_PUBLISH", s.Publish,
 		"must be batch with several replicas: the id chain stops them for good", "unset STREAM_PUBLISH, or STREAM_REPLICAS=1")
-	refuse(s.SkipOrigins != "", "SKIP_ORIGINS", s.SkipOrigins, "must be empty: two-way flows are not built yet", "unset SKIP_ORIGINS")
 	refuse(s.DDL != "off", "DDL", s.DDL, "must be off: schema changes are not replicated yet", "DDL=off")
 
 	if _, err := s.filter(); err != nil {
 		refuse(true, "INCLUDE_NAMESPACES, EXCLUDE_NAMESPACES", nil, err.Error(), "")
 	}
 
-	return errors.Join(mistakes...)
+	return errors.Join(append(mistakes, s.SkipOrigins.Exclude(s.Flow))...)
 }
 
 // publishMode is chain where nothing speaks against it: it is the faster one.

@@ -70,6 +70,19 @@ func mongoTroubleOrNil(variable string, uri settings.URI, err error) error {
 	return mongoTrouble(variable, uri, err)
 }
 
+// refuseOrigins: a mongos interleaves the events of the transactions of several shards, so that nothing tells where one
+// of them begins. Capped collections, whose writes are in no transaction, are refused for themselves (readScope).
+func refuseOrigins(hello mongodb.Hello, flows []string) error {
+	if len(flows) == 0 || hello.Topology != mongodb.Sharded {
+		return nil
+	}
+
+	return &RefusedError{
+		What: "SKIP_ORIGINS with a sharded cluster as the source: its change stream does not tell whose a change is",
+		Next: "unset SKIP_ORIGINS; two-way flows need replica sets",
+	}
+}
+
 // presentToken returns the resume token of now: the first change after the call
 // is the first one behind it. The change stream is the listener's own, because
 // a token is good for the stream it came from.

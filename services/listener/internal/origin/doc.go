@@ -1,0 +1,30 @@
+// Package origin tells the changes that another flow's processor made at the
+// source from those that people made, so that two flows in opposite directions
+// do not echo.
+//
+// A processor's transaction begins with the update of a checkpoint, whatever
+// else it holds. So its events stand in the source's change stream like this,
+// all with the same lsid and txnNumber, which only the events of transactions
+// have:
+//
+//	atlas_relay.checkpoints  _id "b-to-a/03"   ── names the flow
+//	shop.orders              _id 17            ── skipped, if b-to-a is
+//	shop.items               _id 4             ── skipped
+//
+// Transactions of flows that are not to be skipped pass, which makes chains and
+// hubs.
+//
+// # Where a session may begin
+//
+// A session that began between the checkpoint's event and the rest would take
+// the rest for anybody's. A replica set gives the events of one transaction
+// without others in between, and of a skipped one nothing is published, so the
+// stream's tail can lie within it only as a marker. Markers therefore wait for
+// the transaction's end (Within): then every token in the stream, and every
+// checkpoint and rewind that is made from one, is a place to begin. Should a
+// server answer a token without an event in the middle of a transaction, which
+// mongod does not, the marker still carries the transaction (Open).
+//
+// A mongos interleaves the events of the transactions of several shards, and a
+// write to a capped collection is in none: both are refused, see capture.
+package origin
