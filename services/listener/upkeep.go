@@ -20,7 +20,7 @@ import (
 // cleansUp tells whether this listener is the one whose janitor works: the one
 // that publishes, or would if the stream had room.
 func cleansUp(s capture.Status) bool {
-	return s.State == capture.Streaming || s.State == capture.Waiting
+	return s.Term > 0 && (s.State == capture.Streaming || s.State == capture.Waiting)
 }
 
 // answers tells whether this listener answers refetch requests. An answer is

@@ -23,13 +23,14 @@ func TestWhoCleansUpAndWhoAnswers(t *testing.T) {
 	t.Parallel()
 
 	for _, state := range capture.States() {
-		checked := capture.Status{State: state, SourceChecked: true}
+		checked := capture.Status{State: state, SourceChecked: true, Term: 1}
 		works := state == capture.Streaming || state == capture.Waiting
 
 		require.Equal(t, works, cleansUp(checked), state)
 		require.Equal(t, works, answers(checked), state)
 	}
 
+	require.False(t, cleansUp(capture.Status{State: capture.Waiting}), "another one may have the lease")
 	require.False(t, answers(capture.Status{State: capture.Waiting}), "it may be the wrong source")
 }
 
