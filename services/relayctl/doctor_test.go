@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -134,16 +135,19 @@ func TestDoctorFindsTwentyMistakesInOneRun(t *testing.T) {
 	require.NoError(t, js.DeleteKeyValue(t.Context(), "RELAY_STATS"))  // STR004
 	c.seedSource(t)                                                    // SRC008 ×3, TGT006 ×3
 	c.seedCheckpoints(t)                                               // CHK002 ×2
-	for name, value := range map[string]string{
-		"PARTITIONS":      "4",                                           // STR002
-		"STREAM_REPLICAS": "7", "STREAM_PUBLISH": "loud", "DDL": "maybe", // CFG005 ×3
-		"STREAM_MAX_BYTES":   "1KiB", // CFG005
+	// STR002
+	// CFG005 ×3
+	// CFG005
+	// CFG005
+	// CFG006 ×3
+	maps.Copy(c.env, map[string]string{
+		"PARTITIONS":      "4",
+		"STREAM_REPLICAS": "7", "STREAM_PUBLISH": "loud", "DDL": "maybe",
+		"STREAM_MAX_BYTES":   "1KiB",
 		"INCLUDE_NAMESPACES": "",
-		"WITHOUT_EXISTING":   "perhaps",                                                    // CFG005
-		"SOURCE_URL":         "mongodb://u:s3cret@x/", "NATS_CREDZ": "x", "PARTITION": "3", // CFG006 ×3
-	} {
-		c.env[name] = value
-	}
+		"WITHOUT_EXISTING":   "perhaps",
+		"SOURCE_URL":         "mongodb://u:s3cret@x/", "NATS_CREDZ": "x", "PARTITION": "3",
+	})
 
 	found, code := c.examine(t)
 	want := map[string]int{
@@ -224,7 +228,8 @@ func TestDoctorFindsWhatExcludesOtherMistakes(t *testing.T) {
 		},
 		"all away": {
 			map[string]string{"SOURCE_URI": "mongodb://u:s3cret@" + away + "/?directConnection=true", "TARGET_URI": "mongodb://" + away + "/?a=1", "NATS_URL": "nats://u:s3cret@" + away},
-			map[string]int{"SRC001": 1, "TGT001": 1, "NTS001": 1}, 3,
+			map[string]int{"SRC001": 1, "TGT001": 1, "NTS001": 1},
+			3,
 		},
 		"no JetStream": {map[string]string{"NATS_URL": deaf.URL()}, map[string]int{"NTS003": 1}, 2},
 		"max_payload":  {map[string]string{"NATS_URL": narrow.URL()}, map[string]int{"NTS005": 1, "STR001": 1}, 2},
@@ -238,18 +243,14 @@ func TestDoctorFindsWhatExcludesOtherMistakes(t *testing.T) {
 			t.Parallel()
 
 			mine := &clinic{source: c.source, target: c.target, nats: c.nats, env: make(map[string]string)}
-			for k, v := range c.env {
-				mine.env[k] = v
-			}
+			maps.Copy(mine.env, c.env)
 
-			for k, v := range test.set {
-				mine.env[k] = v
-			}
+			maps.Copy(mine.env, test.set)
 
 			found, code := mine.examine(t)
 			require.Equal(t, test.want, ill(found), "%v", found)
 			require.Equal(t, test.code, code)
-			require.False(t, strings.Contains(fmt.Sprint(found), "s3cret"))
+			require.NotContains(t, fmt.Sprint(found), "s3cret")
 		})
 	}
 }
