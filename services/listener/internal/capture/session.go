@@ -9,11 +9,10 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
-	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/changestream"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/origin"
@@ -72,56 +71,76 @@ func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
 
 	defer func() { err = c.nameRange(ctx, &tail.Last, err) }()
 
-	s := &session{Capture: c, ledger: chain.NewLedger(tail, c.writer), lastPublish: time.Now(), room: room}
+	s, err := c.continueFrom(ctx, stream, tail)
+	if err != nil {
+		return false, err
+	}
+
+	s.room = room
+
+	return s.stream(ctx, stream, tail)
+}
+
+// continueFrom returns the session that goes on behind the tail, or, where the
+// stream has to be rewound, from further back.
+func (c *Capture) continueFrom(ctx context.Context, stream *topology.Stream, tail *chain.Tail) (*session, error) {
+	s := &session{Capture: c, ledger: chain.NewLedger(tail, c.writer), lastPublish: time.Now(), maxPayload: c.nc.MaxPayload()}
 	s.known = rewind.Damage{Deleted: tail.Marker.GetNumDeleted(), Lost: tail.Marker.GetNumLost()}
 
 	if err := s.mend(ctx, stream, tail); err != nil {
-		return false, err
+		return nil, err
 	}
 
 	s.rewound(tail)
 
+	var err error
 	if s.origins, err = c.trackOrigins(stream, tail); err != nil {
-		return false, err
+		return nil, err
 	}
 
 	if !c.sameFilter(tail) {
 		s.ledger.RequestMarker()
 	}
 
-	changes, err := changestream.Open(ctx, c.source, s.ledger.Token(), changestream.Options{
-		FullDocument: c.options.FullDocument,
+	return s, nil
+}
+
+// stream reads the source and publishes until something ends it; streamed is
+// false if that happened before the first event.
+func (s *session) stream(ctx context.Context, stream *topology.Stream, tail *chain.Tail) (streamed bool, err error) {
+	changes, err := changestream.Open(ctx, s.source, s.ledger.Token(), changestream.Options{
+		FullDocument: s.options.FullDocument,
 		MaxAwait:     maxAwait,
-		ReplyTimeout: c.options.ReplyTimeout,
+		ReplyTimeout: s.options.ReplyTimeout,
 	})
 	if err != nil {
 		return false, s.rangeLost(err, tail)
 	}
 
-	defer c.closeStream(ctx, changes)
+	defer s.closeStream(ctx, changes)
 
-	disconnected := c.nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
-	defer c.nc.RemoveStatusListener(disconnected)
+	disconnected := s.nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	defer s.nc.RemoveStatusListener(disconnected)
 
 	s.disconnected = disconnected
-	s.maxPayload = c.nc.MaxPayload()
 
-	s.publisher, err = chain.NewPublisher(c.nc, c.options.Flow, stream.Name(), tail)
+	s.publisher, err = chain.NewPublisher(s.nc, s.options.Flow, stream.Name(), tail)
 	if err != nil {
-		return false, streamTrouble(err, c.options.Flow, true)
+		return false, streamTrouble(err, s.options.Flow, true)
 	}
 	defer s.publisher.Close()
 
 	total, skipped := s.ledger.Totals()
-	c.board.update(func(status *Status) {
+	s.board.update(func(status *Status) {
 		status.Total, status.Skipped, status.Position = total, skipped, s.ledger.Position()
 	})
+
 	if err := s.beginGeneration(ctx, stream); err != nil {
 		return false, err
 	}
 
-	c.setState(Streaming, "")
-	c.log.InfoContext(ctx, "streaming",
+	s.setState(Streaming, "")
+	s.log.InfoContext(ctx, "streaming",
 		slog.Uint64(telemetry.KeyStreamSeq, tail.Last.Sequence), slog.String(telemetry.KeyPosition, tail.Last.Position.String()))
 
 	return true, s.run(ctx, changes, func(ctx context.Context) error { return s.scrub(ctx, stream, tail) })
@@ -329,33 +348,6 @@ func (s *session) onTick(ctx context.Context, now time.Time) error {
 	s.board.update(func(status *Status) { status.WindowMessages, status.WindowBytes = messages, size })
 
 	return nil
-}
-
-func (s *session) sendMarker(ctx context.Context, dry bool) error {
-	payload, err := markerPayload(&relayv1.Marker{
-		Heads: s.ledger.Heads(), Filter: s.markerFilter(), OpenTransaction: s.openTransaction(),
-		NumDeleted: s.known.Deleted, NumLost: s.known.Lost,
-	})
-	if err != nil {
-		return failed(err, "")
-	}
-
-	m := s.ledger.Marker(payload)
-
-	return s.send(ctx, &m, dry)
-}
-
-func (c *Capture) markerFilter() *relayv1.Filter {
-	return &relayv1.Filter{Include: c.options.Include, Exclude: c.options.Exclude, SkipOrigins: c.seen.SkipOrigins}
-}
-
-func markerPayload(marker *relayv1.Marker) ([]byte, error) {
-	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(marker)
-	if err != nil {
-		return nil, fmt.Errorf("encode marker: %w", err)
-	}
-
-	return payload, nil
 }
 
 // show puts the state after a batch on the board.
