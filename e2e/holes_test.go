@@ -24,7 +24,7 @@ import (
 func (s *scenario) streamDir() string {
 	s.t.Helper()
 
-	found, err := filepath.Glob(filepath.Join(s.world.Dir, "jetstream", "jetstream", "*", "streams", topology.StreamName("test")))
+	found, err := filepath.Glob(filepath.Join(s.world.NATS.Store(), "jetstream", "*", "streams", topology.StreamName("test")))
 	require.NoError(s.t, err)
 	require.Len(s.t, found, 1)
 

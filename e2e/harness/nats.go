@@ -66,6 +66,9 @@ func startNATS(ctx context.Context, programs Programs, dir, name, addr string, m
 	return n, nil
 }
 
+// Store is the directory of the streams.
+func (n *NATS) Store() string { return n.store }
+
 // URL is the address for clients; it stays the same across restarts.
 func (n *NATS) URL() string { return "nats://" + n.addr }
 
