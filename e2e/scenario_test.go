@@ -114,8 +114,8 @@ func (s *scenario) beside() string { return s.db + "_beside" }
 // look for races.
 const steady = 300
 
-// write starts traffic and the recording of the target.
-func (s *scenario) write() {
+// sow prepares traffic that the seed alone decides.
+func (s *scenario) sow() {
 	s.t.Helper()
 
 	s.seed = rand.Uint64N(1_000_000)
@@ -131,6 +131,13 @@ func (s *scenario) write() {
 
 	s.traffic = traffic.New(s.source(), traffic.Options{Seed: s.seed, Rate: s.rate})
 	require.NoError(s.t, s.traffic.Prepare(s.t.Context()))
+}
+
+// write starts traffic and the recording of the target.
+func (s *scenario) write() {
+	s.t.Helper()
+
+	s.sow()
 
 	var err error
 

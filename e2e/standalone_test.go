@@ -1,15 +1,11 @@
 package e2e_test
 
 import (
-	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
-	"github.com/atlas-relay/atlas-relay/e2e/traffic"
 	"github.com/atlas-relay/atlas-relay/e2e/verify"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
@@ -54,19 +50,7 @@ func TestStandaloneTarget(t *testing.T) {
 func (s *scenario) writeUnwatched() (running <-chan error, end chan<- struct{}) {
 	s.t.Helper()
 
-	s.seed = rand.Uint64N(1_000_000)
-
-	if given := os.Getenv(seedVariable); given != "" {
-		var err error
-
-		s.seed, err = strconv.ParseUint(given, 10, 64)
-		require.NoError(s.t, err)
-	}
-
-	s.t.Logf("%s=%d", seedVariable, s.seed)
-
-	s.traffic = traffic.New(s.source(), traffic.Options{Seed: s.seed, Rate: s.rate})
-	require.NoError(s.t, s.traffic.Prepare(s.t.Context()))
+	s.sow()
 	s.replicate()
 
 	ended, stop := make(chan error, 1), make(chan struct{})
