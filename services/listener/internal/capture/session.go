@@ -91,6 +91,7 @@ func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
 
 	changes, err := changestream.Open(ctx, c.source, s.ledger.Token(), changestream.Options{
 		FullDocument: c.options.FullDocument,
+		BeforeChange: c.options.BeforeChange,
 		MaxAwait:     maxAwait,
 		ReplyTimeout: c.options.ReplyTimeout,
 	})
