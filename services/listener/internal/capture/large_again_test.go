@@ -78,8 +78,7 @@ func TestLargeUpdateOfOtherBytesTheSecondTime(t *testing.T) {
 // TestMemoryStaysBounded publishes documents of 16 MiB in a row; a listener that kept them would hold them all. What may
 // live is what is in flight: a reply of the source and the copy of its event, batches before the publisher, its window,
 // buffers of nats.go and of the NATS server in this process.
-//nolint:paralleltest // it measures the memory of the whole process
-func TestMemoryStaysBounded(t *testing.T) {
+func TestMemoryStaysBounded(t *testing.T) { //nolint:paralleltest // it measures the memory of the whole process
 	w := newWorld(t, mongotest.Options{})
 	stream := w.initAs(t, topology.PublishChain, gib)
 	w.listen(t, nil).await(t, capture.Streaming)
