@@ -31,6 +31,7 @@ type entry struct {
 	deleted bool
 	acked   time.Time // zero until the source has acknowledged it
 	seen    time.Time // zero until the target has shown it
+	undated bool      // applied at a time that nothing has shown
 }
 
 // NewJournal returns an empty journal.
@@ -68,7 +69,8 @@ func (j *Journal) acked(changes []change, at time.Time) {
 }
 
 // Seen is told that the target shows a version of a document, or its deletion. Earlier versions that the target never
-// showed were superseded: they are as good as visible now.
+// showed were superseded: they are as good as visible now. Not so what a deletion ended that the target never showed: a
+// document made and deleted in one batch leaves no trace, and is met when it comes back, perhaps much later.
 func (j *Journal) Seen(key Key, version int64, deleted bool, at time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -88,9 +90,20 @@ func (j *Journal) Seen(key Key, version int64, deleted bool, at time.Time) {
 		if entries[i].version <= version && entries[i].seen.IsZero() {
 			entries[i].seen = at
 		}
+
+		if entries[i].deleted && entries[i].version < version {
+			undate(entries[:i+1])
+		}
 	}
 
 	j.settle(key, entries)
+}
+
+// undate keeps entries out of the latencies.
+func undate(entries []entry) {
+	for i := range entries {
+		entries[i].undated = true
+	}
 }
 
 // settle moves the entries that are both acknowledged and seen to the latencies.
@@ -104,7 +117,9 @@ func (j *Journal) settle(key Key, entries []entry) {
 			continue
 		}
 
-		j.latencies = append(j.latencies, max(0, e.seen.Sub(e.acked)))
+		if !e.undated {
+			j.latencies = append(j.latencies, max(0, e.seen.Sub(e.acked)))
+		}
 	}
 
 	if len(left) == 0 {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -36,6 +37,7 @@ type Traffic struct {
 	journal *Journal
 	pace    *pace
 	writers []*writer
+	gate    sync.RWMutex // held by each write; see Pause
 }
 
 // New prepares the traffic; nothing is written yet.
@@ -103,6 +105,13 @@ func (t *Traffic) RunUntil(ctx context.Context, end <-chan struct{}) error {
 
 	return nil
 }
+
+// Pause waits for the answers to all writes, and lets none begin until Resume: the source may be killed without leaving
+// anybody in doubt about what it has.
+func (t *Traffic) Pause() { t.gate.Lock() }
+
+// Resume lets writes begin again.
+func (t *Traffic) Resume() { t.gate.Unlock() }
 
 // random makes the generator of a writer: the same seed gives the same writes, whatever the others do.
 func (t *Traffic) random(writer int) *rand.Rand {

@@ -82,6 +82,9 @@ func (w *writer) execute(ctx context.Context, writes []write) error {
 		changes = append(changes, writes[i].changes...)
 	}
 
+	w.traffic.gate.RLock()
+	defer w.traffic.gate.RUnlock()
+
 	w.traffic.journal.begin(changes)
 
 	run := runAll

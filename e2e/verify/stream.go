@@ -12,7 +12,7 @@ import (
 
 // Stream reads a flow's whole stream and says what is wrong with it: each event of the source must be there once, in
 // the source's order, with numbers that have no gap, in the stream and in each partition. It returns how many events it
-// holds, and how many processes have written them.
+// holds, and how many processes have written them. A purged stream is checked from its first message on.
 func Stream(ctx context.Context, js jetstream.JetStream, flow string) (events uint64, writers int, err error) {
 	stream, err := topology.Open(ctx, js, flow)
 	if err != nil {
@@ -25,6 +25,7 @@ func Stream(ctx context.Context, js jetstream.JetStream, flow string) (events ui
 	}
 
 	r := newReader(stream.Partitions)
+	r.purged = state.FirstSeq > 1
 
 	for sequence := state.FirstSeq; sequence <= state.LastSeq; sequence++ {
 		m, err := stream.At(ctx, sequence)
@@ -48,6 +49,8 @@ type reader struct {
 	skipped    uint64         // of them left out by the listener
 	last       event.Position // of the last event
 	events     uint64
+	purged     bool // the stream does not begin with message 1
+	begun      bool // a message has been seen
 	writers    map[uint64]bool
 }
 
@@ -56,6 +59,12 @@ func newReader(partitions int) *reader {
 }
 
 func (r *reader) add(m *event.Message) error {
+	if r.purged && !r.begun {
+		r.begin(m)
+	}
+
+	r.begun = true
+
 	if m.Kind != event.KindEvent {
 		return r.follows(m.Event, m.Skipped, 0)
 	}
@@ -71,6 +80,10 @@ func (r *reader) add(m *event.Message) error {
 		return err
 	}
 
+	if r.purged && r.counts[m.Partition] == 0 { // what came before is gone
+		r.counts[m.Partition] = whole.Count - 1
+	}
+
 	if whole.Count != r.counts[m.Partition]+1 {
 		return fmt.Errorf("partition %d: count %d after %d", m.Partition, whole.Count, r.counts[m.Partition])
 	}
@@ -83,6 +96,14 @@ func (r *reader) add(m *event.Message) error {
 	r.events++
 
 	return nil
+}
+
+// begin makes the first message of a purged stream one that follows.
+func (r *reader) begin(m *event.Message) {
+	r.number, r.skipped = m.Event, m.Skipped
+	if m.Kind == event.KindEvent {
+		r.number--
+	}
 }
 
 // follows checks the running numbers: what is neither this event nor left out is missing.

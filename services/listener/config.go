@@ -18,6 +18,7 @@ type Config struct {
 	Exclude      settings.Namespaces `env:"EXCLUDE_NAMESPACES"    help:"namespaces to leave out; wins over INCLUDE_NAMESPACES"`
 	SkipOrigins  settings.Flows      `env:"SKIP_ORIGINS"          help:"flows whose changes at the source are left out, comma list: the opposite one where two flows run both ways; empty for the listener: as the stream was made"`
 	FullDocument string              `env:"FULL_DOCUMENT"         envDefault:"delta" help:"image that an update carries beside its delta; delta: none" oneof:"delta,updateLookup,whenAvailable"`
+	BeforeChange string              `env:"FULL_DOCUMENT_BEFORE_CHANGE" envDefault:"off" help:"the document from before a change, for other readers of the stream, of collections with changeStreamPreAndPostImages; events grow by it" oneof:"off,whenAvailable"`
 	LeaseTTL     time.Duration       `env:"LEASE_TTL"             envDefault:"5s" min:"1s" max:"1h" help:"a standby takes over from an active listener that is gone after this long"`
 	ReplayMargin int                 `env:"REPLAY_MARGIN"         envDefault:"100000" min:"0" help:"messages that stay in the stream behind what all processors have applied, for a target that is set back; at most half of what the stream can hold"`
 	HistoryWarn  time.Duration       `env:"HISTORY_WARN"          envDefault:"24h" min:"0s" help:"warn when the source keeps what the stream does not have for less than this, and its oplog is shrinking against it"`

@@ -102,6 +102,7 @@ func captureOptions(cfg *Config, p *service.Process, instance *relayv1.Instance)
 		Exclude:      cfg.Exclude.Patterns(),
 		SkipOrigins:  cfg.SkipOrigins,
 		FullDocument: changestream.FullDocument(cfg.FullDocument),
+		BeforeChange: changestream.BeforeChange(cfg.BeforeChange),
 		LeaseTTL:     cfg.LeaseTTL,
 		Holder:       fmt.Sprintf("id=%s host=%s pid=%d", instance.GetId(), instance.GetHost(), instance.GetPid()),
 		Tracer:       p.Tracers.Tracer("github.com/atlas-relay/atlas-relay/services/listener"),

@@ -32,6 +32,7 @@ type Options struct {
 	Include      []string // patterns of namespaces, see event.ParseFilter
 	Exclude      []string
 	FullDocument changestream.FullDocument
+	BeforeChange changestream.BeforeChange
 	SkipOrigins  []string // must be the stream's, in any order; empty: whatever the stream has
 
 	// MarkerIdle is how long nothing may be published while the source's token

@@ -138,6 +138,14 @@ func TestFilterRemovesAnUnfinishedEvent(t *testing.T) {
 // large event.
 func dieBetweenParts(t *testing.T, w *world, stream *topology.Stream) {
 	t.Helper()
+	dieBetweenPartsOf(t, w, stream, changestream.Options{})
+}
+
+// dieBetweenPartsOf is dieBetweenParts of a listener that opens its change stream with these options.
+func dieBetweenPartsOf(t *testing.T, w *world, stream *topology.Stream, options changestream.Options) {
+	t.Helper()
+
+	options.MaxAwait = time.Second
 
 	tail, err := chain.ReadTail(t.Context(), stream)
 	require.NoError(t, err)
@@ -150,7 +158,7 @@ func dieBetweenParts(t *testing.T, w *world, stream *topology.Stream) {
 
 	defer publisher.Close()
 
-	changes, err := changestream.Open(t.Context(), w.source, ledger.Token(), changestream.Options{MaxAwait: time.Second})
+	changes, err := changestream.Open(t.Context(), w.source, ledger.Token(), options)
 	require.NoError(t, err)
 
 	defer changes.Close(t.Context())

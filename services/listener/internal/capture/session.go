@@ -110,6 +110,7 @@ func (c *Capture) continueFrom(ctx context.Context, stream *topology.Stream, tai
 func (s *session) stream(ctx context.Context, stream *topology.Stream, tail *chain.Tail) (streamed bool, err error) {
 	changes, err := changestream.Open(ctx, s.source, s.ledger.Token(), changestream.Options{
 		FullDocument: s.options.FullDocument,
+		BeforeChange: s.options.BeforeChange,
 		MaxAwait:     maxAwait,
 		ReplyTimeout: s.options.ReplyTimeout,
 	})

@@ -30,9 +30,22 @@ const (
 // anyway.
 const batchSize = 2000
 
+// BeforeChange says whether an event carries its document as it was before.
+type BeforeChange string
+
+// Modes of BeforeChange. A server sends an image from before a change only to a
+// stream that asks for it, and has one only of collections with
+// changeStreamPreAndPostImages, and for a time; WhenAvailable gives null for
+// others and never ends the stream, as "required" would.
+const (
+	BeforeOff           BeforeChange = "off"
+	BeforeWhenAvailable BeforeChange = "whenAvailable"
+)
+
 // Options of a Stream.
 type Options struct {
 	FullDocument FullDocument
+	BeforeChange BeforeChange
 	// MaxAwait is how long the server holds a request while nothing happens.
 	MaxAwait time.Duration
 	// ReplyTimeout is how long a reply may take beyond MaxAwait before the
@@ -100,6 +113,10 @@ func watchOptions(opts Options) *options.ChangeStreamOptionsBuilder {
 	case WhenAvailable:
 		o.SetFullDocument(options.WhenAvailable)
 	case Delta:
+	}
+
+	if opts.BeforeChange == BeforeWhenAvailable {
+		o.SetFullDocumentBeforeChange(options.WhenAvailable)
 	}
 
 	return o

@@ -18,8 +18,10 @@ type delta []bson.Raw
 
 // parseDelta turns an updateDescription into updates. ok is false when the
 // description has more than one reading (a field name with a dot or a leading
-// $, a number that could be a name or an index): only a full image can then be
-// applied.
+// $): only the source's document can then be applied.
+//
+// A number that could be a name or an index has one reading here: the source
+// ran the same path on the same document, and what it is there it is here.
 func parseDelta(description bson.Raw) (d delta, ok bool, err error) {
 	updated, assigned, err := keys(description, "updatedFields")
 	if err != nil {
@@ -36,7 +38,7 @@ func parseDelta(description bson.Raw) (d delta, ok bool, err error) {
 		return nil, false, err
 	}
 
-	_, ambiguous, err := keys(description, "disambiguatedPaths")
+	ambiguous, err := hasAmbiguousPath(description)
 	if err != nil {
 		return nil, false, err
 	}
@@ -44,7 +46,7 @@ func parseDelta(description bson.Raw) (d delta, ok bool, err error) {
 	paths := slices.Concat(assigned, removed)
 	cut := arrays(truncated)
 
-	if len(ambiguous) > 0 || !plain(paths) || !plain(cut) || overlap(paths) || overlap(cut) {
+	if ambiguous || !plain(paths) || !plain(cut) || overlap(paths) || overlap(cut) {
 		return nil, false, nil
 	}
 
@@ -203,6 +205,40 @@ func keys(description bson.Raw, field string) (doc bson.Raw, names []string, err
 	}
 
 	return doc, names, nil
+}
+
+// hasAmbiguousPath tells whether disambiguatedPaths names a path that an update
+// operator would read in another way: one of its names has a dot in it. The
+// server lists paths with numbers too, as names (strings) or indexes (integers).
+func hasAmbiguousPath(description bson.Raw) (bool, error) {
+	paths, err := subDocument(description, "disambiguatedPaths")
+	if err != nil || paths == nil {
+		return false, err
+	}
+
+	elements, err := paths.Elements()
+	if err != nil {
+		return false, fmt.Errorf("updateDescription.disambiguatedPaths: %w: %w", event.ErrMalformed, err)
+	}
+
+	for _, el := range elements {
+		array, ok := el.Value().ArrayOK()
+		if !ok {
+			return false, fmt.Errorf("updateDescription.disambiguatedPaths: %w", event.ErrMalformed)
+		}
+
+		components, err := array.Values()
+		if err != nil {
+			return false, fmt.Errorf("updateDescription.disambiguatedPaths: %w: %w", event.ErrMalformed, err)
+		}
+
+		// Dots within a name make the path longer than its names.
+		if len(components) != strings.Count(el.Key(), ".")+1 {
+			return true, nil
+		}
+	}
+
+	return false, nil
 }
 
 func arrays(truncated []truncatedArray) []string {

@@ -10,9 +10,14 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 )
 
-// ErrNeedsImage says that an update's delta has more than one reading and the
-// event carries no full image.
-var ErrNeedsImage = errors.New("the update cannot be read in one way and carries no full image")
+// ErrNeedsImage says that an update's delta has more than one reading: the
+// source's document has to be read, with its time.
+//
+// The image that the update may carry (FULL_DOCUMENT) does not do: nothing says
+// whether it is the document after this update (whenAvailable) or after later
+// ones too (updateLookup). Later deltas that come upon an image of the future
+// bring its values to where they end, but not the order of its fields.
+var ErrNeedsImage = errors.New("the update cannot be read in one way")
 
 // Change is an event to apply, with its place in the stream.
 type Change struct {
@@ -238,14 +243,7 @@ func updatesOf(c *Change, w write) ([]write, error) {
 	}
 
 	if !ok {
-		image, found := c.Event.Raw.Lookup("fullDocument").DocumentOK()
-		if !found {
-			return nil, ErrNeedsImage
-		}
-
-		w.kind, w.document = replace, image
-
-		return []write{w}, nil
+		return nil, ErrNeedsImage
 	}
 
 	writes := make([]write, len(updates))
