@@ -81,7 +81,7 @@ func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
 
 	s.rewound(tail)
 
-	if s.origins, err = c.trackOrigins(stream, tail); err != nil {
+	if s.origins, err = c.trackOrigins(ctx, stream, tail); err != nil {
 		return false, err
 	}
 
