@@ -236,7 +236,7 @@ func (m *mesh) finish() {
 }
 
 // exact requires that a way has counted all that happened at its source, and skipped all but these changes: of people,
-// or of flows that pass. Two events end the recordings there, one of which is a collection's drop or creation.
+// or of flows that pass. The end of the recording at its source is skipped too.
 func (m *mesh) exact(w *way) {
 	m.t.Helper()
 
@@ -245,12 +245,12 @@ func (m *mesh) exact(w *way) {
 
 	total := uint64(events) //nolint:gosec // never negative
 	sample := m.await(w, "every change counted", func(s *relayv1.Stats) bool {
-		return s.GetConsistent() && s.GetPendingChanges() == 0 && s.GetTotalChanges() >= total+sentinelEvents
+		return s.GetConsistent() && s.GetPendingChanges() == 0 && s.GetTotalChanges() >= total+verify.EndEvents
 	})
 	people := m.written(w.from)
 
-	require.Equal(m.t, total+sentinelEvents, sample.GetTotalChanges())
-	require.Equal(m.t, total+sentinelEvents-people, sample.GetSkippedChanges(), "skipped: what the other flow wrote, and the end of the recording")
+	require.Equal(m.t, total+verify.EndEvents, sample.GetTotalChanges())
+	require.Equal(m.t, total+verify.EndEvents-people, sample.GetSkippedChanges(), "skipped: what the other flow wrote, and the end of the recording")
 	require.NoError(m.t, verify.Counters(sample, people, 0))
 	require.Greater(m.t, total, people, "the other flow wrote nothing")
 }

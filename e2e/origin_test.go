@@ -11,11 +11,7 @@ import (
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
-const (
-	sampleEvery = 500 * time.Millisecond
-	// sentinelEvents end a recording: a collection made, a document in it, the collection dropped.
-	sentinelEvents = 3
-)
+const sampleEvery = 500 * time.Millisecond
 
 // TestTwoWaysDoNotEcho writes on both sides of two flows in opposite directions, and kills their services at random.
 func TestTwoWaysDoNotEcho(t *testing.T) {
