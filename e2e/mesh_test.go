@@ -23,7 +23,7 @@ import (
 // mesh is several databases with flows between them, and traffic on some.
 type mesh struct {
 	t     *testing.T
-	ctx   context.Context //nolint:containedctx // of the test; ends early, with the reason, when people can no longer write
+	ctx   context.Context // of the test; ends early, with the reason, when people can no longer write
 	fail  context.CancelCauseFunc
 	world *harness.World
 	db    string
@@ -100,7 +100,7 @@ func openMesh(t *testing.T, sites int) *mesh {
 // options make traffic with collections of its own: where two write to one, the stand-in answers inserts with write
 // conflicts outside of transactions after it has made a part of them, and the driver's retry then fails.
 func (m *mesh) options(site int) traffic.Options {
-	return traffic.Options{Seed: m.seed + uint64(site), Rate: steady / 2, Suffix: "_" + strconv.Itoa(site)} //nolint:gosec // small
+	return traffic.Options{Seed: m.seed + uint64(site), Rate: steady / 2, Suffix: "_" + strconv.Itoa(site)}
 }
 
 func (m *mesh) trafficAt(place harness.Place, site int) *traffic.Traffic {
@@ -187,7 +187,7 @@ func (m *mesh) write(sites []int, run func()) {
 }
 
 // written is how many changes people made at these sites.
-func (m *mesh) written(sites ...*site) (n uint64) {
+func (*mesh) written(sites ...*site) (n uint64) {
 	for _, s := range sites {
 		if s.traffic != nil {
 			n += s.traffic.Journal().Changes()
@@ -243,7 +243,7 @@ func (m *mesh) exact(w *way) {
 	events, err := w.from.order.Verdict()
 	require.NoError(m.t, err)
 
-	total := uint64(events) //nolint:gosec // never negative
+	total := uint64(events)
 	sample := m.await(w, "every change counted", func(s *relayv1.Stats) bool {
 		return s.GetConsistent() && s.GetPendingChanges() == 0 && s.GetTotalChanges() >= total+verify.EndEvents
 	})

@@ -13,17 +13,18 @@ import (
 
 const sampleEvery = 500 * time.Millisecond
 
-// TestTwoWaysDoNotEcho writes on both sides of two flows in opposite directions, and kills their services at random.
+// TestTwoWaysDoNotEcho writes on both sides of two flows in opposite directions, and kills their listeners and processors
+// in random order, each at least once.
 func TestTwoWaysDoNotEcho(t *testing.T) {
 	m := openMesh(t, 2)
 	ways := []*way{m.flow("there", 0, 1, "back"), m.flow("back", 1, 0, "there")}
 	random := rand.New(rand.NewPCG(m.seed, 0))
 
 	m.write([]int{0, 1}, func() {
-		for range 8 {
-			w := ways[random.IntN(len(ways))]
-			services := []*harness.Service{w.Listener, w.Processors()[0]}
-			service := services[random.IntN(len(services))]
+		order := random.Perm(2 * len(ways))
+		for _, number := range append(order, order[:2]...) {
+			w := ways[number%len(ways)]
+			service := []*harness.Service{w.Listener, w.Processors()[0]}[number/len(ways)]
 
 			m.progress(w, 50+random.Uint64N(steady/2))
 			require.NoError(t, service.Kill())

@@ -12,7 +12,7 @@ import (
 )
 
 func session(n int) bson.Binary {
-	return bson.Binary{Subtype: bson.TypeBinaryUUID, Data: binary.BigEndian.AppendUint64(make([]byte, 8), uint64(n))} //nolint:gosec // small
+	return bson.Binary{Subtype: bson.TypeBinaryUUID, Data: binary.BigEndian.AppendUint64(make([]byte, 8), uint64(n))}
 }
 
 // TestSessions are those of the flows that were asked for, the latest of each partition.

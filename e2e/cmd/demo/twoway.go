@@ -236,7 +236,7 @@ func (t *twoWay) judgeBoth(ctx context.Context) error {
 
 // count waits until a flow has counted every write at its source, and checks that it skipped exactly those that people
 // did not make.
-func (t *twoWay) count(ctx context.Context, s *side) (*relayv1.Stats, error) {
+func (*twoWay) count(ctx context.Context, s *side) (*relayv1.Stats, error) {
 	ctx, cancel := context.WithTimeout(ctx, applyPatience)
 	defer cancel()
 
@@ -246,7 +246,7 @@ func (t *twoWay) count(ctx context.Context, s *side) (*relayv1.Stats, error) {
 	}
 
 	people := s.traffic.Journal().Changes()
-	total := uint64(events) + verify.EndEvents //nolint:gosec // never negative
+	total := uint64(events) + verify.EndEvents
 
 	sample, err := s.relay.Await(ctx, "every change of "+s.name+" counted", func(sample *relayv1.Stats) bool {
 		return harness.Applied(people)(sample) && sample.GetTotalChanges() >= total

@@ -27,8 +27,8 @@
 //
 // # Others in between
 //
-// The stand-ins of the tests mix the events of a transaction with those of other
-// writers, as a mongos does. While a session lasts, the lsid and txnNumber of each
+// The Rust stand-in of the tests mixes the events of a transaction with those of
+// other writers, as a mongos does. While a session lasts, the lsid and txnNumber of each
 // session's latest skipped transaction are kept, and no event of it passes. For a
 // session that began in the middle, each processor leaves the id of the session
 // that its transactions run in at its target (checkpoint.RememberSession), before

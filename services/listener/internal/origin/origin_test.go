@@ -196,7 +196,7 @@ func interleaved(t *rapid.T) (mixed []step, sessions map[string]string) {
 
 	for i := range queues {
 		owner := rapid.SampledFrom([]string{"skipped", "other", ""}).Draw(t, "owner")
-		id := []byte{byte(i), 15: 0} //nolint:gosec // at most 4
+		id := []byte{byte(i), 15: 0}
 
 		if owner == "skipped" {
 			sessions[string(id)] = owner
