@@ -6,7 +6,7 @@ SERVICES := listener processor stats relayctl
 MODULES   = $(shell go list -m -f '{{.Dir}}')
 PACKAGES  = $(addsuffix /...,$(MODULES))
 SERVICE  ?= listener
-export MONGODB DEMO_SECONDS DEMO_RATE DEMO_KEEP DEMO_SEED DEMO_CHAOS PROCESSORS SOURCE_URI TARGET_URI
+export MONGODB DEMO_SECONDS DEMO_RATE DEMO_KEEP DEMO_SEED DEMO_CHAOS DEMO_TWO_WAY PROCESSORS SOURCE_URI TARGET_URI
 
 .PHONY: help
 help: ## Show this list

@@ -3,6 +3,8 @@ package harness
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -26,6 +28,7 @@ type World struct {
 	Target Place
 	NATS   *NATS
 
+	more      []*Place
 	removeDir func() error
 	keepDir   bool
 }
@@ -104,6 +107,26 @@ func (w *World) Relay(ctx context.Context, programs Programs, flow string, env m
 	})
 }
 
+// Add starts one more database, which Stop ends.
+func (w *World) Add(ctx context.Context, choice mongotest.Choice, syncOnCommit bool) (Place, error) {
+	place, err := startPlace(ctx, choice, mongotest.Options{SyncOnCommit: syncOnCommit})
+	if err == nil {
+		w.more = append(w.more, &place)
+	}
+
+	return place, err
+}
+
+// Between prepares a flow between any two databases, with its logs in a directory of its own: there may be several.
+func (w *World) Between(ctx context.Context, programs Programs, flow string, from, to Place, env map[string]string) (*Relay, error) {
+	dir := filepath.Join(w.Dir, flow)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of the logs: %w", err)
+	}
+
+	return New(ctx, Options{Programs: programs, Dir: dir, Flow: flow, Source: from.URI, Target: to.URI, NATS: w.NATS, Env: env})
+}
+
 // LogFiles is the pattern of the logs of NATS and the services.
 func (w *World) LogFiles() string { return filepath.Join(w.Dir, "*.log") }
 
@@ -117,6 +140,10 @@ func (w *World) KeepLogs() string {
 // Stop ends the servers and removes their files.
 func (w *World) Stop(ctx context.Context) error {
 	errs := []error{w.Source.stop(ctx), w.Target.stop(ctx)}
+
+	for _, place := range w.more {
+		errs = append(errs, place.stop(ctx))
+	}
 
 	if w.NATS != nil {
 		errs = append(errs, w.NATS.Stop(ctx))

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,11 +25,22 @@ type Options struct {
 	Seed    uint64
 	Rate    float64 // changes per second of all writers together; 0 is as fast as possible
 	Writers int     // each with documents of its own; 0 is 4
+	Suffix  string  // of the collections' names: traffics at several places of one flow must not share documents
 	Padding int     // bytes of filling in each document; 0 is 200
 }
 
 // collections hold the documents. They exist before the first write: making one is an event too.
 var collections = []string{"customers", "orders", "items", "events"} //nolint:gochecknoglobals // a constant list
+
+// Collections are the names of those that traffic with these options writes to.
+func (o Options) Collections() []string {
+	names := slices.Clone(collections)
+	for i := range names {
+		names[i] += o.Suffix
+	}
+
+	return names
+}
 
 // Traffic writes to one database.
 type Traffic struct {
@@ -66,7 +78,7 @@ const codeNamespaceExists = 48
 
 // Prepare makes the collections. The flow must begin after it.
 func (t *Traffic) Prepare(ctx context.Context) error {
-	for _, name := range collections {
+	for _, name := range t.options.Collections() {
 		err := t.db.CreateCollection(ctx, name)
 
 		var known mongo.ServerError

@@ -39,7 +39,7 @@ type writer struct {
 
 func newWriter(t *Traffic, number int) *writer {
 	w := &writer{traffic: t, number: number, rand: t.random(number)}
-	for _, name := range collections {
+	for _, name := range t.options.Collections() {
 		w.shelves = append(w.shelves, &shelf{coll: t.db.Collection(name)})
 	}
 

@@ -15,12 +15,20 @@ type Config struct {
 	Processors int  `env:"PROCESSORS" envDefault:"1" min:"1" max:"64" help:"how many share the partitions"`
 	Chaos      bool `env:"DEMO_CHAOS" help:"kill, freeze, add and remove processors while the traffic lasts"`
 
+	TwoWay bool `env:"DEMO_TWO_WAY" help:"a flow in each direction between the two databases, people write to both"`
+
 	SourceURI settings.URI `env:"SOURCE_URI" help:"MongoDB to write to and read from; empty: one of its own"`
 	TargetURI settings.URI `env:"TARGET_URI" help:"MongoDB to replicate to; empty: one of its own"`
 }
 
 // Validate implements the check that settings.Load makes.
 func (c *Config) Validate() error {
+	if c.TwoWay && (c.Chaos || c.SourceURI != "") {
+		return settings.Mistake{
+			Name: "DEMO_TWO_WAY", Rule: "goes neither with DEMO_CHAOS nor with SOURCE_URI", Fix: "unset those; services may be killed by hand",
+		}
+	}
+
 	if (c.SourceURI == "") != (c.TargetURI == "") {
 		return settings.Mistake{
 			Name: "SOURCE_URI, TARGET_URI", Rule: "must be set together", Fix: "set both, or neither to have two servers started",

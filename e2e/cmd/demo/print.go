@@ -163,6 +163,7 @@ func (p *printer) Verdict(d *demo, c *verify.Comparison, events int) {
 
 	p.Linef("\nTry next:")
 	p.Linef("  make demo PROCESSORS=3 DEMO_CHAOS=1        processors are killed, frozen, added and removed by themselves")
+	p.Linef("  make demo DEMO_TWO_WAY=1                   a flow in each direction, people write to both databases")
 	p.Linef("  make demo DEMO_KEEP=1                      leaves it running to look around with relayctl and mongosh")
 	p.Linef("  make bench                                 speed and memory beside the ceilings of this machine")
 }

@@ -66,11 +66,16 @@ func run(ctx context.Context, cfg *Config, out io.Writer) (err error) {
 		err = errors.Join(err, d.stop(context.WithoutCancel(ctx), kept))
 	}()
 
-	if err := d.startRelay(ctx); err != nil {
-		return err
+	if d.seed = cfg.Seed; d.seed == 0 {
+		d.seed = rand.Uint64N(1_000_000)
 	}
 
-	if err := d.replicate(ctx); err != nil {
+	work := d.oneWay
+	if cfg.TwoWay {
+		work = d.twoWays
+	}
+
+	if err := work(ctx); err != nil {
 		if ctx.Err() != nil {
 			return fmt.Errorf("interrupted: %w", ctx.Err())
 		}
@@ -79,6 +84,15 @@ func run(ctx context.Context, cfg *Config, out io.Writer) (err error) {
 	}
 
 	return nil
+}
+
+// oneWay is a flow from one database to the other.
+func (d *demo) oneWay(ctx context.Context) error {
+	if err := d.startRelay(ctx); err != nil {
+		return err
+	}
+
+	return d.replicate(ctx)
 }
 
 // startWorld finds or starts the databases and NATS, and builds the services.
@@ -148,10 +162,6 @@ func (d *demo) startRelay(ctx context.Context) error {
 				return fmt.Errorf("drop what an earlier demo left in %s: %w", database, err)
 			}
 		}
-	}
-
-	if d.seed = d.cfg.Seed; d.seed == 0 {
-		d.seed = rand.Uint64N(1_000_000)
 	}
 
 	d.traffic = traffic.New(d.source(), traffic.Options{Seed: d.seed, Rate: float64(d.rate)})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
@@ -19,7 +20,7 @@ import (
 // trackOrigins returns what tells the changes of the flows that the stream skips.
 // Writes to capped collections are in no transaction and would echo; this version
 // refuses such collections anyway (checkSource, refuseUnroutable).
-func (c *Capture) trackOrigins(stream *topology.Stream, tail *chain.Tail) (*origin.Tracker, error) {
+func (c *Capture) trackOrigins(ctx context.Context, stream *topology.Stream, tail *chain.Tail) (*origin.Tracker, error) {
 	if asked := slices.Sorted(slices.Values(c.options.SkipOrigins)); len(asked) > 0 &&
 		!slices.Equal(asked, slices.Sorted(slices.Values(stream.SkipOrigins))) {
 		return nil, failed(
@@ -37,12 +38,23 @@ func (c *Capture) trackOrigins(stream *topology.Stream, tail *chain.Tail) (*orig
 		)
 	}
 
+	after, open := tail.Last.ResumeToken, openAt(tail)
 	if point := c.rewindTo; point != nil {
-		// No checkpoint stands in a skipped transaction.
-		return origin.NewTracker(stream.SkipOrigins, point.Token, nil), nil
+		after, open = point.Token, nil // no checkpoint stands in a skipped transaction
 	}
 
-	return origin.NewTracker(stream.SkipOrigins, tail.Last.ResumeToken, openAt(tail)), nil
+	tracker := origin.NewTracker(stream.SkipOrigins, after, open)
+
+	if len(stream.SkipOrigins) > 0 {
+		sessions, err := checkpoint.LoadSessions(ctx, c.source, stream.SkipOrigins)
+		if err != nil {
+			return nil, err
+		}
+
+		tracker.Know(sessions)
+	}
+
+	return tracker, nil
 }
 
 // openAt returns the skipped transaction that the tail stands in. Only a marker

@@ -37,7 +37,15 @@ func apply(t *testing.T, c *mongo.Client, name string, from, to int32) {
 
 	defer session.EndSession(t.Context())
 
-	_, err = session.WithTransaction(t.Context(), func(ctx context.Context) (any, error) {
+	applyIn(t, session, name, from, to)
+}
+
+func applyIn(t *testing.T, session *mongo.Session, name string, from, to int32) {
+	t.Helper()
+
+	c := session.Client()
+
+	_, err := session.WithTransaction(t.Context(), func(ctx context.Context) (any, error) {
 		_, err := c.Database(checkpoint.Database).Collection(checkpoint.Collection).UpdateOne(ctx,
 			bson.D{{Key: "_id", Value: checkpoint.ID(name, 3)}}, bson.D{{Key: "$inc", Value: bson.D{{Key: "commits", Value: 1}}}},
 			options.UpdateOne().SetUpsert(true))
@@ -226,6 +234,28 @@ func (w *world) markWithin(t *testing.T, stream *topology.Stream, n int, open bo
 
 	_, err = w.js.PublishMsg(t.Context(), event.Encode(flow, &m, first.ID))
 	require.NoError(t, err)
+}
+
+// TestKnowsATransactionByItsSession begins where nothing tells of the open transaction but the session that its processor
+// has left at the source: between events of others, as a mongos and the stand-ins mix them.
+func TestKnowsATransactionByItsSession(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t, mongotest.Options{})
+	stream := w.skipping(t, "back")
+
+	session, err := w.source.StartSession()
+	require.NoError(t, err)
+
+	defer session.EndSession(t.Context())
+
+	subtype, id := session.ID().Lookup("id").Binary()
+	require.NoError(t, checkpoint.RememberSession(t.Context(), w.source, "back", 3, bson.Binary{Subtype: subtype, Data: id}))
+	applyIn(t, session, "back", 0, 10)
+	w.markWithin(t, stream, 4, false)
+	w.listen(t, func(o *capture.Options) { o.MarkerIdle = 100 * time.Millisecond })
+	awaitTotal(t, stream, 10)
+	require.Empty(t, read(t, stream).ids(t, orders))
 }
 
 // TestOriginsMustAgree starts a listener with another list than the stream's.

@@ -94,7 +94,7 @@ func (c *Capture) continueFrom(ctx context.Context, stream *topology.Stream, tai
 	s.rewound(tail)
 
 	var err error
-	if s.origins, err = c.trackOrigins(stream, tail); err != nil {
+	if s.origins, err = c.trackOrigins(ctx, stream, tail); err != nil {
 		return nil, err
 	}
 

@@ -25,6 +25,16 @@
 // server answer a token without an event in the middle of a transaction, which
 // mongod does not, the marker still carries the transaction (Open).
 //
-// A mongos interleaves the events of the transactions of several shards, and a
-// write to a capped collection is in none: both are refused, see capture.
+// # Others in between
+//
+// The Rust stand-in of the tests mixes the events of a transaction with those of
+// other writers, as a mongos does. While a session lasts, the lsid and txnNumber of each
+// session's latest skipped transaction are kept, and no event of it passes. For a
+// session that began in the middle, each processor leaves the id of the session
+// that its transactions run in at its target (checkpoint.RememberSession), before
+// the first of them: whatever is in a transaction of that session is that flow's
+// (Know).
+//
+// A sharded source is refused all the same until it was tried, and a write to a
+// capped collection is in no transaction: see capture.
 package origin

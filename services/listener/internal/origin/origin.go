@@ -27,14 +27,22 @@ type Tracker struct {
 	// came without one, tells.
 	within bool
 	last   bson.Raw // token of the last event
+
+	// Where events of other transactions stand in between, see package.
+	latest   map[string]Transaction // of skipped flows, by lsid: the last one of each session that has begun
+	sessions map[string]string      // flow, by id of the session: those that were there when the tracker began
 }
 
 // NewTracker returns a tracker that skips the transactions of these flows and
 // goes on after a token. open is what the stream's tail says of a transaction
 // that it stands in; nil if it says nothing.
 func NewTracker(flows []string, after bson.Raw, open *Transaction) *Tracker {
-	return &Tracker{flows: flows, open: open, within: open != nil, last: after}
+	return &Tracker{flows: flows, open: open, within: open != nil, last: after, latest: map[string]Transaction{}}
 }
+
+// Know tells in which sessions the skipped flows' transactions run, by the bytes
+// of a session's id. Nobody else's transaction may run in one.
+func (t *Tracker) Know(sessions map[string]string) { t.sessions = sessions }
 
 // Arrive is told each event before anything else is done with it. It returns
 // whether the event has to be skipped. An event of the relay's own database
@@ -51,15 +59,45 @@ func (t *Tracker) Arrive(e *event.Event, token bson.Raw) (skip bool) {
 		t.within = true
 
 		return !event.IsInternal(e.Namespace)
-	case e.Transaction.LSID == nil, !t.opens(e):
+	case e.Transaction.LSID == nil:
 		t.open, t.within = nil, false
-	default:
+	case t.opens(e):
 		// The first statement: its event comes before those of the data.
-		t.open = &Transaction{LSID: slices.Clone(e.Transaction.LSID), Number: e.Transaction.Number, Flow: flowOf(e)}
-		t.within = true
+		t.enter(e, flowOf(e))
+		t.latest[string(e.Transaction.LSID)] = *t.open
+	default:
+		flow := t.begunBefore(&e.Transaction)
+		if flow == "" {
+			t.open, t.within = nil, false
+
+			return false
+		}
+
+		t.enter(e, flow)
+
+		return !event.IsInternal(e.Namespace)
 	}
 
 	return false
+}
+
+func (t *Tracker) enter(e *event.Event, flow string) {
+	t.open = &Transaction{LSID: slices.Clone(e.Transaction.LSID), Number: e.Transaction.Number, Flow: flow}
+	t.within = true
+}
+
+// begunBefore returns the skipped flow of a transaction whose first event was not
+// the one before; empty if it is none of a skipped flow.
+func (t *Tracker) begunBefore(txn *event.Transaction) string {
+	if last, ok := t.latest[string(txn.LSID)]; ok && last.Number == txn.Number {
+		return last.Flow
+	}
+
+	if _, id, ok := txn.LSID.Lookup("id").BinaryOK(); ok {
+		return t.sessions[string(id)]
+	}
+
+	return ""
 }
 
 // Leaves tells whether this event shows that the transaction before it is

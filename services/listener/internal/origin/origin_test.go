@@ -168,3 +168,68 @@ func TestNothingToSkip(t *testing.T) {
 		}
 	})
 }
+
+// TestOthersInBetween mixes the events of transactions and single writes, each session's in its order, as a mongos and
+// the stand-ins do: a tracker that has seen the beginnings knows each event, and so does one that begins anywhere and
+// knows the sessions.
+func TestOthersInBetween(t *testing.T) {
+	t.Parallel()
+
+	rapid.Check(t, func(t *rapid.T) {
+		steps, sessions := interleaved(t)
+		tracker := origin.NewTracker([]string{"skipped"}, token(0), nil)
+
+		for i := range steps {
+			require.Equal(t, steps[i].skip, steps[i].feed(tracker), "step %d", i)
+
+			later := origin.NewTracker([]string{"skipped"}, steps[i].token, nil)
+			later.Know(sessions)
+			resume(t, later, steps[i+1:], i)
+		}
+	})
+}
+
+// interleaved draws sessions of a skipped flow, of another one and of nobody, and the order of what happens in them.
+func interleaved(t *rapid.T) (mixed []step, sessions map[string]string) {
+	sessions = map[string]string{}
+	queues := make([][]step, rapid.IntRange(1, 4).Draw(t, "sessions"))
+
+	for i := range queues {
+		owner := rapid.SampledFrom([]string{"skipped", "other", ""}).Draw(t, "owner")
+		id := []byte{byte(i), 15: 0}
+
+		if owner == "skipped" {
+			sessions[string(id)] = owner
+		}
+
+		for number := range rapid.Int64Range(1, 4).Draw(t, "transactions") {
+			txn := event.Transaction{LSID: document(t, bson.D{{Key: "id", Value: bson.Binary{Subtype: 4, Data: id}}}), Number: number}
+			add := func(ns event.Namespace, key string, skip bool) {
+				queues[i] = append(queues[i], step{skip: skip, event: &event.Event{
+					Operation: event.Update, Namespace: ns, DocumentKey: document(t, bson.D{{Key: "_id", Value: key}}), Transaction: txn,
+				}})
+			}
+
+			if owner != "" {
+				add(event.Namespace{DB: "atlas_relay", Coll: "checkpoints"}, owner+"/01", false)
+			}
+
+			for range rapid.IntRange(1, 3).Draw(t, "events") {
+				add(event.Namespace{DB: "shop", Coll: "orders"}, "x", owner == "skipped")
+			}
+		}
+	}
+
+	for len(queues) > 0 {
+		at := rapid.IntRange(0, len(queues)-1).Draw(t, "next")
+		next := queues[at][0]
+		next.token = token(len(mixed) + 1)
+		mixed = append(mixed, next)
+
+		if queues[at] = queues[at][1:]; len(queues[at]) == 0 {
+			queues = append(queues[:at], queues[at+1:]...)
+		}
+	}
+
+	return mixed, sessions
+}

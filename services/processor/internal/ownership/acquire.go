@@ -114,6 +114,10 @@ func acquire(ctx context.Context, target *mongo.Client, stream *topology.Stream,
 	owned = held
 	owned.Epoch, owned.Owner, owned.Session = c.nextEpoch(held.Epoch), c.owner, c.session
 
+	if err := checkpoint.RememberSession(ctx, target, stream.Flow(), c.partition, c.session); err != nil {
+		return checkpoint.Document{}, back, err
+	}
+
 	// Where this is not allowed, the next statement has to wait.
 	_ = apply.EndTransactions(ctx, target, held.Session)
 
