@@ -27,14 +27,19 @@ func (p *program) flowAcceptGap() *cobra.Command {
 		Long: "Go on although the source no longer has the changes that come next. What was not captured is missing in the\n" +
 			"target: the gap is recorded there for ever, and status says DIVERGED until flow accept-divergence. The listener\n" +
 			"goes on by itself. Refused while the source still has everything. Run it again after a crash: it finishes the\n" +
-			"gap that it began.",
+			"gap that it began.\n\n" +
+			"Where the stream itself is gone or empty, it is made anew, with the settings of flow init; what was in it and\n" +
+			"not applied is part of the gap.",
 		Example: "  relayctl flow accept-gap --at now --reason \"oplog too short during the move\"\n" +
 			"  relayctl flow accept-gap --at 2026-01-31T08:30:00Z --reason INC-12 --dry-run",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := p.load(cmd, &s); err != nil {
+			set, err := p.load(cmd, &s)
+			if err != nil {
 				return err
 			}
+
+			request.Set = set
 
 			if err := p.requireReason(request.Reason); err != nil {
 				return err
@@ -59,6 +64,7 @@ func (p *program) flowAcceptGap() *cobra.Command {
 	}
 
 	addSettingsFlags(cmd, &s)
+	_ = cmd.Flags().MarkHidden("without-existing") // it fails for a flag that is not there
 	cmd.Flags().StringVar(&request.At, "at", "now", "where to go on: now, a time such as 2026-01-31T08:30:00Z, or a resume token")
 	addAcceptFlags(cmd, &request.Reason, &yes, &request.DryRun)
 

@@ -32,7 +32,9 @@ type Gap struct {
 	By          string    `json:"by"`
 	Reason      string    `json:"reason"`
 	At          time.Time `json:"at"`
-	Divergence  *Accepted `json:"divergence"` // null until it is accepted that the target may differ
+	ReplacedBy  string    `json:"replaced_by"` // id of the stream that goes on behind it; empty: the same one
+	Lost        int64     `json:"lost_events"` // of the stream that is gone, applied nowhere: so many at least
+	Divergence  *Accepted `json:"divergence"`  // null until it is accepted that the target may differ
 }
 
 // Accepted is who accepted a difference.
@@ -49,6 +51,7 @@ func shownGap(d *gap.Document) Gap {
 		To: d.To.Position.String(), ToTime: d.To.Position.Time().UTC(),
 		ResumeToken: base64.RawStdEncoding.EncodeToString(d.To.ResumeToken),
 		State:       string(d.State), By: d.Requested.By, Reason: d.Requested.Reason, At: d.Requested.At,
+		ReplacedBy: d.ReplacedBy, Lost: d.Lost,
 	}
 
 	if d.Divergence != nil {
