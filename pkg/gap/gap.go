@@ -120,17 +120,7 @@ func Gaps(target *mongo.Client) *mongo.Collection {
 func Load(ctx context.Context, target *mongo.Client, flow string) ([]Document, error) {
 	order := options.Find().SetSort(bson.D{{Key: "requested.at", Value: 1}, {Key: "_id", Value: 1}})
 
-	cursor, err := Gaps(target).Find(ctx, bson.D{{Key: "flow", Value: flow}}, order)
-	if err != nil {
-		return nil, fmt.Errorf("read gaps of flow %s: %w", flow, err)
-	}
-
-	var documents []Document
-	if err := cursor.All(ctx, &documents); err != nil {
-		return nil, fmt.Errorf("read gaps of flow %s: %w", flow, err)
-	}
-
-	return documents, nil
+	return find(ctx, target, flow, bson.D{{Key: "flow", Value: flow}}, order)
 }
 
 // Record writes a new gap. It returns the record that is there now, which is
@@ -172,4 +162,34 @@ func Accept(ctx context.Context, target *mongo.Client, id string, a Acceptance) 
 	}
 
 	return nil
+}
+
+// Page returns at most so many gaps of a flow, the oldest first, behind the one
+// that was requested at this time under this _id; a zero time begins with the first.
+func Page(ctx context.Context, target *mongo.Client, flow string, at time.Time, id string, size int) ([]Document, error) {
+	filter := bson.D{{Key: "flow", Value: flow}}
+	if !at.IsZero() {
+		filter = append(filter, bson.E{Key: "$or", Value: bson.A{
+			bson.D{{Key: "requested.at", Value: bson.D{{Key: "$gt", Value: at}}}},
+			bson.D{{Key: "requested.at", Value: at}, {Key: "_id", Value: bson.D{{Key: "$gt", Value: id}}}},
+		}})
+	}
+
+	order := options.Find().SetSort(bson.D{{Key: "requested.at", Value: 1}, {Key: "_id", Value: 1}}).SetLimit(int64(size))
+
+	return find(ctx, target, flow, filter, order)
+}
+
+func find(ctx context.Context, target *mongo.Client, flow string, filter bson.D, order *options.FindOptionsBuilder) ([]Document, error) {
+	cursor, err := Gaps(target).Find(ctx, filter, order)
+	if err != nil {
+		return nil, fmt.Errorf("read gaps of flow %s: %w", flow, err)
+	}
+
+	var documents []Document
+	if err := cursor.All(ctx, &documents); err != nil {
+		return nil, fmt.Errorf("read gaps of flow %s: %w", flow, err)
+	}
+
+	return documents, nil
 }

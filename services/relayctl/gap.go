@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -114,65 +113,6 @@ func (p *program) printAcceptedGap(a *flow.AcceptedGap) error {
 		a.Gap.From, a.Gap.FromTime.Format(time.RFC3339), a.Gap.To, a.Gap.ToTime.Format(time.RFC3339))
 
 	return err
-}
-
-func (p *program) flowGaps() *cobra.Command {
-	var s flow.TargetSettings
-
-	cmd := &cobra.Command{
-		Use:     "gaps",
-		Short:   "List the gaps that were ever accepted",
-		Example: "  relayctl flow gaps\n  relayctl flow gaps -o json",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := p.load(cmd, &s); err != nil {
-				return err
-			}
-
-			ctx, cancel := context.WithTimeout(cmd.Context(), defaultWait)
-			defer cancel()
-
-			gaps, err := flow.Gaps(ctx, &s)
-			if err != nil {
-				return err
-			}
-
-			if p.output == outputJSON {
-				return p.printJSON(gaps)
-			}
-
-			return p.printGaps(s.Flow, gaps)
-		},
-	}
-
-	addSettingsFlags(cmd, &s)
-
-	return cmd
-}
-
-func (p *program) printGaps(name string, gaps []flow.Gap) error {
-	if len(gaps) == 0 {
-		_, err := fmt.Fprintf(p.out, "flow %s has no gaps\n", name)
-
-		return err
-	}
-
-	table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "GAP\tSTATE\tFROM\tTO\tBY\tAT\tDIVERGENCE\tREASON")
-
-	for i := range gaps {
-		g := &gaps[i]
-
-		divergence := "not accepted"
-		if g.Divergence != nil {
-			divergence = "accepted by " + g.Divergence.By
-		}
-
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", g.ID, g.State, g.FromTime.Format(time.RFC3339), g.ToTime.Format(time.RFC3339),
-			g.By, g.At.Format(time.RFC3339), divergence, g.Reason)
-	}
-
-	return table.Flush()
 }
 
 func (p *program) flowAcceptDivergence() *cobra.Command {

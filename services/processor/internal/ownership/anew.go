@@ -52,10 +52,11 @@ func rebase(ctx context.Context, stream *topology.Stream, held *checkpoint.Docum
 	return true, nil
 }
 
-// unfinished tells a stream that has no message yet from one that has lost it.
+// unfinished tells a stream that had no message yet, but may have it by now, from
+// one that has lost it.
 func unfinished(ctx context.Context, stream *topology.Stream) error {
 	state, _, err := stream.State(ctx)
-	if err == nil && state.LastSeq == 0 {
+	if err == nil && state.FirstSeq <= 1 {
 		return errUnfinished
 	}
 
