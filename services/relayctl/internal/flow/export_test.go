@@ -28,4 +28,3 @@ func Gaps(ctx context.Context, s *TargetSettings) ([]Gap, error) {
 
 	return gaps, nil
 }
-

@@ -154,8 +154,13 @@ func TestRenewalIsFinished(t *testing.T) {
 	}
 
 	for name, undo := range map[string]func(*testing.T, *world){
-		"after the record": func(t *testing.T, w *world) { w.removeStream(t) },
+		"after the record": func(t *testing.T, w *world) {
+			t.Helper()
+			w.removeStream(t)
+		},
 		"after the stream": func(t *testing.T, w *world) {
+			t.Helper()
+
 			stream := w.open(t)
 			w.removeStream(t)
 
