@@ -1,13 +1,15 @@
 package e2e_test
 
 import (
-	"encoding/json"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
 // TestHistoryLostAndAccepted stops the listener until the source has forgotten what comes next, and goes on as an
@@ -47,12 +49,11 @@ func TestHistoryLostAndAccepted(t *testing.T) {
 	// It is listed, and the target may differ until somebody accepts that.
 	s.becomes("DIVERGED", 1, "not captured", "relayctl flow accept-divergence")
 
-	var gaps []struct{ State, Reason string }
-
-	require.NoError(t, json.Unmarshal([]byte(s.ctl("flow", "gaps", "-o", "json")), &gaps))
-	require.Len(t, gaps, 1)
-	require.Equal(t, "closed", gaps[0].State)
-	require.Equal(t, "a test", gaps[0].Reason)
+	found := new(relayv1.ListGapsResponse)
+	require.NoError(t, protojson.Unmarshal([]byte(s.ctl("flow", "gaps", "-o", "json")), found))
+	require.Len(t, found.GetGaps(), 1)
+	require.Equal(t, relayv1.GapState_GAP_STATE_CLOSED, found.GetGaps()[0].GetState())
+	require.Equal(t, "a test", found.GetGaps()[0].GetRequested().GetReason())
 
 	s.ctl("flow", "accept-divergence", "--reason", "mended", "--yes")
 	s.becomes("OK", 0)
@@ -83,4 +84,76 @@ func (s *scenario) ctl(args ...string) string {
 	require.Zero(s.t, code, out)
 
 	return out
+}
+
+// TestStreamGoneAndAccepted deletes the stream, under running services and between two runs of them, and goes on as an
+// operator does.
+func TestStreamGoneAndAccepted(t *testing.T) {
+	for name, running := range map[string]bool{"running": true, "stopped": false} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			orders := s.source().Collection("orders")
+			require.NoError(t, s.source().CreateCollection(t.Context(), "orders"))
+			s.replicate()
+
+			insert := func(id string) {
+				t.Helper()
+
+				_, err := orders.InsertOne(t.Context(), bson.D{{Key: "_id", Value: id}})
+				require.NoError(t, err)
+			}
+
+			insert("first")
+			insert("second")
+			s.await("two changes applied", harness.Applied(2))
+
+			if !running {
+				for _, service := range append(s.relay.Listeners(), s.relay.Processors()...) {
+					require.NoError(t, service.Stop(t.Context()))
+				}
+			}
+
+			nc, js, err := s.world.NATS.JetStream()
+			require.NoError(t, err)
+			t.Cleanup(nc.Close)
+			require.NoError(t, js.DeleteStream(t.Context(), topology.StreamName("test")))
+
+			s.becomes("DOWN", 1, "relayctl flow accept-gap")
+			insert("lost")
+
+			out, code, err := s.relay.Ctl(t.Context(), "flow", "init")
+			require.NoError(t, err)
+			require.Equal(t, 2, code, out)
+
+			s.ctl("flow", "accept-gap", "--at", "now", "--reason", "a test", "--yes")
+
+			if !running {
+				for _, service := range append(s.relay.Listeners(), s.relay.Processors()...) {
+					require.NoError(t, service.Start())
+				}
+			}
+
+			s.becomes("DIVERGED", 1, "stream is gone")
+			insert("behind")
+
+			// What was lost is counted nowhere, and the sum holds.
+			sample := s.await("three changes applied", harness.Applied(3))
+			require.Equal(t, uint64(3), sample.GetTotalChanges())
+			require.True(t, sample.GetAddsUp())
+			s.becomes("DIVERGED", 1, "stream is gone", "relayctl flow accept-divergence")
+
+			found := new(relayv1.ListGapsResponse)
+			require.NoError(t, protojson.Unmarshal([]byte(s.ctl("flow", "gaps", "-o", "json")), found))
+			require.Len(t, found.GetGaps(), 1)
+			require.Equal(t, relayv1.GapState_GAP_STATE_CLOSED, found.GetGaps()[0].GetState())
+			require.Equal(t, sample.GetStream().GetStreamId(), found.GetGaps()[0].GetReplacedBy())
+
+			s.ctl("flow", "accept-divergence", "--reason", "mended", "--yes")
+			s.becomes("OK", 0)
+
+			n, err := s.target().Collection("orders").CountDocuments(t.Context(), bson.D{})
+			require.NoError(t, err)
+			require.Equal(t, int64(3), n)
+		})
+	}
 }

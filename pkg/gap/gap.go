@@ -8,7 +8,6 @@ package gap
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -62,6 +61,20 @@ type Document struct {
 	Event    int64  `bson:"event"`     // events counted before the gap
 	Skipped  int64  `bson:"skipped"`   // how many of them were skipped
 
+	// ReplacedBy is the id of the stream that goes on behind the gap, where the one
+	// before it is gone; empty where the stream itself goes on. Sequence is then
+	// the highest that a checkpoint names, Event and Skipped are what the
+	// checkpoints have settled, and From is where the lowest one stands: what was
+	// behind is known to nobody.
+	ReplacedBy string `bson:"replaced_by,omitempty"`
+	// Replaces are the ids that checkpoints hold: StreamID, and perhaps earlier ones.
+	Replaces []string `bson:"replaces,omitempty"`
+	// Partitions of both streams; 0 unless ReplacedBy is set.
+	Partitions int `bson:"partitions,omitempty"`
+	// Lost is how many events at least were in the stream that is gone and are
+	// applied nowhere. More are possible: only checkpoints tell of it.
+	Lost int64 `bson:"lost,omitempty"`
+
 	From Edge `bson:"from"` // of the last message before the gap
 	To   Edge `bson:"to"`   // where the source is read on from
 
@@ -85,6 +98,16 @@ func ID(flow, streamID string, sequence uint64) string {
 	return fmt.Sprintf("%s/%s/%d", flow, streamID, sequence)
 }
 
+// EndID returns the _id of the gap that a stream leaves that is gone. withdrawn is
+// how many such records turned out to be wrong before, because the stream came back.
+func EndID(flow, streamID string, withdrawn int) string {
+	if withdrawn == 0 {
+		return fmt.Sprintf("%s/%s/end", flow, streamID)
+	}
+
+	return fmt.Sprintf("%s/%s/end.%d", flow, streamID, withdrawn+1)
+}
+
 // Gaps returns the collection, read and written with majority.
 func Gaps(target *mongo.Client) *mongo.Collection {
 	return target.Database(checkpoint.Database, options.Database().
@@ -97,32 +120,7 @@ func Gaps(target *mongo.Client) *mongo.Collection {
 func Load(ctx context.Context, target *mongo.Client, flow string) ([]Document, error) {
 	order := options.Find().SetSort(bson.D{{Key: "requested.at", Value: 1}, {Key: "_id", Value: 1}})
 
-	cursor, err := Gaps(target).Find(ctx, bson.D{{Key: "flow", Value: flow}}, order)
-	if err != nil {
-		return nil, fmt.Errorf("read gaps of flow %s: %w", flow, err)
-	}
-
-	var documents []Document
-	if err := cursor.All(ctx, &documents); err != nil {
-		return nil, fmt.Errorf("read gaps of flow %s: %w", flow, err)
-	}
-
-	return documents, nil
-}
-
-// FindOpen returns the gap that was recorded and not finished; ok is false when
-// there is none.
-func FindOpen(ctx context.Context, target *mongo.Client, flow string) (d Document, ok bool, err error) {
-	err = Gaps(target).FindOne(ctx, bson.D{{Key: "flow", Value: flow}, {Key: "state", Value: Open}}).Decode(&d)
-	if errors.Is(err, mongo.ErrNoDocuments) {
-		return Document{}, false, nil
-	}
-
-	if err != nil {
-		return Document{}, false, fmt.Errorf("read open gap of flow %s: %w", flow, err)
-	}
-
-	return d, true, nil
+	return find(ctx, target, flow, bson.D{{Key: "flow", Value: flow}}, order)
 }
 
 // Record writes a new gap. It returns the record that is there now, which is
@@ -164,4 +162,34 @@ func Accept(ctx context.Context, target *mongo.Client, id string, a Acceptance) 
 	}
 
 	return nil
+}
+
+// Page returns at most so many gaps of a flow, the oldest first, behind the one
+// that was requested at this time under this _id; a zero time begins with the first.
+func Page(ctx context.Context, target *mongo.Client, flow string, at time.Time, id string, size int) ([]Document, error) {
+	filter := bson.D{{Key: "flow", Value: flow}}
+	if !at.IsZero() {
+		filter = append(filter, bson.E{Key: "$or", Value: bson.A{
+			bson.D{{Key: "requested.at", Value: bson.D{{Key: "$gt", Value: at}}}},
+			bson.D{{Key: "requested.at", Value: at}, {Key: "_id", Value: bson.D{{Key: "$gt", Value: id}}}},
+		}})
+	}
+
+	order := options.Find().SetSort(bson.D{{Key: "requested.at", Value: 1}, {Key: "_id", Value: 1}}).SetLimit(int64(size))
+
+	return find(ctx, target, flow, filter, order)
+}
+
+func find(ctx context.Context, target *mongo.Client, flow string, filter bson.D, order *options.FindOptionsBuilder) ([]Document, error) {
+	cursor, err := Gaps(target).Find(ctx, filter, order)
+	if err != nil {
+		return nil, fmt.Errorf("read gaps of flow %s: %w", flow, err)
+	}
+
+	var documents []Document
+	if err := cursor.All(ctx, &documents); err != nil {
+		return nil, fmt.Errorf("read gaps of flow %s: %w", flow, err)
+	}
+
+	return documents, nil
 }

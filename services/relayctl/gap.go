@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,14 +26,19 @@ func (p *program) flowAcceptGap() *cobra.Command {
 		Long: "Go on although the source no longer has the changes that come next. What was not captured is missing in the\n" +
 			"target: the gap is recorded there for ever, and status says DIVERGED until flow accept-divergence. The listener\n" +
 			"goes on by itself. Refused while the source still has everything. Run it again after a crash: it finishes the\n" +
-			"gap that it began.",
+			"gap that it began.\n\n" +
+			"Where the stream itself is gone or empty, it is made anew, with the settings of flow init; what was in it and\n" +
+			"not applied is part of the gap.",
 		Example: "  relayctl flow accept-gap --at now --reason \"oplog too short during the move\"\n" +
 			"  relayctl flow accept-gap --at 2026-01-31T08:30:00Z --reason INC-12 --dry-run",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := p.load(cmd, &s); err != nil {
+			set, err := p.load(cmd, &s)
+			if err != nil {
 				return err
 			}
+
+			request.Set = set
 
 			if err := p.requireReason(request.Reason); err != nil {
 				return err
@@ -59,6 +63,7 @@ func (p *program) flowAcceptGap() *cobra.Command {
 	}
 
 	addSettingsFlags(cmd, &s)
+	_ = cmd.Flags().MarkHidden("without-existing") // it fails for a flag that is not there
 	cmd.Flags().StringVar(&request.At, "at", "now", "where to go on: now, a time such as 2026-01-31T08:30:00Z, or a resume token")
 	addAcceptFlags(cmd, &request.Reason, &yes, &request.DryRun)
 
@@ -108,65 +113,6 @@ func (p *program) printAcceptedGap(a *flow.AcceptedGap) error {
 		a.Gap.From, a.Gap.FromTime.Format(time.RFC3339), a.Gap.To, a.Gap.ToTime.Format(time.RFC3339))
 
 	return err
-}
-
-func (p *program) flowGaps() *cobra.Command {
-	var s flow.TargetSettings
-
-	cmd := &cobra.Command{
-		Use:     "gaps",
-		Short:   "List the gaps that were ever accepted",
-		Example: "  relayctl flow gaps\n  relayctl flow gaps -o json",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := p.load(cmd, &s); err != nil {
-				return err
-			}
-
-			ctx, cancel := context.WithTimeout(cmd.Context(), defaultWait)
-			defer cancel()
-
-			gaps, err := flow.Gaps(ctx, &s)
-			if err != nil {
-				return err
-			}
-
-			if p.output == outputJSON {
-				return p.printJSON(gaps)
-			}
-
-			return p.printGaps(s.Flow, gaps)
-		},
-	}
-
-	addSettingsFlags(cmd, &s)
-
-	return cmd
-}
-
-func (p *program) printGaps(name string, gaps []flow.Gap) error {
-	if len(gaps) == 0 {
-		_, err := fmt.Fprintf(p.out, "flow %s has no gaps\n", name)
-
-		return err
-	}
-
-	table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "GAP\tSTATE\tFROM\tTO\tBY\tAT\tDIVERGENCE\tREASON")
-
-	for i := range gaps {
-		g := &gaps[i]
-
-		divergence := "not accepted"
-		if g.Divergence != nil {
-			divergence = "accepted by " + g.Divergence.By
-		}
-
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", g.ID, g.State, g.FromTime.Format(time.RFC3339), g.ToTime.Format(time.RFC3339),
-			g.By, g.At.Format(time.RFC3339), divergence, g.Reason)
-	}
-
-	return table.Flush()
 }
 
 func (p *program) flowAcceptDivergence() *cobra.Command {

@@ -44,8 +44,11 @@ type Marker struct {
 	NumDeleted uint64 `protobuf:"varint,5,opt,name=num_deleted,json=numDeleted,proto3" json:"num_deleted,omitempty"`
 	// Messages the server reported as lost when this marker was written.
 	NumLost uint64 `protobuf:"varint,6,opt,name=num_lost,json=numLost,proto3" json:"num_lost,omitempty"`
-	// Identity of the stream that this one replaces after an accepted gap.
-	// Only on message 1; empty otherwise.
+	// Identity of the stream that this one replaces after an accepted gap: a
+	// checkpoint that holds it goes on behind this marker, with count 0 and its
+	// counters kept. Several, separated by blanks, where some checkpoints were
+	// still of a stream that the replaced one had replaced itself. Only on message
+	// 1; empty otherwise.
 	ReplacesStreamId string `protobuf:"bytes,7,opt,name=replaces_stream_id,json=replacesStreamId,proto3" json:"replaces_stream_id,omitempty"`
 	// Gap that lies before this marker: the _id of its record in atlas_relay.gaps
 	// of the target. The marker's resume token does not follow the message before

@@ -1095,7 +1095,7 @@ var File_relay_v1_stats_proto protoreflect.FileDescriptor
 
 const file_relay_v1_stats_proto_rawDesc = "" +
 	"\n" +
-	"\x14relay/v1/stats.proto\x12\brelay.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17relay/v1/position.proto\x1a\x15relay/v1/report.proto\"%\n" +
+	"\x14relay/v1/stats.proto\x12\brelay.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12relay/v1/gap.proto\x1a\x17relay/v1/position.proto\x1a\x15relay/v1/report.proto\"%\n" +
 	"\x0fGetStatsRequest\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\"9\n" +
 	"\x10GetStatsResponse\x12%\n" +
@@ -1213,11 +1213,12 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x0fSTATUS_DEGRADED\x10\x02\x12\x13\n" +
 	"\x0fSTATUS_DIVERGED\x10\x03\x12\x0f\n" +
 	"\vSTATUS_DOWN\x10\x04\x12\x12\n" +
-	"\x0eSTATUS_UNKNOWN\x10\x052\x9c\x01\n" +
+	"\x0eSTATUS_UNKNOWN\x10\x052\xdf\x01\n" +
 	"\fStatsService\x12A\n" +
 	"\bGetStats\x12\x19.relay.v1.GetStatsRequest\x1a\x1a.relay.v1.GetStatsResponse\x12I\n" +
 	"\n" +
-	"WatchStats\x12\x1b.relay.v1.WatchStatsRequest\x1a\x1c.relay.v1.WatchStatsResponse0\x01B;Z9github.com/atlas-relay/atlas-relay/proto/relay/v1;relayv1b\x06proto3"
+	"WatchStats\x12\x1b.relay.v1.WatchStatsRequest\x1a\x1c.relay.v1.WatchStatsResponse0\x01\x12A\n" +
+	"\bListGaps\x12\x19.relay.v1.ListGapsRequest\x1a\x1a.relay.v1.ListGapsResponseB;Z9github.com/atlas-relay/atlas-relay/proto/relay/v1;relayv1b\x06proto3"
 
 var (
 	file_relay_v1_stats_proto_rawDescOnce sync.Once
@@ -1253,6 +1254,8 @@ var file_relay_v1_stats_proto_goTypes = []any{
 	(*Instance)(nil),              // 16: relay.v1.Instance
 	(PartitionState)(0),           // 17: relay.v1.PartitionState
 	(*Namespace)(nil),             // 18: relay.v1.Namespace
+	(*ListGapsRequest)(nil),       // 19: relay.v1.ListGapsRequest
+	(*ListGapsResponse)(nil),      // 20: relay.v1.ListGapsResponse
 }
 var file_relay_v1_stats_proto_depIdxs = []int32{
 	5,  // 0: relay.v1.GetStatsResponse.stats:type_name -> relay.v1.Stats
@@ -1282,10 +1285,12 @@ var file_relay_v1_stats_proto_depIdxs = []int32{
 	15, // 24: relay.v1.UnsupportedEvents.last_position:type_name -> relay.v1.Position
 	1,  // 25: relay.v1.StatsService.GetStats:input_type -> relay.v1.GetStatsRequest
 	3,  // 26: relay.v1.StatsService.WatchStats:input_type -> relay.v1.WatchStatsRequest
-	2,  // 27: relay.v1.StatsService.GetStats:output_type -> relay.v1.GetStatsResponse
-	4,  // 28: relay.v1.StatsService.WatchStats:output_type -> relay.v1.WatchStatsResponse
-	27, // [27:29] is the sub-list for method output_type
-	25, // [25:27] is the sub-list for method input_type
+	19, // 27: relay.v1.StatsService.ListGaps:input_type -> relay.v1.ListGapsRequest
+	2,  // 28: relay.v1.StatsService.GetStats:output_type -> relay.v1.GetStatsResponse
+	4,  // 29: relay.v1.StatsService.WatchStats:output_type -> relay.v1.WatchStatsResponse
+	20, // 30: relay.v1.StatsService.ListGaps:output_type -> relay.v1.ListGapsResponse
+	28, // [28:31] is the sub-list for method output_type
+	25, // [25:28] is the sub-list for method input_type
 	25, // [25:25] is the sub-list for extension type_name
 	25, // [25:25] is the sub-list for extension extendee
 	0,  // [0:25] is the sub-list for field type_name
@@ -1296,6 +1301,7 @@ func file_relay_v1_stats_proto_init() {
 	if File_relay_v1_stats_proto != nil {
 		return
 	}
+	file_relay_v1_gap_proto_init()
 	file_relay_v1_position_proto_init()
 	file_relay_v1_report_proto_init()
 	file_relay_v1_stats_proto_msgTypes[4].OneofWrappers = []any{}

@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	StatsService_GetStats_FullMethodName   = "/relay.v1.StatsService/GetStats"
 	StatsService_WatchStats_FullMethodName = "/relay.v1.StatsService/WatchStats"
+	StatsService_ListGaps_FullMethodName   = "/relay.v1.StatsService/ListGaps"
 )
 
 // StatsServiceClient is the client API for StatsService service.
@@ -38,6 +39,10 @@ type StatsServiceClient interface {
 	// WatchStats sends a sample at once and then one per interval until the
 	// client cancels.
 	WatchStats(ctx context.Context, in *WatchStatsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchStatsResponse], error)
+	// ListGaps lists the gaps that were ever accepted in a flow. NOT_FOUND as for
+	// GetStats; UNAVAILABLE if the target cannot be asked; INVALID_ARGUMENT for a
+	// token that belongs to another flow.
+	ListGaps(ctx context.Context, in *ListGapsRequest, opts ...grpc.CallOption) (*ListGapsResponse, error)
 }
 
 type statsServiceClient struct {
@@ -77,6 +82,16 @@ func (c *statsServiceClient) WatchStats(ctx context.Context, in *WatchStatsReque
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type StatsService_WatchStatsClient = grpc.ServerStreamingClient[WatchStatsResponse]
 
+func (c *statsServiceClient) ListGaps(ctx context.Context, in *ListGapsRequest, opts ...grpc.CallOption) (*ListGapsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListGapsResponse)
+	err := c.cc.Invoke(ctx, StatsService_ListGaps_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // StatsServiceServer is the server API for StatsService service.
 // All implementations must embed UnimplementedStatsServiceServer
 // for forward compatibility.
@@ -90,6 +105,10 @@ type StatsServiceServer interface {
 	// WatchStats sends a sample at once and then one per interval until the
 	// client cancels.
 	WatchStats(*WatchStatsRequest, grpc.ServerStreamingServer[WatchStatsResponse]) error
+	// ListGaps lists the gaps that were ever accepted in a flow. NOT_FOUND as for
+	// GetStats; UNAVAILABLE if the target cannot be asked; INVALID_ARGUMENT for a
+	// token that belongs to another flow.
+	ListGaps(context.Context, *ListGapsRequest) (*ListGapsResponse, error)
 	mustEmbedUnimplementedStatsServiceServer()
 }
 
@@ -105,6 +124,9 @@ func (UnimplementedStatsServiceServer) GetStats(context.Context, *GetStatsReques
 }
 func (UnimplementedStatsServiceServer) WatchStats(*WatchStatsRequest, grpc.ServerStreamingServer[WatchStatsResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchStats not implemented")
+}
+func (UnimplementedStatsServiceServer) ListGaps(context.Context, *ListGapsRequest) (*ListGapsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListGaps not implemented")
 }
 func (UnimplementedStatsServiceServer) mustEmbedUnimplementedStatsServiceServer() {}
 func (UnimplementedStatsServiceServer) testEmbeddedByValue()                      {}
@@ -156,6 +178,24 @@ func _StatsService_WatchStats_Handler(srv interface{}, stream grpc.ServerStream)
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type StatsService_WatchStatsServer = grpc.ServerStreamingServer[WatchStatsResponse]
 
+func _StatsService_ListGaps_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListGapsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StatsServiceServer).ListGaps(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StatsService_ListGaps_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StatsServiceServer).ListGaps(ctx, req.(*ListGapsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // StatsService_ServiceDesc is the grpc.ServiceDesc for StatsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -166,6 +206,10 @@ var StatsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetStats",
 			Handler:    _StatsService_GetStats_Handler,
+		},
+		{
+			MethodName: "ListGaps",
+			Handler:    _StatsService_ListGaps_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

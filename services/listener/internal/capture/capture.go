@@ -46,8 +46,8 @@ type Options struct {
 	// InitPoll is how often a listener looks for a stream that flow init has
 	// not made yet. Default 5 s.
 	InitPoll time.Duration
-	// GapPoll is how often a listener that has lost the source's history looks
-	// whether an operator has accepted the gap. Default 3 s.
+	// GapPoll is how often a listener that has lost the source's history, or its
+	// stream, looks whether an operator has accepted the gap. Default 3 s.
 	GapPoll time.Duration
 
 	// ReplyTimeout is described at changestream.Options.
@@ -235,10 +235,11 @@ func (c *Capture) openTail(ctx context.Context) (*topology.Stream, *chain.Tail, 
 		return nil, nil, streamTrouble(err, c.options.Flow, c.seen != nil)
 	}
 
-	if c.seen != nil && c.seen.StreamID != stream.StreamID {
+	if c.seen != nil && c.seen.StreamID != stream.StreamID && !c.replaced(ctx, stream) {
 		return nil, nil, failed(
 			fmt.Errorf("stream %s has id %s, it had %s", stream.Name(), stream.StreamID, c.seen.StreamID),
-			"the stream was made anew while the listener was running: restart the listener if that was meant",
+			"the stream was made anew while the listener was running: restart the listener if that was meant; "+
+				"after relayctl flow accept-gap it goes on by itself",
 		)
 	}
 

@@ -16,18 +16,25 @@ import (
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
-// awaitOperator stays in a terminal state until ctx ends, or, where history was
-// lost, until an operator has accepted the gap. The source is not asked
-// meanwhile: what it has forgotten does not come back.
+// awaitOperator stays in a terminal state until ctx ends, or until an operator
+// has accepted a gap: that of a stream that was made anew, or, where history was
+// lost, one in the stream. The source is not asked meanwhile: what it has
+// forgotten does not come back.
 func (c *Capture) awaitOperator(ctx context.Context, state State) {
-	if state != HistoryLost || c.seen == nil || c.lastTail == nil {
-		<-ctx.Done()
-
-		return
-	}
-
 	for ctx.Err() == nil {
 		_ = c.pause(ctx, c.options.GapPoll) // it returns nil
+
+		if c.seen == nil {
+			continue
+		}
+
+		if c.awaitReplacement(ctx) {
+			return
+		}
+
+		if state != HistoryLost || c.lastTail == nil {
+			continue
+		}
 
 		id, err := c.acceptedGap(ctx)
 

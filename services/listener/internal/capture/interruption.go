@@ -52,7 +52,7 @@ func streamTrouble(err error, flow string, seen bool) *interruption {
 		}
 	case missing:
 		return failed(err, "the stream was there before and is gone, and with it the resume point; "+
-			"restore it from a backup, or start over with relayctl flow delete and relayctl flow init")
+			"restore it from a backup; or record the gap and go on with relayctl flow accept-gap; or start over with relayctl flow delete and relayctl flow init")
 	case errors.Is(err, topology.ErrForeignStream), errors.Is(err, topology.ErrConfigDiffers):
 		return failed(err, "undo the change of the stream's configuration, or start over with relayctl flow delete and relayctl flow init")
 	case errors.Is(err, chain.ErrForeignTail), errors.Is(err, event.ErrMalformed):

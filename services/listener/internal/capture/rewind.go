@@ -78,7 +78,7 @@ func (s *session) look(ctx context.Context, watch *rewind.Watch, stream *topolog
 		return s.finding(err)
 	}
 
-	reports, err := rewind.Reports(ctx, s.js, s.options.Flow)
+	reports, err := rewind.Reports(ctx, s.js, s.options.Flow, stream.StreamID)
 	if err != nil { // without them nobody knows where to rewind to
 		s.log.DebugContext(ctx, "reports cannot be read", slog.Any(telemetry.KeyError, err))
 
@@ -207,7 +207,7 @@ func (s *session) examine(ctx context.Context, watch *rewind.Watch, stream *topo
 		return nil, true, errMoved
 	}
 
-	reports, err := rewind.Reports(ctx, s.js, s.options.Flow)
+	reports, err := rewind.Reports(ctx, s.js, s.options.Flow, stream.StreamID)
 	if err != nil {
 		return nil, true, err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -49,9 +50,11 @@ func Look(ctx context.Context, nc *nats.Conn, stream string) (Damage, error) {
 	return Damage{Deleted: info.State.Deleted, Lost: uint64(len(info.State.Lost.Messages))}, nil
 }
 
-// Reports reads what the flow's processors said last. One that cannot be read
-// is left out: its partitions are missing then.
-func Reports(ctx context.Context, js jetstream.KeyValueManager, flow string) ([]Report, error) {
+// Reports reads what the flow's processors said last of this stream. One that
+// cannot be read is left out, and so is what they said of a stream that this one
+// replaces: its holes are not ours, its events have other numbers. Those
+// partitions are missing then.
+func Reports(ctx context.Context, js jetstream.KeyValueManager, flow, streamID string) ([]Report, error) {
 	bucket, err := js.KeyValue(ctx, topology.StatsBucket)
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", topology.StatsBucket, err)
@@ -79,10 +82,16 @@ func Reports(ctx context.Context, js jetstream.KeyValueManager, flow string) ([]
 
 			r := new(relayv1.ProcessorReport)
 			if err := proto.Unmarshal(entry.Value(), r); err == nil {
-				reports = append(reports, Report{Revision: entry.Revision(), Partitions: r.GetPartitions()})
+				reports = append(reports, Report{Revision: entry.Revision(), Partitions: of(streamID, r.GetPartitions())})
 			}
 		case <-ctx.Done():
 			return nil, fmt.Errorf("read reports of bucket %s: %w", topology.StatsBucket, ctx.Err())
 		}
 	}
+}
+
+func of(streamID string, partitions []*relayv1.PartitionReport) []*relayv1.PartitionReport {
+	return slices.DeleteFunc(partitions, func(p *relayv1.PartitionReport) bool {
+		return p.GetStreamId() != "" && p.GetStreamId() != streamID
+	})
 }

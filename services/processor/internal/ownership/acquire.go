@@ -85,7 +85,8 @@ func (c *claim) isStale(held *checkpoint.Document) bool {
 }
 
 // acquire raises the epoch in the partition's checkpoint and returns it as it
-// is now. One that has none gets it from message 1. back says that the target
+// is now. One that has none gets it from message 1, one of a stream that this one
+// replaces is moved there. back says that the target
 // went back since this owner last committed: the checkpoint is an older one, and
 // what follows it is applied again. Errors: apply.ErrStale, those above, else
 // trouble of target or NATS.
@@ -107,11 +108,21 @@ func acquire(ctx context.Context, target *mongo.Client, stream *topology.Stream,
 		}
 	}
 
-	if err := check(ctx, stream, &held, c.partition); err != nil {
+	if err := check(stream, &held, c.partition); err != nil {
 		return checkpoint.Document{}, back, err
 	}
 
 	owned = held
+
+	moved, err := rebase(ctx, stream, &owned)
+	if err == nil {
+		err = checkStream(stream, &owned)
+	}
+
+	if err != nil {
+		return checkpoint.Document{}, back, err
+	}
+
 	owned.Epoch, owned.Owner, owned.Session = c.nextEpoch(held.Epoch), c.owner, c.session
 
 	if err := checkpoint.RememberSession(ctx, target, stream.Flow(), c.partition, c.session); err != nil {
@@ -127,7 +138,7 @@ func acquire(ctx context.Context, target *mongo.Client, stream *topology.Stream,
 			err = errLostRace
 		}
 	} else {
-		err = raise(ctx, target, &held, &owned)
+		err = raise(ctx, target, &held, &owned, moved)
 	}
 
 	if err != nil {
@@ -137,10 +148,15 @@ func acquire(ctx context.Context, target *mongo.Client, stream *topology.Stream,
 	return owned, back, nil
 }
 
-func raise(ctx context.Context, target *mongo.Client, held, owned *checkpoint.Document) error {
+func raise(ctx context.Context, target *mongo.Client, held, owned *checkpoint.Document, moved bool) error {
+	set := bson.D{{Key: "epoch", Value: owned.Epoch}, {Key: "owner", Value: owned.Owner}, {Key: "session", Value: owned.Session}}
+	if moved {
+		set = append(set, bson.E{Key: "place", Value: owned.Place})
+	}
+
 	result, err := checkpoint.Checkpoints(target).UpdateOne(ctx,
 		bson.D{{Key: "_id", Value: held.ID}, {Key: "epoch", Value: held.Epoch}, {Key: "owner", Value: held.Owner}, {Key: "commits", Value: held.Commits}},
-		bson.D{{Key: "$set", Value: bson.D{{Key: "epoch", Value: owned.Epoch}, {Key: "owner", Value: owned.Owner}, {Key: "session", Value: owned.Session}}}})
+		bson.D{{Key: "$set", Value: set}})
 	if err != nil {
 		return err
 	}

@@ -157,14 +157,26 @@ func (o *Owner) Run(stop, work context.Context) error {
 	o.atLeastOnce.Store(o.options.Apply.NoTransactions)
 	o.applyTo = apply.New(o.target, o.options.Apply)
 
-	o.openStream(stop)
+	for stop.Err() == nil {
+		o.stream = nil
+		o.openStream(stop)
 
-	if o.stream == nil {
-		return nil
+		if o.stream == nil {
+			return nil
+		}
+
+		o.ownStream(stop, work)
 	}
 
+	return nil
+}
+
+// ownStream works on this processor's share of the stream's partitions until stop ends,
+// or until another stream was made in its place.
+func (o *Owner) ownStream(stop, work context.Context) {
 	o.pullBytes = consume.PullBytes(o.options.MemoryBudget, o.stream.Partitions, o.nc.MaxPayload())
 	o.budget = consume.NewBudget(consume.Remainder(o.options.MemoryBudget, o.stream.Partitions, o.pullBytes))
+	o.markers = newMarkers()
 
 	partitions := make([]*partition, o.stream.Partitions)
 	for i := range partitions {
@@ -176,13 +188,20 @@ func (o *Owner) Run(stop, work context.Context) error {
 	o.partitions, o.shown, o.reason = partitions, make([]bool, len(partitions)), "looking who else takes part"
 	o.mu.Unlock()
 
+	stop, end := context.WithCancel(stop)
+	defer end()
+
 	var following sync.WaitGroup
 
 	following.Go(func() { o.followMarkers(stop) })
+	following.Go(func() {
+		if o.awaitReplacement(stop) {
+			end()
+		}
+	})
 	o.share(stop, work)
+	end()
 	following.Wait()
-
-	return nil
 }
 
 // errNoStreamButCheckpoints says that the flow was replicated before and its

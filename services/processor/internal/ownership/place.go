@@ -32,13 +32,18 @@ func first(ctx context.Context, stream *topology.Stream, c *claim) (checkpoint.D
 	}, nil
 }
 
-// check makes sure that the checkpoint speaks of this partition of this stream.
-// Whether the stream has what follows it is found by locate.
-func check(_ context.Context, stream *topology.Stream, held *checkpoint.Document, partition int) error {
+// check makes sure that the checkpoint speaks of this partition.
+func check(stream *topology.Stream, held *checkpoint.Document, partition int) error {
 	if held.Flow != stream.Flow() || held.Partition != partition {
 		return fmt.Errorf("%w: %s says partition %d of flow %s", ErrMisfiled, held.ID, held.Partition, held.Flow)
 	}
 
+	return nil
+}
+
+// checkStream makes sure that it speaks of this stream. Whether the stream has
+// what follows it is found by locate.
+func checkStream(stream *topology.Stream, held *checkpoint.Document) error {
 	if held.StreamID != stream.StreamID {
 		return fmt.Errorf("%w: checkpoint %s names %s, stream %s is %s",
 			ErrOtherStream, held.ID, held.StreamID, stream.Name(), stream.StreamID)

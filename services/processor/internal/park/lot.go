@@ -3,6 +3,7 @@ package park
 import (
 	"container/heap"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -247,9 +248,16 @@ func (l *Lot) try(d *document, target *Entry, room int64) {
 	}
 }
 
+// add takes in a parked event. In a stream that was made anew numbers come again:
+// two events of a lot must not have the same one, or Refuse would take the wrong one.
 func (l *Lot) add(d *document, e *Entry, fate Fate) {
+	number := e.Number
+	if slices.ContainsFunc(l.Items, func(other Item) bool { return other.Number == number }) {
+		number = -1 - int64(len(l.Items))
+	}
+
 	l.Items = append(l.Items, Item{
-		ID: e.ID, Key: d.key, Number: e.Number, Position: e.Position, Size: e.Size, Whole: e.Whole, Entry: e, Fate: fate,
+		ID: e.ID, Key: d.key, Number: number, Position: e.Position, Size: e.Size, Whole: e.Whole, Entry: e, Fate: fate,
 	})
 }
 

@@ -14,28 +14,19 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/gap"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
-	"github.com/atlas-relay/atlas-relay/pkg/settings"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
-// GapSettings are what AcceptGap needs.
-type GapSettings struct {
-	Connection
-
-	SourceURI settings.URI `env:"SOURCE_URI,required" help:"MongoDB to read from: a replica set or a sharded cluster"`
-	TargetURI settings.URI `env:"TARGET_URI,required" help:"MongoDB whose database atlas_relay holds the flow's checkpoints and gaps"`
-}
-
-// Validate implements the check that settings.Load makes.
-func (s *GapSettings) Validate() error {
-	return errors.Join(checkURI("SOURCE_URI", s.SourceURI), checkURI("TARGET_URI", s.TargetURI))
-}
+// GapSettings are what AcceptGap needs. What a stream is made from counts only
+// where the stream is gone; WithoutExisting never does.
+type GapSettings struct{ InitSettings }
 
 // GapRequest is what an operator wants.
 type GapRequest struct {
 	At     string // "now", a time in RFC 3339, or a resume token; see parseAt
 	Reason string
 	DryRun bool
+	Set    map[string]bool // variables that were given explicitly
 }
 
 // AcceptedGap is the result of AcceptGap.
@@ -53,15 +44,17 @@ type acceptance struct {
 	GapRequest
 
 	js             jetstream.JetStream
-	stream         *topology.Stream
+	stream         *topology.Stream // nil: there is none
 	source, target *mongo.Client
+	anew           *topology.Settings // of the stream to be made in the place of one that is gone; nil otherwise
 }
 
 // AcceptGap has a flow go on where the source can be read although the changes
 // before that are lost. The gap is recorded in the target first, then a marker
 // behind the stream's tail says where to read on; the listener that waits in
 // HISTORY_LOST finds it. Run again after a crash it finishes what was begun.
-// Nothing is done while the source still has what follows the tail.
+// Nothing is done while the source still has what follows the tail. Where the
+// stream is gone or empty, another one is made in its place; see renew.
 func AcceptGap(ctx context.Context, s *GapSettings, request GapRequest, log *slog.Logger) (*AcceptedGap, error) {
 	nc, js, err := connectNATS(ctx, s.NATS, log)
 	if err != nil {
@@ -84,15 +77,11 @@ func AcceptGap(ctx context.Context, s *GapSettings, request GapRequest, log *slo
 	defer func() { _ = mongodb.Disconnect(ctx, source) }() // as above
 
 	stream, err := topology.Open(ctx, js, s.Flow)
-	if errors.Is(err, topology.ErrNoStream) {
-		return nil, refuseWithoutStream(s.Flow)
-	}
-
-	if err != nil {
+	if err != nil && !errors.Is(err, topology.ErrNoStream) {
 		return nil, openTrouble(s.NATS.URL, s.Flow, err)
 	}
 
-	if hello.Identity() != stream.Source {
+	if stream != nil && hello.Identity() != stream.Source {
 		return nil, &RefusedError{
 			What: fmt.Sprintf("SOURCE_URI is %q, the flow was made from %q", hello.Identity(), stream.Source),
 			Next: "point SOURCE_URI to the deployment that the flow was made from; another source needs a fresh copy: relayctl flow delete, relayctl flow init",
@@ -106,33 +95,34 @@ func AcceptGap(ctx context.Context, s *GapSettings, request GapRequest, log *slo
 	return accepted, gaveUp(ctx, err)
 }
 
-func refuseWithoutStream(flow string) error {
-	return &RefusedError{
-		What: fmt.Sprintf("flow %s has no stream to go on with", flow),
-		Next: "restore the stream from its backup; or give the flow up with relayctl flow delete --yes, copy the data afresh and run relayctl flow init",
-	}
-}
-
 // run finishes the gap that an earlier run left, else records a new one.
 func (a *acceptance) run(ctx context.Context) (*AcceptedGap, error) {
-	open, found, err := gap.FindOpen(ctx, a.target, a.Flow)
+	known, err := gap.Load(ctx, a.target, a.Flow)
 	if err != nil {
 		return nil, mongoTrouble("TARGET_URI", a.TargetURI, err)
 	}
 
-	if found && open.StreamID == a.stream.StreamID {
+	gone, err := a.isGone(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("NATS at %s: %w", a.NATS.URL, err)
+	}
+
+	if gone {
+		return a.renew(ctx, known)
+	}
+
+	if open := a.openGap(known); open != nil {
 		if a.DryRun {
-			return &AcceptedGap{Gap: shownGap(&open), Resumed: true, DryRun: true}, nil
+			return &AcceptedGap{Gap: shownGap(open), Resumed: true, DryRun: true}, nil
 		}
 
-		state, err := a.finish(ctx, &open)
+		open.State, err = a.finish(ctx, open)
 		if err != nil {
 			return nil, err
 		}
 
-		open.State = state
-		if state == gap.Closed {
-			return &AcceptedGap{Gap: shownGap(&open), Resumed: true}, nil
+		if open.State == gap.Closed {
+			return &AcceptedGap{Gap: shownGap(open), Resumed: true}, nil
 		}
 		// It was needless; whether there is one now is another question.
 	}
@@ -147,6 +137,18 @@ func (a *acceptance) run(ctx context.Context) (*AcceptedGap, error) {
 	}
 
 	return a.record(ctx, wanted)
+}
+
+// openGap returns the gap that was recorded and not finished and concerns the
+// stream that is there; nil when there is none.
+func (a *acceptance) openGap(known []gap.Document) *gap.Document {
+	for i := range known {
+		if g := &known[i]; g.State == gap.Open && (g.StreamID == a.stream.StreamID || g.ReplacedBy == a.stream.StreamID) {
+			return g
+		}
+	}
+
+	return nil
 }
 
 // record writes the gap down and then has the stream go on behind it.
@@ -178,10 +180,6 @@ func errMoved(stream string) error {
 // plan makes sure that there is a gap and that the source can be read behind it.
 func (a *acceptance) plan(ctx context.Context) (*gap.Document, error) {
 	tail, err := a.stream.Tail(ctx)
-	if errors.Is(err, topology.ErrNoMessage) {
-		return nil, refuseWithoutStream(a.Flow)
-	}
-
 	if err != nil {
 		return nil, fmt.Errorf("NATS at %s: %w", a.NATS.URL, err)
 	}
@@ -190,7 +188,7 @@ func (a *acceptance) plan(ctx context.Context) (*gap.Document, error) {
 		return nil, err
 	}
 
-	to, err := a.edge(ctx, &tail)
+	to, err := a.edge(ctx, reached(&tail), "the stream's tail")
 	if err != nil {
 		return nil, err
 	}

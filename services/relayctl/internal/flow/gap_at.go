@@ -29,14 +29,13 @@ func at(t bson.Timestamp) start {
 	return func(o *options.ChangeStreamOptionsBuilder) { o.SetStartAtOperationTime(&t) }
 }
 
-// edge returns where the source is to be read on, having read there.
-func (a *acceptance) edge(ctx context.Context, tail *topology.Stored) (gap.Edge, error) {
+// edge returns where the source is to be read on, having read there: behind the
+// position from, which is that of what.
+func (a *acceptance) edge(ctx context.Context, from event.Position, what string) (gap.Edge, error) {
 	edge, err := a.parseAt(ctx)
 	if err != nil {
 		return gap.Edge{}, err
 	}
-
-	from := reached(tail)
 
 	if edge.Position.IsZero() { // a token that does not say
 		edge.Position = from
@@ -44,8 +43,8 @@ func (a *acceptance) edge(ctx context.Context, tail *topology.Stored) (gap.Edge,
 
 	if edge.Position.Compare(from) < 0 {
 		return gap.Edge{}, &RefusedError{
-			What: fmt.Sprintf("--at %s is position %s, before the stream's tail at %s: changes that were applied would come again",
-				a.At, edge.Position, from),
+			What: fmt.Sprintf("--at %s is position %s, before %s at %s: changes that were applied would come again",
+				a.At, edge.Position, what, from),
 			Next: "name a later time, or --at now",
 		}
 	}

@@ -32,7 +32,9 @@ type Gap struct {
 	By          string    `json:"by"`
 	Reason      string    `json:"reason"`
 	At          time.Time `json:"at"`
-	Divergence  *Accepted `json:"divergence"` // null until it is accepted that the target may differ
+	ReplacedBy  string    `json:"replaced_by"` // id of the stream that goes on behind it; empty: the same one
+	Lost        int64     `json:"lost_events"` // of the stream that is gone, applied nowhere: so many at least
+	Divergence  *Accepted `json:"divergence"`  // null until it is accepted that the target may differ
 }
 
 // Accepted is who accepted a difference.
@@ -49,6 +51,7 @@ func shownGap(d *gap.Document) Gap {
 		To: d.To.Position.String(), ToTime: d.To.Position.Time().UTC(),
 		ResumeToken: base64.RawStdEncoding.EncodeToString(d.To.ResumeToken),
 		State:       string(d.State), By: d.Requested.By, Reason: d.Requested.Reason, At: d.Requested.At,
+		ReplacedBy: d.ReplacedBy, Lost: d.Lost,
 	}
 
 	if d.Divergence != nil {
@@ -67,28 +70,6 @@ type TargetSettings struct {
 // Validate implements the check that settings.Load makes.
 func (s *TargetSettings) Validate() error {
 	return errors.Join(settings.Common{Flow: s.Flow}.Validate(), checkURI("TARGET_URI", s.TargetURI))
-}
-
-// Gaps returns the gaps that were ever accepted in a flow, the oldest first.
-func Gaps(ctx context.Context, s *TargetSettings) ([]Gap, error) {
-	target, _, err := connectMongo(ctx, "TARGET_URI", s.TargetURI, false)
-	if err != nil {
-		return nil, err
-	}
-
-	defer func() { _ = mongodb.Disconnect(ctx, target) }() // the server ends what is left by itself
-
-	documents, err := gap.Load(ctx, target, s.Flow)
-	if err != nil {
-		return nil, mongoTrouble("TARGET_URI", s.TargetURI, err)
-	}
-
-	gaps := make([]Gap, len(documents)) // never null in JSON
-	for i := range documents {
-		gaps[i] = shownGap(&documents[i])
-	}
-
-	return gaps, nil
 }
 
 // AcceptDivergence accepts that the target differs by what is known now: gaps,

@@ -16,6 +16,10 @@ import (
 // finish has the stream go on behind a recorded gap and says so in the record.
 // It returns gap.Withdrawn if the stream went on by itself, without the gap.
 func (a *acceptance) finish(ctx context.Context, g *gap.Document) (gap.State, error) {
+	if g.ReplacedBy != "" {
+		return a.finishRenewal(ctx, g)
+	}
+
 	state, err := a.stateOf(ctx, g)
 	if err == nil && state == gap.Open {
 		if err = a.publishMarker(ctx, g); err == nil || errors.Is(err, topology.ErrNotLast) {

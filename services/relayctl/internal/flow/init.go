@@ -196,7 +196,7 @@ func (i *initialisation) checkTarget(ctx context.Context) error {
 
 	return &RefusedError{
 		What: fmt.Sprintf("the target holds checkpoints of flow %s, but its stream is gone or empty: a new one would leave a gap", i.Flow),
-		Next: "restore the stream; or give the flow up with relayctl flow delete --yes, copy the data afresh and run relayctl flow init again",
+		Next: "restore the stream; or record the gap and go on with relayctl flow accept-gap; or give the flow up with relayctl flow delete --yes, copy the data afresh and run relayctl flow init again",
 	}
 }
 

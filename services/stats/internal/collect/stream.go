@@ -32,12 +32,12 @@ func (f *Flow) readStream(ctx context.Context, in *tally.Input, checkpoints map[
 	case errors.Is(err, topology.ErrNoStream):
 		in.Problem = &tally.Problem{
 			Reason:   "there is no stream " + topology.StreamName(f.name),
-			NextStep: "relayctl flow init; if the stream was there before, restore it instead",
+			NextStep: makeOrAccept(checkpoints),
 		}
 	case errors.Is(err, topology.ErrNoMessage):
 		in.Problem = &tally.Problem{
 			Reason:   "stream " + topology.StreamName(f.name) + " is empty: it was not made completely, or was purged",
-			NextStep: "relayctl flow init",
+			NextStep: makeOrAccept(checkpoints),
 		}
 	case errors.Is(err, topology.ErrForeignStream), errors.Is(err, topology.ErrConfigDiffers), errors.Is(err, event.ErrMalformed):
 		in.Problem = &tally.Problem{
@@ -49,6 +49,17 @@ func (f *Flow) readStream(ctx context.Context, in *tally.Input, checkpoints map[
 	}
 
 	return still
+}
+
+// makeOrAccept is what to do without a stream: init refuses where events were
+// applied before.
+func makeOrAccept(checkpoints map[int]checkpoint.Document) string {
+	if len(checkpoints) == 0 {
+		return "relayctl flow init; if the stream was there before, restore it instead"
+	}
+
+	return "restore the stream from a backup; or go on without what was in it and not applied: relayctl flow accept-gap --at now --reason ..., " +
+		"which records the gap"
 }
 
 // figures reads the state first and the tail last. Opening the stream each time

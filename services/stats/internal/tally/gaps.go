@@ -1,6 +1,11 @@
 package tally
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+
+	"github.com/atlas-relay/atlas-relay/pkg/gap"
+)
 
 // judgeGaps says that changes were not captured, until somebody has accepted
 // that the target may differ because of it.
@@ -15,13 +20,27 @@ func judgeGaps(in *Input) []finding {
 
 		findings = append(findings, finding{
 			status: Diverged,
-			reason: fmt.Sprintf("changes of the source between position %s and %s were not captured (gap %s, accepted by %s: %s)",
-				g.From.Position, g.To.Position, g.ID, g.Requested.By, g.Requested.Reason),
+			reason: fmt.Sprintf("changes of the source between position %s and %s were not %s (gap %s, accepted by %s: %s)",
+				g.From.Position, g.To.Position, missed(g), g.ID, g.Requested.By, g.Requested.Reason),
 			nextStep: "compare both sides and bring the target up to the source by hand, then relayctl flow accept-divergence",
 		})
 	}
 
 	return findings
+}
+
+// missed is what became of the changes in a gap.
+func missed(g *gap.Document) string {
+	if g.ReplacedBy == "" {
+		return "captured"
+	}
+
+	return fmt.Sprintf("all applied: their stream is gone, and with it %d events at least", g.Lost)
+}
+
+// replaced tells whether the stream was made behind an accepted gap.
+func replaced(in *Input) bool {
+	return slices.ContainsFunc(in.Gaps, func(g gap.Document) bool { return g.ReplacedBy == in.Stream.ID })
 }
 
 // countGaps is how many gaps the flow has had; nil while the target was not read.

@@ -86,6 +86,13 @@ func judgeStream(in *Input) []finding {
 	}
 
 	if d := foreignCheckpoint(in); d != nil {
+		if replaced(in) {
+			return []finding{{
+				Down, fmt.Sprintf("the stream was made anew behind an accepted gap, checkpoint %s has not moved to it yet", d.ID),
+				"nothing, if it passes; else start a processor",
+			}}
+		}
+
 		return []finding{{
 			status: Down,
 			reason: fmt.Sprintf("checkpoint %s belongs to stream id %s, the stream has %s: it was made anew", d.ID, d.StreamID, in.Stream.ID),
