@@ -195,3 +195,34 @@ func TestVersionsAndTopologies(t *testing.T) {
 	d.hello = mongodb.Hello{Topology: mongodb.ReplicaSet, SetName: "rs0"}
 	require.Equal(t, Failed, d.topology(fail("", ""))[0].Status, "no primary")
 }
+
+func TestSourceOfAFlow(t *testing.T) {
+	t.Parallel()
+
+	with := mongodb.Hello{Topology: mongodb.Sharded, ClusterID: "1"}
+
+	for name, test := range map[string]struct {
+		source mongodb.Hello
+		flow   string
+		want   Status
+	}{
+		"same set":                 {mongodb.Hello{Topology: mongodb.ReplicaSet, SetName: "a"}, "replica set a", OK},
+		"other set":                {mongodb.Hello{Topology: mongodb.ReplicaSet, SetName: "a"}, "replica set b", Failed},
+		"same cluster":             {with, "sharded cluster 1", OK},
+		"other cluster":            {with, "sharded cluster 2", Failed},
+		"flow made without id":     {with, "sharded cluster", Unknown},
+		"id cannot be read":        {mongodb.Hello{Topology: mongodb.Sharded}, "sharded cluster 1", Unknown},
+		"neither has an id":        {mongodb.Hello{Topology: mongodb.Sharded}, "sharded cluster", Unknown},
+		"cluster instead of a set": {with, "replica set a", Failed},
+	} {
+		w := New(Options{})
+		w.source.hello, w.stream = test.source, &topology.Stream{Settings: topology.Settings{Source: test.flow}}
+		found := sameSource(t.Context(), w)
+
+		if test.want == OK {
+			require.Empty(t, found, name)
+		} else {
+			require.Equal(t, test.want, found[0].Status, name)
+		}
+	}
+}
