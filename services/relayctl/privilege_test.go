@@ -82,3 +82,20 @@ func forget(t *testing.T, source *mongo.Client) {
 		require.NoError(t, err)
 	}
 }
+
+// TestDoctorFindsMissingRights gives each side the role of somebody else.
+func TestDoctorFindsMissingRights(t *testing.T) {
+	t.Parallel()
+
+	guarded := mongotest.Options{Username: "root", Password: "root"}
+	c := &clinic{source: mongotest.New(t, guarded), target: mongotest.New(t, guarded), nats: natstest.New(t)}
+	c.env = map[string]string{
+		"FLOW": "a-b", "NATS_URL": c.nats.URL(), "STREAM_MAX_BYTES": "64MiB",
+		"SOURCE_URI": c.source.UserWith(t, c.source.Client(t), "../../deploy/mongodb/target-role.js").Reveal(),
+		"TARGET_URI": c.target.UserWith(t, c.target.Client(t), "../../deploy/mongodb/stats-role.js").Reveal(),
+	}
+
+	found, code := c.examine(t)
+	require.Equal(t, map[string]int{"SRC005": 1, "SRC006": 1, "SRC009": 1, "TGT004": 1, "STR001": 1}, ill(found), "%v", found)
+	require.Equal(t, 2, code)
+}
