@@ -224,5 +224,8 @@ func reason(err error) string {
 		return "no answer in time"
 	}
 
-	return strings.Join(strings.Fields(err.Error()), " ")
+	// mongod tells the whole command that it refused, of which only the name helps.
+	text, _, _ := strings.Cut(strings.Join(strings.Fields(err.Error()), " "), " to execute command {")
+
+	return text
 }

@@ -89,6 +89,9 @@ func TestDoctorFindsMissingRights(t *testing.T) {
 
 	guarded := mongotest.Options{Username: "root", Password: "root"}
 	c := &clinic{source: mongotest.New(t, guarded), target: mongotest.New(t, guarded), nats: natstest.New(t)}
+	_, err := c.source.Client(t).Database("shop").Collection("orders").InsertOne(t.Context(), bson.D{})
+	require.NoError(t, err)
+
 	c.env = map[string]string{
 		"FLOW": "a-b", "NATS_URL": c.nats.URL(), "STREAM_MAX_BYTES": "64MiB",
 		"SOURCE_URI": c.source.UserWith(t, c.source.Client(t), "../../deploy/mongodb/target-role.js").Reveal(),
@@ -96,6 +99,11 @@ func TestDoctorFindsMissingRights(t *testing.T) {
 	}
 
 	found, code := c.examine(t)
-	require.Equal(t, map[string]int{"SRC005": 1, "SRC006": 1, "SRC009": 1, "TGT004": 1, "STR001": 1}, ill(found), "%v", found)
+	require.Equal(t, map[string]int{"SRC005": 1, "SRC006": 1, "TGT004": 1, "STR001": 1}, ill(found), "%v", found)
 	require.Equal(t, 2, code)
+
+	for check, file := range map[string]string{"SRC005": "source-role.js", "SRC006": "source-role.js", "TGT004": "target-role.js"} {
+		require.Contains(t, found[check][0].Remedy, file)
+		require.NotContains(t, found[check][0].What, "lsid")
+	}
 }
