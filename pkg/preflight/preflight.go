@@ -55,11 +55,11 @@ type Finding struct {
 
 // Check looks at one thing.
 type Check struct {
-	Code   string
-	What   string   // "the source answers"
-	Why    string   // what breaks without it
-	Remedy string   // what to do, unless the finding knows better
-	Needs  []string // codes of checks that must not have failed
+	Code   string   `json:"code"`
+	What   string   `json:"what"`            // "the source answers"
+	Why    string   `json:"why"`             // what breaks without it
+	Remedy string   `json:"remedy"`          // what to do, unless the finding knows better
+	Needs  []string `json:"needs,omitempty"` // codes of checks that must not have failed
 
 	after []string // codes of checks whose results are used if there are any
 	run   func(ctx context.Context, w *World) []Finding

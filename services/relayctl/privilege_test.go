@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,6 +35,7 @@ func TestRolesAreEnoughForRelayctl(t *testing.T) {
 	run := func(args ...string) string {
 		r := c.run(t, args...)
 		require.Zero(t, r.code, "%v: %s%s", args, r.out, r.errOut)
+		require.Equal(t, slices.Contains(args, "json"), json.Valid([]byte(r.out)), "%v: %s", args, r.out)
 
 		return r.out
 	}
@@ -49,15 +52,19 @@ func TestRolesAreEnoughForRelayctl(t *testing.T) {
 	require.Empty(t, ill(found), "%v", found)
 
 	forget(t, sourceRoot)
+	require.Equal(t, "[]\n", run("flow", "gaps", "-o", "json"))
+	require.Contains(t, run("flow", "accept-gap", "--reason", "a test", "--dry-run", "-o", "json"), `"dry_run": true`)
 	run("flow", "accept-gap", "--reason", "a test", "--yes")
 	require.Contains(t, run("flow", "gaps"), "a test")
+	require.Contains(t, run("flow", "gaps", "-o", "json"), `"reason": "a test"`)
 
 	_, err = targetRoot.Database(checkpoint.Database).Collection(checkpoint.Unsupported).InsertOne(t.Context(),
 		checkpoint.UnsupportedDocument{ID: "a-b/drop", Flow: "a-b", DB: "shop", Operation: "drop", Events: 2, Diverges: true})
 	require.NoError(t, err)
+	require.Contains(t, run("flow", "accept-divergence", "--reason", "compared", "--dry-run", "-o", "json"), "drop on shop")
 	require.Equal(t, 2, strings.Count(run("flow", "accept-divergence", "--reason", "compared", "--yes"), "accepted:"))
 
-	run("flow", "delete", "--yes")
+	run("flow", "delete", "--yes", "-o", "json")
 
 	for _, command := range sourceWire.Commands() {
 		require.NotContains(t, []string{"insert", "update", "delete", "findAndModify", "bulkWrite", "create", "createIndexes", "drop", "appendOplogNote"},
