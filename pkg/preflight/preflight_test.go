@@ -11,6 +11,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/natstest"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
@@ -225,4 +226,20 @@ func TestSourceOfAFlow(t *testing.T) {
 			require.Equal(t, test.want, found[0].Status, name)
 		}
 	}
+}
+
+func TestBucketsMustHaveTheStreamsReplicas(t *testing.T) {
+	t.Parallel()
+
+	w := New(Options{})
+	w.js = natstest.New(t).JetStream(t)
+	require.NoError(t, topology.CreateBuckets(t.Context(), w.js, 1))
+
+	for replicas, want := range map[int]int{1: 0, 3: 2} {
+		w.stream = &topology.Stream{Settings: topology.Settings{Replicas: replicas}}
+		require.Len(t, bucketReplicas(t.Context(), w), want)
+	}
+
+	require.NoError(t, w.js.DeleteKeyValue(t.Context(), topology.OwnersBucket))
+	require.Equal(t, Unknown, bucketReplicas(t.Context(), w)[0].Status)
 }
