@@ -17,7 +17,7 @@ import (
 // doctorError ends doctor with the exit code of what it found.
 type doctorError struct{ code int }
 
-func (doctorError) Error() string { return "checks failed" }
+func (doctorError) Error() string   { return "checks failed" }
 func (e doctorError) ExitCode() int { return e.code }
 
 func (p *program) doctor() *cobra.Command {

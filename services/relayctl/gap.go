@@ -184,7 +184,7 @@ func (p *program) flowAcceptDivergence() *cobra.Command {
 			"or discard them.",
 		Example: "  relayctl flow accept-divergence --reason \"compared and mended by hand\"\n" +
 			"  relayctl flow accept-divergence --reason INC-12 --dry-run -o json",
-		Args:    cobra.NoArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if _, err := p.load(cmd, &s); err != nil {
 				return err
