@@ -98,7 +98,7 @@ func (w *Wire) accept() {
 			return // closed
 		}
 
-		server, err := net.Dial("tcp", w.to) //nolint:noctx // ends with the test by close
+		server, err := net.Dial("tcp", w.to)
 		if err != nil {
 			_ = client.Close()
 
@@ -148,13 +148,13 @@ func (w *Wire) forward(client io.Reader, server net.Conn) {
 	defer server.Close()
 
 	for {
-		message := make([]byte, headerSize)
-		if _, err := io.ReadFull(client, message); err != nil {
+		header := make([]byte, headerSize)
+		if _, err := io.ReadFull(client, header); err != nil {
 			return
 		}
 
-		size := binary.LittleEndian.Uint32(message)
-		message = append(message, make([]byte, max(headerSize, size)-headerSize)...)
+		message := make([]byte, max(headerSize, binary.LittleEndian.Uint32(header)))
+		copy(message, header)
 
 		if _, err := io.ReadFull(client, message[headerSize:]); err != nil {
 			return

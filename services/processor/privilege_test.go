@@ -18,7 +18,7 @@ import (
 
 // TestTargetRoleIsEnough runs all that a processor does with a user who has the role of deploy/mongodb and nothing
 // else. The server enforces it, and what was sent tells that no right is missing by mongod's rules, and none too many.
-func TestTargetRoleIsEnough(t *testing.T) {
+func TestTargetRoleIsEnough(t *testing.T) { //nolint:tparallel // what was sent is judged when all scenarios have ended
 	t.Parallel()
 
 	const file = "../../deploy/mongodb/target-role.js"

@@ -38,15 +38,15 @@ func TestStatsRoleIsEnough(t *testing.T) {
 	_, err = own.Collection(checkpoint.Unsupported).InsertOne(t.Context(), checkpoint.UnsupportedDocument{ID: "f/drop", Flow: "f", Operation: "drop", Events: 1, Diverges: true})
 	require.NoError(t, err)
 
+	environ := map[string]string{
+		"FLOW": "f", "NATS_URL": natstest.New(t).URL(), "TARGET_URI": wire.Through(server.UserWith(t, root, file)).Reveal(),
+		"GRPC_ADDR": grpcAddr, "OPS_ADDR": freeAddr(t), "LOG_LEVEL": "error",
+	}
+
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 
-	go func() {
-		done <- realMain(ctx, nil, map[string]string{
-			"FLOW": "f", "NATS_URL": natstest.New(t).URL(), "TARGET_URI": wire.Through(server.UserWith(t, root, file)).Reveal(),
-			"GRPC_ADDR": grpcAddr, "OPS_ADDR": freeAddr(t), "LOG_LEVEL": "error",
-		})
-	}()
+	go func() { done <- realMain(ctx, nil, environ) }()
 
 	conn, err := grpc.NewClient(grpcAddr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
