@@ -4,9 +4,9 @@
 db.getSiblingDB("admin").runCommand({
   "createRole": "relayStats",
   "privileges": [
-    {"resource": {"db": "atlas_relay", "collection": ""}, "actions": ["find", "listCollections"]},
-    {"resource": {"db": "atlas_relay", "collection": "parked"}, "actions": ["find", "update"]},
-    {"resource": {"db": "atlas_relay", "collection": "audit"}, "actions": ["find", "insert", "createCollection"]}
+    {"resource": {"db": "atlas_relay", "collection": ""}, "actions": ["find"]},
+    {"resource": {"db": "atlas_relay", "collection": "parked"}, "actions": ["update"]},
+    {"resource": {"db": "atlas_relay", "collection": "audit"}, "actions": ["insert"]}
   ],
   "roles": []
 });

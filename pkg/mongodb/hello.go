@@ -31,6 +31,7 @@ type Hello struct {
 	Version         string // as buildInfo gives it; for people, not for decisions
 	MaxMessageBytes int    // largest wire message
 	OperationTime   bson.Timestamp
+	ClusterID       string // of a sharded cluster whose config.version may be read, else empty
 }
 
 // wireVersion80 is the first one with the client-level bulkWrite.
@@ -73,8 +74,16 @@ func SayHello(ctx context.Context, client *mongo.Client) (Hello, error) {
 		return Hello{}, fmt.Errorf("ask MongoDB for its version: %w", err)
 	}
 
+	topology := topologyOf(reply.SetName, reply.Message)
+
+	id, err := clusterID(ctx, client, topology)
+	if err != nil {
+		return Hello{}, err
+	}
+
 	return Hello{
-		Topology:        topologyOf(reply.SetName, reply.Message),
+		ClusterID:       id,
+		Topology:        topology,
 		SetName:         reply.SetName,
 		WritablePrimary: reply.IsWritablePrimary,
 		MaxWireVersion:  reply.MaxWireVersion,
@@ -95,15 +104,4 @@ func topologyOf(setName, message string) Topology {
 	default:
 		return Standalone
 	}
-}
-
-// Identity names the deployment in a way that its members, their addresses and
-// restarts do not change: the replica set's name, or that it is sharded. Two
-// deployments may share it, so equality proves nothing; a difference does.
-func (h Hello) Identity() string {
-	if h.Topology == ReplicaSet {
-		return "replica set " + h.SetName
-	}
-
-	return string(h.Topology)
 }

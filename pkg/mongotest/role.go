@@ -28,18 +28,21 @@ func Role(tb testing.TB, path string) bson.D {
 	return command
 }
 
-// UserWith makes a user whose only role is the file's, on a server with authentication, and returns the URI for it.
+// UserWith makes a user whose only role is the file's, on a server with authentication, and returns the URI for it. The
+// user has the role's name.
 func (s *Server) UserWith(tb testing.TB, root *mongo.Client, path string) settings.URI {
 	tb.Helper()
 
 	admin := root.Database("admin")
 	role := Role(tb, path)
+	name, _ := role[0].Value.(string)
+
 	require.NoError(tb, admin.RunCommand(tb.Context(), role).Err())
 	require.NoError(tb, admin.RunCommand(tb.Context(), bson.D{
-		{Key: "createUser", Value: "limited"}, {Key: "pwd", Value: "limited"}, {Key: "roles", Value: bson.A{role[0].Value}},
+		{Key: "createUser", Value: name}, {Key: "pwd", Value: "limited"}, {Key: "roles", Value: bson.A{name}},
 	}).Err())
 
 	uri := s.uriWithoutUser().Reveal()
 
-	return settings.URI(strings.Replace(uri, "mongodb://", "mongodb://limited:limited@", 1) + "&authSource=admin")
+	return settings.URI(strings.Replace(uri, "mongodb://", "mongodb://"+name+":limited@", 1) + "&authSource=admin")
 }

@@ -36,6 +36,10 @@ type Options struct {
 // Connect opens a connection that reconnects for ever, publishes nothing late (a publish while disconnected fails with
 // nats.ErrReconnectBufExceeded) and does not receive its own messages. The caller must Close it and run Watch.
 func Connect(at settings.NATS, o Options, log *slog.Logger) (*nats.Conn, error) {
+	return connect(at, o, log)
+}
+
+func connect(at settings.NATS, o Options, log *slog.Logger, more ...nats.Option) (*nats.Conn, error) {
 	options := []nats.Option{
 		nats.Name(o.Name),
 		nats.Timeout(connectTimeout),
@@ -62,7 +66,7 @@ func Connect(at settings.NATS, o Options, log *slog.Logger) (*nats.Conn, error) 
 		}),
 	}
 
-	nc, err := nats.Connect(at.URL.Reveal(), append(options, credentials(at)...)...)
+	nc, err := nats.Connect(at.URL.Reveal(), append(append(options, credentials(at)...), more...)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", at.URL, err)
 	}

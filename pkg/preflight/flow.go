@@ -47,6 +47,11 @@ func flowChecks() []Check {
 			},
 		},
 		{
+			Code: "STR005", What: "the buckets have as many replicas as the stream",
+			Why: "with the one server that holds the leases nobody may work, however many hold the stream", Remedy: "run relayctl flow init with the stream's STREAM_REPLICAS: it adds replicas to the buckets", Needs: []string{"STR003", "STR004"},
+			run: bucketReplicas,
+		},
+		{
 			Code: "CHK001", What: "the flow's checkpoints can be read",
 			Why: "a processor goes on where they say", Remedy: "grant find on atlas_relay: deploy/mongodb/target-role.js", Needs: []string{"TGT001", "CFG001"},
 			run: func(ctx context.Context, w *World) []Finding {
@@ -122,6 +127,27 @@ func bucket(ctx context.Context, w *World, name string, expires func(jetstream.K
 	default:
 		return nil
 	}
+}
+
+// bucketReplicas compares what nats-server says now: operators change the number
+// of replicas of a running stream.
+func bucketReplicas(ctx context.Context, w *World) []Finding {
+	var found []Finding
+
+	for _, name := range []string{topology.OwnersBucket, topology.StatsBucket} {
+		stream, err := w.js.Stream(ctx, "KV_"+name) // the stream of a bucket
+		if err != nil {
+			found = append(found, unknown("bucket "+name, reason(err)))
+
+			continue
+		}
+
+		if n := stream.CachedInfo().Config.Replicas; n < w.stream.Replicas {
+			found = append(found, warn("bucket "+name, "it has %s, stream %s has %d", plural(n, "replica"), w.stream.Name(), w.stream.Replicas))
+		}
+	}
+
+	return found
 }
 
 func sameStream(_ context.Context, w *World) []Finding {

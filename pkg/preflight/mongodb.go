@@ -21,6 +21,9 @@ const selectionTimeout = 4 * time.Second
 // maxSkew is the clock difference that is told: lag is our clock less theirs.
 const maxSkew = time.Second
 
+// unauthorized is the code of a command that the user's rights do not cover.
+const unauthorized = 13
+
 // connect reaches a deployment and learns who it is.
 func (d *deployment) connect(ctx context.Context) []Finding {
 	if d.uri == "" {
@@ -122,6 +125,8 @@ func (d *deployment) trouble(err error) Finding {
 	f := fail(d.where(), "%s", reason(err)).remedy(mongodb.Explain(err))
 
 	switch {
+	case slices.Contains(mongo.ErrorCodes(err), unauthorized):
+		return refused(f.remedy("")) // the check knows which right it is
 	case errors.Is(err, mongodb.ErrInvalidURI), mongodb.IsUnauthorized(err):
 		return refused(f)
 	case errors.Is(err, context.DeadlineExceeded), mongodb.IsTransient(err), mongo.IsTimeout(err):

@@ -61,10 +61,10 @@ func natsChecks() []Check {
 
 func (w *World) natsWhere() string { return "NATS_URL (" + w.NATS.URL.String() + ")" }
 
-func connectNATS(_ context.Context, w *World) []Finding {
+func connectNATS(ctx context.Context, w *World) []Finding {
 	var err error
 
-	w.nc, err = natsconn.Connect(w.NATS, natsconn.Options{Name: "atlas-relay preflight"}, w.Log)
+	w.nc, err = natsconn.ConnectWithin(ctx, w.NATS, natsconn.Options{Name: "atlas-relay preflight"}, w.Log)
 	if err != nil {
 		f := fail(w.natsWhere(), "%s", reason(err))
 		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {

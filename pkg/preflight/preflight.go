@@ -55,11 +55,11 @@ type Finding struct {
 
 // Check looks at one thing.
 type Check struct {
-	Code   string
-	What   string   // "the source answers"
-	Why    string   // what breaks without it
-	Remedy string   // what to do, unless the finding knows better
-	Needs  []string // codes of checks that must not have failed
+	Code   string   `json:"code"`
+	What   string   `json:"what"`            // "the source answers"
+	Why    string   `json:"why"`             // what breaks without it
+	Remedy string   `json:"remedy"`          // what to do, unless the finding knows better
+	Needs  []string `json:"needs,omitempty"` // codes of checks that must not have failed
 
 	after []string // codes of checks whose results are used if there are any
 	run   func(ctx context.Context, w *World) []Finding
@@ -224,5 +224,8 @@ func reason(err error) string {
 		return "no answer in time"
 	}
 
-	return strings.Join(strings.Fields(err.Error()), " ")
+	// mongod tells the whole command that it refused, of which only the name helps.
+	text, _, _ := strings.Cut(strings.Join(strings.Fields(err.Error()), " "), " to execute command {")
+
+	return text
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/natstest"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
@@ -194,4 +195,51 @@ func TestVersionsAndTopologies(t *testing.T) {
 
 	d.hello = mongodb.Hello{Topology: mongodb.ReplicaSet, SetName: "rs0"}
 	require.Equal(t, Failed, d.topology(fail("", ""))[0].Status, "no primary")
+}
+
+func TestSourceOfAFlow(t *testing.T) {
+	t.Parallel()
+
+	with := mongodb.Hello{Topology: mongodb.Sharded, ClusterID: "1"}
+
+	for name, test := range map[string]struct {
+		source mongodb.Hello
+		flow   string
+		want   Status
+	}{
+		"same set":                 {mongodb.Hello{Topology: mongodb.ReplicaSet, SetName: "a"}, "replica set a", OK},
+		"other set":                {mongodb.Hello{Topology: mongodb.ReplicaSet, SetName: "a"}, "replica set b", Failed},
+		"same cluster":             {with, "sharded cluster 1", OK},
+		"other cluster":            {with, "sharded cluster 2", Failed},
+		"flow made without id":     {with, "sharded cluster", Unknown},
+		"id cannot be read":        {mongodb.Hello{Topology: mongodb.Sharded}, "sharded cluster 1", Unknown},
+		"neither has an id":        {mongodb.Hello{Topology: mongodb.Sharded}, "sharded cluster", Unknown},
+		"cluster instead of a set": {with, "replica set a", Failed},
+	} {
+		w := New(Options{})
+		w.source.hello, w.stream = test.source, &topology.Stream{Settings: topology.Settings{Source: test.flow}}
+		found := sameSource(t.Context(), w)
+
+		if test.want == OK {
+			require.Empty(t, found, name)
+		} else {
+			require.Equal(t, test.want, found[0].Status, name)
+		}
+	}
+}
+
+func TestBucketsMustHaveTheStreamsReplicas(t *testing.T) {
+	t.Parallel()
+
+	w := New(Options{})
+	w.js = natstest.New(t).JetStream(t)
+	require.NoError(t, topology.CreateBuckets(t.Context(), w.js, 1))
+
+	for replicas, want := range map[int]int{1: 0, 3: 2} {
+		w.stream = &topology.Stream{Settings: topology.Settings{Replicas: replicas}}
+		require.Len(t, bucketReplicas(t.Context(), w), want)
+	}
+
+	require.NoError(t, w.js.DeleteKeyValue(t.Context(), topology.OwnersBucket))
+	require.Equal(t, Unknown, bucketReplicas(t.Context(), w)[0].Status)
 }

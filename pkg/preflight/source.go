@@ -95,11 +95,18 @@ func (d *deployment) topology(standalone Finding) []Finding {
 }
 
 func sameSource(_ context.Context, w *World) []Finding {
-	if mine, theirs := w.source.hello.Identity(), w.stream.Source; theirs != "" && mine != theirs {
-		return one(refused(fail(w.source.where(), "it is %q, the flow was made with %q", mine, theirs)))
-	}
+	mine, theirs := w.source.hello.Identity(), w.stream.Source
 
-	return nil
+	switch {
+	case theirs != "" && !mongodb.SameDeployment(mine, theirs):
+		return one(refused(fail(w.source.where(), "it is %q, the flow was made with %q", mine, theirs)))
+	case mine == string(mongodb.Sharded):
+		return one(unknown(w.source.where(), "a sharded cluster whose id the user may not read: grant find on config.version (deploy/mongodb/source-role.js)"))
+	case mine != theirs && mongodb.IsSharded(theirs):
+		return one(unknown(w.source.where(), "a sharded cluster, and the flow was made without its id"))
+	default:
+		return nil
+	}
 }
 
 // watch opens a change stream as the listener does, and closes it: rights are

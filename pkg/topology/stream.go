@@ -87,6 +87,7 @@ func compare(want, live jetstream.StreamConfig) error {
 	check("storage", want.Storage, live.Storage)
 	check("duplicate_window", want.Duplicates, live.Duplicates)
 	check("deny_delete", want.DenyDelete, live.DenyDelete)
+	check("deny_purge", want.DenyPurge, live.DenyPurge)
 	check("allow_rollup_hdrs", want.AllowRollup, live.AllowRollup)
 	check("allow_direct", want.AllowDirect, live.AllowDirect)
 	check("no_ack", false, live.NoAck)

@@ -134,6 +134,7 @@ func TestOpenComparesTheLiveConfiguration(t *testing.T) {
 		"storage":      {func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, true},
 		"duplicates":   {func(c *jetstream.StreamConfig) { c.Duplicates = time.Minute }, true},
 		"deny delete":  {func(c *jetstream.StreamConfig) { c.DenyDelete = false }, true},
+		"deny purge":   {func(c *jetstream.StreamConfig) { c.DenyPurge = true }, true},
 		"rollup":       {func(c *jetstream.StreamConfig) { c.AllowRollup = true }, true},
 		"direct":       {func(c *jetstream.StreamConfig) { c.AllowDirect = true }, true},
 		"no ack":       {func(c *jetstream.StreamConfig) { c.NoAck = true; c.AllowAtomicPublish = false }, true},

@@ -36,6 +36,10 @@ func (p *program) doctor() *cobra.Command {
 		Example: "  relayctl doctor\n  relayctl doctor --all         what is fine, too\n  relayctl doctor -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if list && p.output == outputJSON {
+				return p.printJSON(map[string]any{"checks": preflight.Checks()})
+			}
+
 			if list {
 				_, err := io.WriteString(p.out, preflight.Reference())
 
@@ -52,7 +56,7 @@ func (p *program) doctor() *cobra.Command {
 	}
 
 	addSettingsFlags(cmd, &s)
-	cmd.Flags().BoolVar(&list, "list", false, "print the checks as Markdown instead")
+	cmd.Flags().BoolVar(&list, "list", false, "print what is checked instead, as Markdown or JSON")
 	cmd.Flags().BoolVar(&verbose, "all", false, "show what is fine, too")
 
 	return cmd

@@ -128,8 +128,9 @@ func (p *program) flowAcceptDivergence() *cobra.Command {
 		Long: "Accept that the target differs by what is known now: accepted gaps, and changes of kinds that cannot be applied.\n" +
 			"status no longer says DIVERGED for these; what comes later counts again. Dead letters are not meant: replay\n" +
 			"or discard them.",
-		Example: "  relayctl flow accept-divergence --reason \"compared and mended by hand\"",
-		Args:    cobra.NoArgs,
+		Example: "  relayctl flow accept-divergence --reason \"compared and mended by hand\"\n" +
+			"  relayctl flow accept-divergence --reason INC-12 --dry-run -o json",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if _, err := p.load(cmd, &s); err != nil {
 				return err
@@ -160,8 +161,12 @@ func (p *program) flowAcceptDivergence() *cobra.Command {
 	return cmd
 }
 
-// printDivergence names what was accepted, also when the rest failed.
+// printDivergence names what was accepted, also when the rest failed; when nothing was, there is only the error.
 func (p *program) printDivergence(name string, accepted []string, dryRun bool, failed error) error {
+	if failed != nil && len(accepted) == 0 {
+		return failed
+	}
+
 	if p.output == outputJSON {
 		if err := p.printJSON(map[string]any{"flow": name, "accepted": append([]string{}, accepted...), "dry_run": dryRun}); err != nil {
 			return err

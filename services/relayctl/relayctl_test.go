@@ -237,6 +237,7 @@ func TestExitCodes(t *testing.T) {
 		"superfluous argument":        {nil, []string{"status", "now"}, 2, "unknown command"},
 		"nothing is set":              {nil, []string{"flow", "init"}, 2, "SOURCE_URI"},
 		"NATS away":                   {[]string{"NATS_URL=nats://127.0.0.1:1"}, []string{"flow", "show"}, 3, "NATS at nats://127.0.0.1:1 cannot be reached"},
+		"target away":                 {[]string{"TARGET_URI=mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100"}, []string{"flow", "accept-divergence", "--reason", "r", "--yes", "-o", "json"}, 3, "TARGET_URI"},
 		"delete without a yes":        {[]string{"TARGET_URI=mongodb://127.0.0.1:1"}, []string{"flow", "delete"}, 2, "add --yes"},
 		"dead letter without a name":  {nil, []string{"dead-letters", "replay"}, 2, "neither a name nor --all"},
 		"names and all":               {nil, []string{"dead-letters", "replay", "a", "--all"}, 2, "both names and --all"},

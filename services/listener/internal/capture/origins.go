@@ -30,7 +30,7 @@ func (c *Capture) trackOrigins(ctx context.Context, stream *topology.Stream, tai
 	}
 
 	// checkSource has made sure that the source is still the stream's.
-	if len(stream.SkipOrigins) > 0 && stream.Source == string(mongodb.Sharded) {
+	if len(stream.SkipOrigins) > 0 && mongodb.IsSharded(stream.Source) {
 		return nil, failed(
 			fmt.Errorf("stream %s skips the changes of %s, and the source is a sharded cluster, whose change stream does not tell whose a change is",
 				stream.Name(), strings.Join(stream.SkipOrigins, ",")),

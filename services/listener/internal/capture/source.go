@@ -29,7 +29,7 @@ func (c *Capture) checkSource(ctx context.Context, identity string) error {
 		return sourceTrouble(err)
 	}
 
-	if hello.Identity() != identity {
+	if !mongodb.SameDeployment(hello.Identity(), identity) {
 		return failed(
 			fmt.Errorf("the source is %q, the stream was made from %q", hello.Identity(), identity),
 			"point SOURCE_URI to the deployment that the stream was made from",

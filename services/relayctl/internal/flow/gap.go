@@ -81,7 +81,7 @@ func AcceptGap(ctx context.Context, s *GapSettings, request GapRequest, log *slo
 		return nil, openTrouble(s.NATS.URL, s.Flow, err)
 	}
 
-	if stream != nil && hello.Identity() != stream.Source {
+	if stream != nil && !mongodb.SameDeployment(hello.Identity(), stream.Source) {
 		return nil, &RefusedError{
 			What: fmt.Sprintf("SOURCE_URI is %q, the flow was made from %q", hello.Identity(), stream.Source),
 			Next: "point SOURCE_URI to the deployment that the flow was made from; another source needs a fresh copy: relayctl flow delete, relayctl flow init",

@@ -51,7 +51,7 @@ func connectNATS(ctx context.Context, at settings.NATS, log *slog.Logger) (*nats
 }
 
 func openNATS(ctx context.Context, at settings.NATS, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
-	nc, err := natsconn.Connect(at, natsconn.Options{Name: "relayctl"}, log)
+	nc, err := natsconn.ConnectWithin(ctx, at, natsconn.Options{Name: "relayctl"}, log)
 	if err != nil {
 		return nil, nil, err
 	}
