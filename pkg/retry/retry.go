@@ -58,7 +58,7 @@ func Do(ctx context.Context, policy Policy, operation func(context.Context) erro
 			policy.OnRetry(Failure{Attempt: attempt, Wait: wait, Err: err})
 		}
 
-		if !sleep(ctx, wait) {
+		if !Pause(ctx, wait) {
 			return fmt.Errorf("%w (stopped: %w)", err, context.Cause(ctx))
 		}
 
@@ -88,7 +88,8 @@ type permanentError struct{ err error }
 func (e *permanentError) Error() string { return e.err.Error() }
 func (e *permanentError) Unwrap() error { return e.err }
 
-func sleep(ctx context.Context, d time.Duration) bool {
+// Pause waits. It returns false when ctx has ended before.
+func Pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 

@@ -181,11 +181,15 @@ func (c *Capture) attempt(ctx context.Context) error {
 	case trouble.terminal():
 		return retry.Permanent(trouble)
 	case trouble.state == Starting:
-		return c.pause(ctx, c.options.InitPoll)
+		retry.Pause(ctx, c.options.InitPoll)
+
+		return nil
 	case streamed:
 		c.log.WarnContext(ctx, "session ended, resuming from the stream's tail", slog.Any(telemetry.KeyError, trouble))
 		// A session that streams and fails at once must not become a hot loop.
-		return c.pause(ctx, firstBackoff)
+		retry.Pause(ctx, firstBackoff)
+
+		return nil
 	default:
 		return trouble
 	}
@@ -203,19 +207,6 @@ func (c *Capture) setState(state State, reason string) {
 	if before.State != state {
 		c.log.Info("state changed", slog.String(telemetry.KeyState, string(state)), slog.String(telemetry.KeyReason, reason))
 	}
-}
-
-// pause waits, or less if ctx ends.
-func (*Capture) pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-
-	return nil
 }
 
 // openTail opens the flow's stream and reads its end.

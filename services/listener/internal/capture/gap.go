@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
@@ -21,9 +22,7 @@ import (
 // lost, one in the stream. The source is not asked meanwhile: what it has
 // forgotten does not come back.
 func (c *Capture) awaitOperator(ctx context.Context, state State) {
-	for ctx.Err() == nil {
-		_ = c.pause(ctx, c.options.GapPoll) // it returns nil
-
+	for retry.Pause(ctx, c.options.GapPoll) {
 		if c.seen == nil {
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
@@ -176,7 +177,7 @@ func (s *session) mend(ctx context.Context, stream *topology.Stream, tail *chain
 
 		s.setState(Waiting, watch.Reason(missing))
 
-		if err := s.pause(ctx, scrubSoon); err != nil || ctx.Err() != nil {
+		if !retry.Pause(ctx, scrubSoon) {
 			return ctx.Err()
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/atlas-relay/atlas-relay/pkg/lease"
+	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
@@ -94,7 +95,7 @@ func (l *Leader) Await(ctx context.Context, most time.Duration, standing func(wh
 			standing("another listener may publish to this flow; takes over when that one stops")
 		}
 
-		if time.Since(begin) >= most || !pause(ctx, poll) {
+		if time.Since(begin) >= most || !retry.Pause(ctx, poll) {
 			return ctx.Err()
 		}
 	}
@@ -186,17 +187,4 @@ func (l *Leader) release(ctx context.Context) {
 	l.stop()
 	<-l.done
 	l.held = nil
-}
-
-// pause waits; false when ctx has ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

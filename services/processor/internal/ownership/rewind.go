@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
@@ -63,8 +64,8 @@ func (p *partition) find(ctx context.Context) (start, error) {
 		p.hole = met
 		p.awaitRewind(ctx, met)
 
-		if err := sleep(ctx, rewindPoll); err != nil {
-			return start{}, err
+		if !retry.Pause(ctx, rewindPoll) {
+			return start{}, context.Cause(ctx)
 		}
 	}
 }
@@ -97,18 +98,6 @@ func (p *partition) healed(ctx context.Context, began *start) {
 
 	p.hole = nil
 	p.board.update(func(s *Status) { s.Hole = nil })
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // errStreamGone says that somebody deleted the stream under running owners, or

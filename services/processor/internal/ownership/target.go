@@ -10,6 +10,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/preflight"
+	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 )
 
@@ -67,14 +68,7 @@ func (o *Owner) say(ctx context.Context, err error) {
 // wait says why there are no partitions yet, and pauses.
 func (o *Owner) wait(stop context.Context, err error, pause time.Duration) {
 	o.say(stop, err)
-
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-
-	select {
-	case <-timer.C:
-	case <-stop.Done():
-	}
+	retry.Pause(stop, pause)
 }
 
 // whileConnected returns a context that ends as soon as NATS is lost: a request
