@@ -106,10 +106,8 @@ func (r *reporter) put(ctx context.Context) error {
 	defer cancel()
 
 	if r.bucket == nil {
-		if r.bucket, err = r.js.KeyValue(ctx, topology.StatsBucket); err != nil {
-			r.bucket = nil
-
-			return fmt.Errorf("open bucket %s: %w", topology.StatsBucket, err)
+		if r.bucket, err = OpenBucket(ctx, r.js); err != nil {
+			return err
 		}
 	}
 

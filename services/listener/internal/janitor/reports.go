@@ -2,49 +2,26 @@ package janitor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"google.golang.org/protobuf/proto"
 
+	"github.com/atlas-relay/atlas-relay/pkg/report"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
-var errIncomplete = errors.New("the reports could not be read to their end")
-
 // readReports reads what the flow's processors reported last, however long ago.
 func readReports(ctx context.Context, js jetstream.KeyValueManager, flow string) ([]Report, error) {
-	bucket, err := js.KeyValue(ctx, topology.StatsBucket)
+	bucket, err := report.OpenBucket(ctx, js)
 	if err != nil {
-		return nil, fmt.Errorf("open bucket %s: %w", topology.StatsBucket, err)
+		return nil, err
 	}
 
-	watcher, err := bucket.Watch(ctx, topology.ProcessorReportKey(flow, ">"), jetstream.IgnoreDeletes())
+	puts, err := report.Processors(ctx, bucket, flow)
 	if err != nil {
-		return nil, fmt.Errorf("read bucket %s: %w", topology.StatsBucket, err)
-	}
-
-	defer func() { _ = watcher.Stop() }() // a lost connection has stopped it already
-
-	var entries []jetstream.KeyValueEntry
-
-	for complete := false; !complete; {
-		select {
-		case entry, open := <-watcher.Updates():
-			switch {
-			case !open:
-				return nil, errIncomplete
-			case entry == nil:
-				complete = true
-			default:
-				entries = append(entries, entry)
-			}
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w", errIncomplete, ctx.Err())
-		}
+		return nil, err
 	}
 
 	// Asked last, so that an age is rather too high.
@@ -54,8 +31,8 @@ func readReports(ctx context.Context, js jetstream.KeyValueManager, flow string)
 	}
 
 	var reports []Report
-	for _, entry := range entries {
-		reports = append(reports, parse(entry.Value(), now.Sub(entry.Created()))...)
+	for _, put := range puts {
+		reports = append(reports, reportsOf(put.ProcessorReport, now.Sub(put.At))...)
 	}
 
 	return reports, nil
@@ -76,14 +53,8 @@ func serverTime(ctx context.Context, bucket jetstream.KeyValue) (time.Time, erro
 	return known.StreamInfo().TimeStamp, nil
 }
 
-// parse reads one processor's report. What cannot be read is of another version:
-// its partitions are then missing, which forbids purging.
-func parse(value []byte, age time.Duration) []Report {
-	r := new(relayv1.ProcessorReport)
-	if proto.Unmarshal(value, r) != nil {
-		return nil
-	}
-
+// reportsOf returns what a processor says of each of its partitions.
+func reportsOf(r *relayv1.ProcessorReport, age time.Duration) []Report {
 	reports := make([]Report, 0, len(r.GetPartitions()))
 
 	for _, p := range r.GetPartitions() {

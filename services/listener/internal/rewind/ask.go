@@ -3,14 +3,13 @@ package rewind
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"google.golang.org/protobuf/proto"
 
+	"github.com/atlas-relay/atlas-relay/pkg/report"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
@@ -50,44 +49,26 @@ func Look(ctx context.Context, nc *nats.Conn, stream string) (Damage, error) {
 	return Damage{Deleted: info.State.Deleted, Lost: uint64(len(info.State.Lost.Messages))}, nil
 }
 
-// Reports reads what the flow's processors said last of this stream. One that
-// cannot be read is left out, and so is what they said of a stream that this one
-// replaces: its holes are not ours, its events have other numbers. Those
-// partitions are missing then.
+// Reports reads what the flow's processors said last of this stream. What they
+// said of a stream that this one replaces is left out: its holes are not ours,
+// its events have other numbers. Those partitions are missing then.
 func Reports(ctx context.Context, js jetstream.KeyValueManager, flow, streamID string) ([]Report, error) {
-	bucket, err := js.KeyValue(ctx, topology.StatsBucket)
+	bucket, err := report.OpenBucket(ctx, js)
 	if err != nil {
-		return nil, fmt.Errorf("open bucket %s: %w", topology.StatsBucket, err)
+		return nil, err
 	}
 
-	watcher, err := bucket.Watch(ctx, topology.ProcessorReportKey(flow, "*"), jetstream.IgnoreDeletes())
+	puts, err := report.Processors(ctx, bucket, flow)
 	if err != nil {
-		return nil, fmt.Errorf("read reports of bucket %s: %w", topology.StatsBucket, err)
+		return nil, err
 	}
 
-	defer func() { _ = watcher.Stop() }() // a lost connection has stopped it already
-
-	var reports []Report
-
-	for {
-		select {
-		case entry, open := <-watcher.Updates():
-			if !open {
-				return nil, errors.New("reports cannot be read: the watch ended")
-			}
-
-			if entry == nil { // all that there were
-				return reports, nil
-			}
-
-			r := new(relayv1.ProcessorReport)
-			if err := proto.Unmarshal(entry.Value(), r); err == nil {
-				reports = append(reports, Report{Revision: entry.Revision(), Partitions: of(streamID, r.GetPartitions())})
-			}
-		case <-ctx.Done():
-			return nil, fmt.Errorf("read reports of bucket %s: %w", topology.StatsBucket, ctx.Err())
-		}
+	reports := make([]Report, len(puts))
+	for i, put := range puts {
+		reports[i] = Report{Revision: put.Revision, Partitions: of(streamID, put.GetPartitions())}
 	}
+
+	return reports, nil
 }
 
 func of(streamID string, partitions []*relayv1.PartitionReport) []*relayv1.PartitionReport {
