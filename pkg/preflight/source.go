@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
@@ -112,7 +111,7 @@ func sameSource(_ context.Context, w *World) []Finding {
 // watch opens a change stream as the listener does, and closes it: rights are
 // tried, not guessed from the names of roles.
 func watch(ctx context.Context, w *World) []Finding {
-	cursor, err := w.source.client.Watch(ctx, mongo.Pipeline{}, options.ChangeStream().SetShowExpandedEvents(true).SetBatchSize(0))
+	cursor, err := mongodb.Watch(ctx, w.source.client, options.ChangeStream())
 	if err != nil {
 		f := w.source.trouble(err)
 		f.What = "the change stream of the deployment cannot be opened: " + reason(err)
@@ -163,14 +162,8 @@ func oplog(ctx context.Context, w *World) []Finding {
 		return one(unknown(w.source.where(), "a mongos shows no oplog: look at each shard's rs.printReplicationInfo()"))
 	}
 
-	local := w.source.client.Database("local")
-
-	var first struct {
-		TS bson.Timestamp `bson:"ts"`
-	}
-
-	o := options.FindOne().SetSort(bson.D{{Key: "$natural", Value: 1}}).SetProjection(bson.D{{Key: "ts", Value: 1}})
-	if err := local.Collection("oplog.rs").FindOne(ctx, bson.D{}, o).Decode(&first); err != nil {
+	first, err := mongodb.OldestOperation(ctx, w.source.client)
+	if err != nil {
 		return one(unknown(w.source.where(), "local.oplog.rs cannot be read, which needs find on it: "+reason(err)))
 	}
 
@@ -180,12 +173,12 @@ func oplog(ctx context.Context, w *World) []Finding {
 	}
 
 	full := false // an oplog that still grows says nothing about its window
-	if err := local.RunCommand(ctx, bson.D{{Key: "collStats", Value: "oplog.rs"}}).Decode(&size); err == nil {
+	if err := w.source.client.Database("local").RunCommand(ctx, bson.D{{Key: "collStats", Value: "oplog.rs"}}).Decode(&size); err == nil {
 		full = size.MaxSize > 0 && size.Size >= size.MaxSize/10*9
 	}
 
 	return judgeOplog(w.source.where(), history{
-		first: first.TS.T, now: w.source.hello.OperationTime.T, tail: w.tail.Position.T, full: full,
+		first: first.T, now: w.source.hello.OperationTime.T, tail: w.tail.Position.T, full: full,
 	})
 }
 

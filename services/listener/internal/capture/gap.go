@@ -7,10 +7,9 @@ import (
 	"log/slog"
 	"time"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
@@ -103,14 +102,7 @@ func (c *Capture) oldestOperation(ctx context.Context) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 
-	var entry struct {
-		TS bson.Timestamp `bson:"ts"`
-	}
+	first, err := mongodb.OldestOperation(ctx, c.source)
 
-	oldest := options.FindOne().SetSort(bson.D{{Key: "$natural", Value: 1}}).SetProjection(bson.D{{Key: "ts", Value: 1}})
-	if err := c.source.Database("local").Collection("oplog.rs").FindOne(ctx, bson.D{}, oldest).Decode(&entry); err != nil {
-		return time.Time{}, fmt.Errorf("read the oplog's oldest entry: %w", err)
-	}
-
-	return time.Unix(int64(entry.TS.T), 0), nil
+	return mongodb.TimeOf(first), err
 }

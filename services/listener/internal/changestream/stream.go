@@ -3,7 +3,6 @@ package changestream
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 )
 
 // FullDocument says which image an update carries beside its delta.
@@ -81,31 +81,18 @@ type Stream struct {
 // Open opens the change stream of the source after a token. Errors are as the
 // driver gives them; pkg/mongodb classifies.
 func Open(ctx context.Context, source *mongo.Client, after bson.Raw, opts Options) (*Stream, error) {
-	pipeline := mongo.Pipeline{{{Key: "$changeStreamSplitLargeEvent", Value: bson.D{}}}}
-
-	cursor, err := source.Watch(ctx, pipeline, watchOptions(opts).SetResumeAfter(after))
-	if isUnknownStage(err) {
-		// Servers before 6.0.9 and 7.0 do not know the stage; an event above
-		// 16 MB ends their stream with BSONObjectTooLarge instead.
-		cursor, err = source.Watch(ctx, mongo.Pipeline{}, watchOptions(opts).SetResumeAfter(after))
-	}
-
+	cursor, err := mongodb.Watch(ctx, source, watchOptions(opts).SetResumeAfter(after))
 	if err != nil {
-		return nil, fmt.Errorf("open change stream: %w", err)
+		return nil, err
 	}
 
-	// The first request scans the oplog until its batch is full, so it is sent
-	// empty: opening tells at once whether the token is good.
 	cursor.SetBatchSize(batchSize)
 
 	return &Stream{cursor: cursor, timeout: opts.MaxAwait + cmp.Or(opts.ReplyTimeout, defaultReplyTimeout)}, nil
 }
 
 func watchOptions(opts Options) *options.ChangeStreamOptionsBuilder {
-	o := options.ChangeStream().
-		SetShowExpandedEvents(true).
-		SetBatchSize(0).
-		SetMaxAwaitTime(opts.MaxAwait)
+	o := options.ChangeStream().SetMaxAwaitTime(opts.MaxAwait)
 
 	switch opts.FullDocument {
 	case UpdateLookup:
@@ -120,14 +107,6 @@ func watchOptions(opts Options) *options.ChangeStreamOptionsBuilder {
 	}
 
 	return o
-}
-
-// isUnknownStage tells whether the server does not know an aggregation stage
-// (40324 UnrecognizedPipelineStage is Location40324 in the server's source).
-func isUnknownStage(err error) bool {
-	var failed mongo.CommandError
-
-	return errors.As(err, &failed) && failed.HasErrorCode(40324)
 }
 
 // Next waits at most MaxAwait for the next change. After an error the stream is

@@ -2,19 +2,14 @@ package history
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
@@ -156,45 +151,20 @@ func (w *Watcher) look(ctx context.Context) (Sample, error) {
 func timeOf(tail *topology.Stored) (at time.Time, ok bool) {
 	at, ok = tail.Position.Time(), !tail.Position.IsZero()
 
-	if token, known := tokenTime(tail.ResumeToken); known && !token.Before(at) {
-		return token, true
+	if token, known := mongodb.TokenTime(tail.ResumeToken); known && !mongodb.TimeOf(token).Before(at) {
+		return mongodb.TimeOf(token), true
 	}
 
 	return at, ok
 }
 
-// tokenTime reads the cluster time that a resume token of mongod begins with: in
-// hexadecimal the type of a timestamp, then its seconds. Other servers have
-// other tokens.
-func tokenTime(token bson.Raw) (at time.Time, known bool) {
-	const kind, digits = "82", 8
-
-	data, ok := token.Lookup("_data").StringValueOK()
-	if !ok || !strings.HasPrefix(data, kind) || len(data) < len(kind)+digits {
-		return time.Time{}, false
-	}
-
-	seconds, err := hex.DecodeString(data[len(kind) : len(kind)+digits])
-	if err != nil {
-		return time.Time{}, false
-	}
-
-	return time.Unix(int64(binary.BigEndian.Uint32(seconds)), 0), true
-}
-
-// oldest returns the time of the oplog's first entry. Natural order finds it at
-// once; sorted by time mongod would read the whole oplog.
+// oldest returns the time of the oplog's first entry.
 func (w *Watcher) oldest(ctx context.Context) (time.Time, error) {
-	var entry struct {
-		TS bson.Timestamp `bson:"ts"`
-	}
-
-	err := w.source.Database("local").Collection("oplog.rs").FindOne(ctx, bson.D{}, options.FindOne().
-		SetSort(bson.D{{Key: "$natural", Value: 1}}).SetProjection(bson.D{{Key: "ts", Value: 1}})).Decode(&entry)
+	first, err := mongodb.OldestOperation(ctx, w.source)
 
 	switch {
-	case err == nil && entry.TS.T > 0:
-		return time.Unix(int64(entry.TS.T), 0), nil
+	case err == nil && first.T > 0:
+		return mongodb.TimeOf(first), nil
 	case err == nil:
 		return time.Time{}, errors.New("the oplog's first entry has no time")
 	case mongodb.IsUnauthorized(err):

@@ -15,6 +15,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/gap"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
@@ -159,20 +160,12 @@ func probe(ctx context.Context, source *mongo.Client, from start) (bson.Raw, err
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 
-	open := func(pipeline mongo.Pipeline) (*mongo.ChangeStream, error) {
-		o := options.ChangeStream().SetShowExpandedEvents(true).SetBatchSize(0).SetMaxAwaitTime(100 * time.Millisecond)
-		from(o)
+	o := options.ChangeStream().SetMaxAwaitTime(100 * time.Millisecond)
+	from(o)
 
-		return source.Watch(ctx, pipeline, o)
-	}
-
-	cursor, err := open(mongo.Pipeline{{{Key: "$changeStreamSplitLargeEvent", Value: bson.D{}}}})
-	if isUnknownStage(err) { // servers before 6.0.9 and 7.0
-		cursor, err = open(mongo.Pipeline{})
-	}
-
+	cursor, err := mongodb.Watch(ctx, source, o)
 	if err != nil {
-		return nil, fmt.Errorf("open change stream: %w", err)
+		return nil, err
 	}
 
 	defer func() { _ = cursor.Close(ctx) }() // the server drops it by itself
@@ -208,29 +201,13 @@ func parseToken(text string) (bson.Raw, bool) {
 	return raw, len(raw) > len(bson.Raw{5, 0, 0, 0, 0})
 }
 
-// positionOf reads the cluster time that a token begins with: the type of a
-// timestamp in a key string, then seconds and increment. Zero for a token that
-// is made otherwise. An event of just that cluster time may follow the token, so
-// the position is the one before it.
+// positionOf is how far a token of mongod has read; zero for another server's. An event
+// of just the token's cluster time may follow it, so the position is the one before.
 func positionOf(token bson.Raw) event.Position {
-	const timestampType = 0x82
-
-	text, ok := token.Lookup("_data").StringValueOK()
-	if !ok || len(text) < 18 {
+	at, known := mongodb.TokenTime(token)
+	if !known {
 		return event.Position{}
 	}
 
-	b, err := hex.DecodeString(text[:18])
-	if err != nil || b[0] != timestampType {
-		return event.Position{}
-	}
-
-	t := uint32(b[1])<<24 | uint32(b[2])<<16 | uint32(b[3])<<8 | uint32(b[4])
-	i := uint32(b[5])<<24 | uint32(b[6])<<16 | uint32(b[7])<<8 | uint32(b[8])
-
-	if i == 0 {
-		return event.Position{T: t}
-	}
-
-	return event.Position{T: t, I: i - 1}
+	return event.Position{T: at.T, I: max(at.I, 1) - 1}
 }

@@ -84,22 +84,15 @@ func refuseOrigins(hello mongodb.Hello, flows []string) error {
 }
 
 // presentToken returns the resume token of now: the first change after the call
-// is the first one behind it. The change stream is the listener's own, because
-// a token is good for the stream it came from.
+// is the first one behind it.
 func presentToken(ctx context.Context, source *mongo.Client) (bson.Raw, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 
 	// Nothing is read: a token that came with an event lies behind it.
-	o := options.ChangeStream().SetShowExpandedEvents(true).SetBatchSize(0)
-
-	cursor, err := source.Watch(ctx, mongo.Pipeline{{{Key: "$changeStreamSplitLargeEvent", Value: bson.D{}}}}, o)
-	if isUnknownStage(err) { // servers before 6.0.9 and 7.0
-		cursor, err = source.Watch(ctx, mongo.Pipeline{}, o)
-	}
-
+	cursor, err := mongodb.Watch(ctx, source, options.ChangeStream())
 	if err != nil {
-		return nil, fmt.Errorf("open change stream: %w", err)
+		return nil, err
 	}
 
 	token := slices.Clone(cursor.ResumeToken())
@@ -113,14 +106,6 @@ func presentToken(ctx context.Context, source *mongo.Client) (bson.Raw, error) {
 	}
 
 	return token, nil
-}
-
-// isUnknownStage tells whether the server does not know an aggregation stage
-// (Location40324 in the server's source).
-func isUnknownStage(err error) bool {
-	var failed mongo.CommandError
-
-	return errors.As(err, &failed) && failed.HasErrorCode(40324)
 }
 
 // scope is what of the source's catalog the filter takes.
