@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
@@ -24,8 +22,8 @@ func (s *Stream) First(ctx context.Context) (Stored, *relayv1.Marker, error) {
 		return Stored{}, nil, err
 	}
 
-	marker := new(relayv1.Marker)
-	if first.Kind != event.KindMarker || first.StreamID != s.StreamID || proto.Unmarshal(first.Payload, marker) != nil {
+	marker, err := first.Marker()
+	if err != nil || first.StreamID != s.StreamID {
 		return Stored{}, nil, fmt.Errorf("%w: message 1 of stream %s is no marker of it", event.ErrMalformed, s.Name())
 	}
 

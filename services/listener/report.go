@@ -11,6 +11,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/ops"
 	"github.com/atlas-relay/atlas-relay/pkg/report"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/capture"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/refetch"
@@ -22,14 +23,12 @@ func reportOf(flow string, instance *relayv1.Instance, listener *capture.Capture
 		status := listener.Status()
 
 		r := &relayv1.ListenerReport{
-			Flow:       flow,
-			Instance:   instance,
-			State:      relayv1.ListenerState(relayv1.ListenerState_value["LISTENER_STATE_"+string(status.State)]),
-			Reason:     status.Reason,
-			ReportTime: reportTime,
-			Position: &relayv1.Position{
-				Seconds: status.Position.T, Increment: status.Position.I, Ordinal: status.Position.Ordinal,
-			},
+			Flow:           flow,
+			Instance:       instance,
+			State:          relayv1.ListenerState(relayv1.ListenerState_value["LISTENER_STATE_"+string(status.State)]),
+			Reason:         status.Reason,
+			ReportTime:     reportTime,
+			Position:       topology.EncodePosition(status.Position),
 			TotalEvents:    status.Total,
 			SkippedEvents:  status.Skipped,
 			WindowMessages: status.WindowMessages,

@@ -13,6 +13,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/ops"
 	"github.com/atlas-relay/atlas-relay/pkg/report"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/ownership"
@@ -50,11 +51,9 @@ func partitionReport(s *ownership.Status) *relayv1.PartitionReport {
 		Event:             uint64(place.Event),
 		Count:             uint64(place.Count),
 		StreamId:          place.StreamID,
-		Position: &relayv1.Position{
-			Seconds: place.Position.T, Increment: place.Position.I, Ordinal: place.Position.Ordinal,
-		},
-		HoleGeneration: s.Hole,
-		Skipped:        skippedAt(place),
+		Position:          topology.EncodePosition(place.Position),
+		HoleGeneration:    s.Hole,
+		Skipped:           skippedAt(place),
 	}
 }
 

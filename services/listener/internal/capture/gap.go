@@ -7,13 +7,10 @@ import (
 	"log/slog"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
-	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
 // awaitOperator stays in a terminal state until ctx ends, or until an operator
@@ -63,12 +60,9 @@ func (c *Capture) acceptedGap(ctx context.Context) (string, error) {
 		return "", nil
 	}
 
-	marker := new(relayv1.Marker)
-	if err := proto.Unmarshal(last.Payload, marker); err != nil {
-		return "", fmt.Errorf("read marker %d: %w", last.Sequence, err)
-	}
+	marker, err := last.Marker()
 
-	return marker.GetAcceptedGap(), nil
+	return marker.GetAcceptedGap(), err
 }
 
 // nameRange adds to the loss of history what is missing.

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/sync/errgroup"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
@@ -52,9 +49,6 @@ func missing(last, marker *event.Message, heads, marked []uint64) int64 {
 // listener of this stream.
 var ErrForeignTail = errors.New("the stream's last message is not one of its listener")
 
-// tailRequests bounds the requests that read the partitions' last messages.
-const tailRequests = 8
-
 // ReadTail reads the stream's end. Messages of this connection that the server
 // has not stored yet may still be appended afterwards; the server then refuses
 // whatever is built on this tail, and it is read again. Errors:
@@ -75,17 +69,12 @@ func ReadTail(ctx context.Context, stream *topology.Stream) (*Tail, error) {
 		return nil, err
 	}
 
-	payload := new(relayv1.Marker)
-	if err := proto.Unmarshal(marker.Payload, payload); err != nil {
-		return nil, fmt.Errorf("read marker %d of stream %s: %w: %w", marker.Sequence, stream.Name(), event.ErrMalformed, err)
+	payload, err := stream.ParseMarker(&marker)
+	if err != nil {
+		return nil, err
 	}
 
-	if len(payload.GetHeads()) != stream.Partitions {
-		return nil, fmt.Errorf("marker %d of stream %s has %d partitions, the stream has %d: %w",
-			marker.Sequence, stream.Name(), len(payload.GetHeads()), stream.Partitions, event.ErrMalformed)
-	}
-
-	heads, err := readHeads(ctx, stream, marker.Sequence, payload.GetHeads())
+	heads, err := stream.Heads(ctx, &marker, payload.GetHeads())
 	if err != nil {
 		return nil, err
 	}
@@ -94,49 +83,4 @@ func ReadTail(ctx context.Context, stream *topology.Stream) (*Tail, error) {
 		Last: last, Heads: heads, Marker: payload, Marked: marker.Sequence, Publish: stream.Publish,
 		missing: missing(&last.Message, &marker.Message, heads, payload.GetHeads()),
 	}, nil
-}
-
-// readHeads takes each partition's head from whichever is later in the stream,
-// its last message or the marker.
-func readHeads(ctx context.Context, stream *topology.Stream, markerSequence uint64, marked []uint64) ([]uint64, error) {
-	heads := make([]uint64, stream.Partitions)
-
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(tailRequests)
-
-	for partition := range heads {
-		group.Go(func() error {
-			m, err := stream.LastOf(ctx, partition)
-
-			switch {
-			case errors.Is(err, topology.ErrNoMessage):
-				heads[partition] = marked[partition]
-			case err != nil:
-				return err
-			case m.Sequence < markerSequence:
-				heads[partition] = marked[partition]
-			default:
-				heads[partition] = completeCount(&m.Message)
-			}
-
-			return nil
-		})
-	}
-
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-
-	return heads, nil
-}
-
-// completeCount returns the count of the last complete event when m is the last
-// message of its partition. An event without its last part has not happened
-// yet: its next attempt, or whatever is published instead, has its count.
-func completeCount(m *event.Message) uint64 {
-	if !m.IsLastPart() {
-		return m.Count - 1
-	}
-
-	return m.Count
 }

@@ -7,6 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
@@ -162,7 +163,7 @@ func below(a, b *relayv1.PartitionReport) bool {
 }
 
 func positionOf(p *relayv1.PartitionReport) event.Position {
-	return event.Position{T: p.GetPosition().GetSeconds(), I: p.GetPosition().GetIncrement(), Ordinal: p.GetPosition().GetOrdinal()}
+	return topology.DecodePosition(p.GetPosition())
 }
 
 // point names the new generation: none that anybody has ever seen.

@@ -6,12 +6,10 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
-	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
 )
 
@@ -162,9 +160,13 @@ func lastMarkerBelow(ctx context.Context, h history, generation uint64, position
 }
 
 func headsOf(m *topology.Stored, partition int) (uint64, error) {
-	marker := new(relayv1.Marker)
-	if err := proto.Unmarshal(m.Payload, marker); err != nil || partition >= len(marker.GetHeads()) {
-		return 0, fmt.Errorf("%w: message %d is no marker of this stream", event.ErrMalformed, m.Sequence)
+	marker, err := m.Marker()
+	if err != nil {
+		return 0, err
+	}
+
+	if partition >= len(marker.GetHeads()) {
+		return 0, fmt.Errorf("%w: marker %d knows no partition %d", event.ErrMalformed, m.Sequence, partition)
 	}
 
 	return marker.GetHeads()[partition], nil

@@ -9,13 +9,12 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
-	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
 )
 
@@ -131,9 +130,9 @@ func (o *Owner) parseMarker(msg jetstream.Msg) (*marker, error) {
 		return nil, fmt.Errorf("message %d: %w", metadata.Sequence.Stream, err)
 	}
 
-	payload := new(relayv1.Marker)
-	if err := proto.Unmarshal(m.Payload, payload); err != nil || len(payload.GetHeads()) != o.stream.Partitions {
-		return nil, fmt.Errorf("%w: message %d is no marker of this stream", event.ErrMalformed, metadata.Sequence.Stream)
+	payload, err := o.stream.ParseMarker(&topology.Stored{Message: m, Sequence: metadata.Sequence.Stream})
+	if err != nil {
+		return nil, err
 	}
 
 	if m.StreamID != o.stream.StreamID {

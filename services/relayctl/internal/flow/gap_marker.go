@@ -10,7 +10,6 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/gap"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
-	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
 // finish has the stream go on behind a recorded gap and says so in the record.
@@ -61,8 +60,7 @@ func (a *acceptance) stateOf(ctx context.Context, g *gap.Document) (gap.State, e
 		return "", err
 	}
 
-	marker := new(relayv1.Marker)
-	if m.Kind == event.KindMarker && proto.Unmarshal(m.Payload, marker) == nil && marker.GetAcceptedGap() == g.ID {
+	if marker, err := m.Marker(); err == nil && marker.GetAcceptedGap() == g.ID {
 		return gap.Closed, nil
 	}
 
@@ -122,29 +120,19 @@ func (a *acceptance) markerPayload(ctx context.Context, g *gap.Document) ([]byte
 		return nil, err
 	}
 
-	marker := new(relayv1.Marker)
-	if err := proto.Unmarshal(last.Payload, marker); err != nil || len(marker.GetHeads()) != a.stream.Partitions {
-		return nil, fmt.Errorf("%w: message %d is no marker of this stream", event.ErrMalformed, last.Sequence)
+	marker, err := a.stream.ParseMarker(&last)
+	if err != nil {
+		return nil, err
 	}
 
-	for partition := range marker.GetHeads() {
-		m, err := a.stream.LastOf(ctx, partition)
-
-		switch {
-		case errors.Is(err, topology.ErrNoMessage):
-		case err != nil:
-			return nil, err
-		case m.Sequence > last.Sequence && m.IsLastPart():
-			marker.Heads[partition] = m.Count
-		case m.Sequence > last.Sequence:
-			marker.Heads[partition] = m.Count - 1
-		}
+	if marker.Heads, err = a.stream.Heads(ctx, &last, marker.GetHeads()); err != nil {
+		return nil, err
 	}
 
 	marker.OpenTransaction = nil // its rest lies in the gap
 	marker.ReplacesStreamId = ""
 	marker.AcceptedGap = g.ID
-	marker.GapFrom = &relayv1.Position{Seconds: g.From.Position.T, Increment: g.From.Position.I, Ordinal: g.From.Position.Ordinal}
+	marker.GapFrom = topology.EncodePosition(g.From.Position)
 
 	payload, err := proto.Marshal(marker)
 	if err != nil {

@@ -107,7 +107,7 @@ func (a *acceptance) publishRenewal(ctx context.Context, stream *topology.Stream
 		Filter:           &relayv1.Filter{Include: a.Include.Patterns(), Exclude: a.Exclude.Patterns(), SkipOrigins: stream.SkipOrigins},
 		ReplacesStreamId: topology.JoinStreamIDs(g.Replaces),
 		AcceptedGap:      g.ID,
-		GapFrom:          &relayv1.Position{Seconds: g.From.Position.T, Increment: g.From.Position.I, Ordinal: g.From.Position.Ordinal},
+		GapFrom:          topology.EncodePosition(g.From.Position),
 	})
 	if err != nil {
 		return fmt.Errorf("encode message 1: %w", err)

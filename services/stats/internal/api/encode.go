@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
-	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
@@ -80,7 +80,7 @@ func encodeStream(s *tally.Stream) *relayv1.StreamStats {
 		Bytes:         s.Bytes,
 		MaxBytes:      s.MaxBytes,
 		Generation:    s.Generation,
-		Position:      encodePosition(s.Position),
+		Position:      topology.EncodePosition(s.Position),
 	}
 }
 
@@ -91,7 +91,7 @@ func encodeListener(flow string, l *tally.Listener) *relayv1.ListenerReport {
 		State:          relayv1.ListenerState(relayv1.ListenerState_value["LISTENER_STATE_"+l.State]),
 		Reason:         l.Reason,
 		ReportTime:     encodeTime(l.ReportTime),
-		Position:       encodePosition(l.Position),
+		Position:       topology.EncodePosition(l.Position),
 		TotalEvents:    l.Total,
 		SkippedEvents:  l.Skipped,
 		CaptureLag:     encodeDuration(l.CaptureLag),
@@ -127,7 +127,7 @@ func encodePartition(p *tally.Partition) *relayv1.PartitionStats {
 		OwnerInstance:     p.Owner,
 		Epoch:             unsigned(d.Epoch),
 		Sequence:          unsigned(d.Sequence),
-		Position:          encodePosition(d.Position),
+		Position:          topology.EncodePosition(d.Position),
 		PendingChanges:    p.Pending,
 		ProcessedChanges:  unsigned(d.Counters.Processed),
 		FailedChanges:     unsigned(d.Counters.Failed),
@@ -146,17 +146,13 @@ func encodeUnsupported(u *checkpoint.UnsupportedDocument) *relayv1.UnsupportedEv
 		Operation:     u.Operation,
 		Events:        unsigned(u.Events),
 		Diverges:      u.Diverges,
-		FirstPosition: encodePosition(u.First),
-		LastPosition:  encodePosition(u.Last),
+		FirstPosition: topology.EncodePosition(u.First),
+		LastPosition:  topology.EncodePosition(u.Last),
 	}
 }
 
 func encodeInstance(i *tally.Instance) *relayv1.Instance {
 	return &relayv1.Instance{Id: i.ID, Host: i.Host, Pid: i.PID, Version: i.Version, StartTime: encodeTime(i.Start)}
-}
-
-func encodePosition(p event.Position) *relayv1.Position {
-	return &relayv1.Position{Seconds: p.T, Increment: p.I, Ordinal: p.Ordinal}
 }
 
 func encodeTime(t time.Time) *timestamppb.Timestamp {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 )
@@ -45,7 +46,7 @@ func encodeLetter(l *deadletter.Letter) *relayv1.DeadLetter {
 		CollectionUuid:  encodeUUID(r.CollectionUUID),
 		Operation:       text(string(r.Operation)),
 		Partition:       uint32(unsigned(int64(r.Partition))), //nolint:gosec // at most topology.MaxPartitions
-		Position:        encodePosition(r.Position),
+		Position:        topology.EncodePosition(r.Position),
 		EventNumber:     unsigned(r.Number),
 		Size:            unsigned(r.Size),
 		Attempts:        uint32(unsigned(int64(r.Attempts))), //nolint:gosec // a few

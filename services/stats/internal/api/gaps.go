@@ -11,6 +11,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/gap"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 )
@@ -109,8 +110,8 @@ func encodeGap(d *gap.Document) *relayv1.Gap {
 
 	g := &relayv1.Gap{
 		Name: text(d.ID), State: states[d.State],
-		FromPosition: encodePosition(d.From.Position), FromTime: clusterTime(d.From.Position),
-		ToPosition: encodePosition(d.To.Position), ToTime: clusterTime(d.To.Position), ResumeToken: d.To.ResumeToken,
+		FromPosition: topology.EncodePosition(d.From.Position), FromTime: clusterTime(d.From.Position),
+		ToPosition: topology.EncodePosition(d.To.Position), ToTime: clusterTime(d.To.Position), ResumeToken: d.To.ResumeToken,
 		StreamId: text(d.StreamID), Sequence: unsigned(d.Sequence), Event: unsigned(d.Event),
 		ReplacedBy: text(d.ReplacedBy), LostEvents: unsigned(d.Lost),
 		Requested: encodeAcceptance(&d.Requested),

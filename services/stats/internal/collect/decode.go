@@ -6,7 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
@@ -24,7 +24,7 @@ func decodeListener(value []byte) (l tally.Listener, ok bool) {
 		State:          strings.TrimPrefix(r.GetState().String(), "LISTENER_STATE_"),
 		Reason:         r.GetReason(),
 		ReportTime:     r.GetReportTime().AsTime(),
-		Position:       decodePosition(r.GetPosition()),
+		Position:       topology.DecodePosition(r.GetPosition()),
 		Total:          r.GetTotalEvents(),
 		Skipped:        r.GetSkippedEvents(),
 		WindowMessages: r.GetWindowMessages(),
@@ -95,8 +95,4 @@ func decodeInstance(i *relayv1.Instance) tally.Instance {
 	}
 
 	return tally.Instance{ID: i.GetId(), Host: i.GetHost(), PID: i.GetPid(), Version: i.GetVersion(), Start: start}
-}
-
-func decodePosition(p *relayv1.Position) event.Position {
-	return event.Position{T: p.GetSeconds(), I: p.GetIncrement(), Ordinal: p.GetOrdinal()}
 }

@@ -3,15 +3,12 @@ package collect
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
-	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
 
@@ -109,14 +106,9 @@ func readHeads(ctx context.Context, stream *topology.Stream, checkpoints map[int
 		return nil, err
 	}
 
-	marked := new(relayv1.Marker)
-	if err := proto.Unmarshal(marker.Payload, marked); err != nil {
-		return nil, fmt.Errorf("read marker %d of stream %s: %w: %w", marker.Sequence, stream.Name(), event.ErrMalformed, err)
-	}
-
-	if len(marked.GetHeads()) != stream.Partitions {
-		return nil, fmt.Errorf("marker %d of stream %s has %d partitions, the stream has %d: %w",
-			marker.Sequence, stream.Name(), len(marked.GetHeads()), stream.Partitions, event.ErrMalformed)
+	marked, err := stream.ParseMarker(&marker)
+	if err != nil {
+		return nil, err
 	}
 
 	heads := make([]tally.Head, stream.Partitions)

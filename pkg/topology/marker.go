@@ -1,0 +1,99 @@
+package topology
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+)
+
+// Marker returns what a message on the subject of markers says. Errors:
+// event.ErrMalformed for any other message.
+func (m *Stored) Marker() (*relayv1.Marker, error) {
+	marker := new(relayv1.Marker)
+	if m.Kind != event.KindMarker || proto.Unmarshal(m.Payload, marker) != nil {
+		return nil, fmt.Errorf("%w: message %d is no marker of this stream", event.ErrMalformed, m.Sequence)
+	}
+
+	return marker, nil
+}
+
+// ParseMarker is Marker for one that must know the heads of all partitions of
+// this stream. Errors as of Marker.
+func (s *Stream) ParseMarker(m *Stored) (*relayv1.Marker, error) {
+	marker, err := m.Marker()
+	if err != nil {
+		return nil, err
+	}
+
+	if len(marker.GetHeads()) != s.Partitions {
+		return nil, fmt.Errorf("marker %d of stream %s has %d partitions, the stream has %d: %w",
+			m.Sequence, s.Name(), len(marker.GetHeads()), s.Partitions, event.ErrMalformed)
+	}
+
+	return marker, nil
+}
+
+// headRequests bounds the requests that read the partitions' last messages.
+const headRequests = 8
+
+// Heads returns the count of the last complete event of each partition. It takes
+// whichever is later in the stream, the partition's last message or the last
+// marker with the heads that it has. Errors as of Tail.
+func (s *Stream) Heads(ctx context.Context, marker *Stored, marked []uint64) ([]uint64, error) {
+	heads := make([]uint64, s.Partitions)
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(headRequests)
+
+	for partition := range heads {
+		group.Go(func() error {
+			m, err := s.LastOf(ctx, partition)
+
+			switch {
+			case errors.Is(err, ErrNoMessage):
+				heads[partition] = marked[partition]
+			case err != nil:
+				return err
+			case m.Sequence < marker.Sequence:
+				heads[partition] = marked[partition]
+			default:
+				heads[partition] = completeCount(&m.Message)
+			}
+
+			return nil
+		})
+	}
+
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+
+	return heads, nil
+}
+
+// completeCount returns the count of the last complete event when m is the last
+// message of its partition. An event without its last part has not happened
+// yet: its next attempt, or whatever is published instead, has its count.
+func completeCount(m *event.Message) uint64 {
+	if !m.IsLastPart() {
+		return m.Count - 1
+	}
+
+	return m.Count
+}
+
+// EncodePosition is a position as it is told to others.
+func EncodePosition(p event.Position) *relayv1.Position {
+	return &relayv1.Position{Seconds: p.T, Increment: p.I, Ordinal: p.Ordinal}
+}
+
+// DecodePosition is the inverse of EncodePosition.
+func DecodePosition(p *relayv1.Position) event.Position {
+	return event.Position{T: p.GetSeconds(), I: p.GetIncrement(), Ordinal: p.GetOrdinal()}
+}
