@@ -3,6 +3,7 @@ package changestream
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -73,10 +74,16 @@ type Change struct {
 // its $match would leave the event out. Not safe for concurrent use.
 type Stream struct {
 	cursor    *mongo.ChangeStream
+	id        int64 // of the cursor that Open has opened
 	fragments fragments
 	asked     bool // a request has followed the one that opened the cursor
 	timeout   time.Duration
 }
+
+// ErrReopened says that the cursor was lost and the driver has opened another one
+// by itself, which it does for every error that it holds for resumable. Where that
+// one begins is the driver's guess, not the stream's tail.
+var ErrReopened = errors.New("the source has lost the cursor")
 
 // Open opens the change stream of the source after a token. Errors are as the
 // driver gives them; pkg/mongodb classifies.
@@ -88,7 +95,7 @@ func Open(ctx context.Context, source *mongo.Client, after bson.Raw, opts Option
 
 	cursor.SetBatchSize(batchSize)
 
-	return &Stream{cursor: cursor, timeout: opts.MaxAwait + cmp.Or(opts.ReplyTimeout, defaultReplyTimeout)}, nil
+	return &Stream{cursor: cursor, id: cursor.ID(), timeout: opts.MaxAwait + cmp.Or(opts.ReplyTimeout, defaultReplyTimeout)}, nil
 }
 
 func watchOptions(opts Options) *options.ChangeStreamOptionsBuilder {
@@ -113,7 +120,12 @@ func watchOptions(opts Options) *options.ChangeStreamOptionsBuilder {
 // dead: open another.
 func (s *Stream) Next(ctx context.Context) (Change, error) {
 	for {
-		if !s.tryNext(ctx) {
+		found := s.tryNext(ctx)
+		if s.cursor.ID() != s.id && s.cursor.Err() == nil {
+			return Change{}, fmt.Errorf("read change stream: %w", ErrReopened)
+		}
+
+		if !found {
 			if err := s.cursor.Err(); err != nil {
 				return Change{}, fmt.Errorf("read change stream: %w", err)
 			}
