@@ -149,7 +149,7 @@ func (p *program) flowAcceptDivergence() *cobra.Command {
 			ctx, cancel := context.WithTimeout(cmd.Context(), defaultWait)
 			defer cancel()
 
-			accepted, err := flow.AcceptDivergence(ctx, &s, reason, dryRun, p.log())
+			accepted, err := flow.AcceptDivergence(ctx, &s, reason, dryRun)
 
 			return p.printDivergence(s.Flow, accepted, dryRun, err)
 		},

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -75,7 +74,7 @@ func (s *TargetSettings) Validate() error {
 // AcceptDivergence accepts that the target differs by what is known now: gaps,
 // and events of kinds that cannot be applied. What comes later counts again. It
 // returns what was accepted, one sentence each.
-func AcceptDivergence(ctx context.Context, s *TargetSettings, reason string, dryRun bool, _ *slog.Logger) ([]string, error) {
+func AcceptDivergence(ctx context.Context, s *TargetSettings, reason string, dryRun bool) ([]string, error) {
 	target, _, err := connectMongo(ctx, "TARGET_URI", s.TargetURI, false)
 	if err != nil {
 		return nil, err

@@ -345,7 +345,7 @@ func TestAcceptDivergence(t *testing.T) {
 	require.NoError(t, err)
 
 	accept := func(dryRun bool) []string {
-		accepted, err := flow.AcceptDivergence(t.Context(), w.targetSettings(t), "compared", dryRun, slog.New(slog.DiscardHandler))
+		accepted, err := flow.AcceptDivergence(t.Context(), w.targetSettings(t), "compared", dryRun)
 		require.NoError(t, err)
 
 		return accepted

@@ -78,16 +78,9 @@ func decodeQuery(request *relayv1.ListDeadLettersRequest) (*deadletter.Query, in
 		query.States = []parked.State{parked.Dead}
 	}
 
-	size := int(request.GetPageSize())
+	size, err := decodePageSize(request.GetPageSize())
 
-	switch {
-	case size < 0:
-		return nil, 0, &argumentError{"page_size", "is negative", "leave it empty, or give 1 to 1000"}
-	case size == 0:
-		size = defaultPageSize
-	}
-
-	return query, min(size, maxPageSize), nil
+	return query, size, err
 }
 
 func decodeFilter(f *relayv1.DeadLetterFilter) (*deadletter.Filter, error) {
