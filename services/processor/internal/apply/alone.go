@@ -114,7 +114,10 @@ func (a *Applier) move(ctx context.Context, last, next *checkpoint.Document) err
 
 // writeAlone writes the data. On a refusal the writes before it stay.
 func (a *Applier) writeAlone(ctx context.Context, plan *Plan) error {
-	matched := int64(0)
+	var (
+		matched int64
+		err     error
+	)
 
 	if a.options.ClientBulkWrite && len(plan.writes) > 0 {
 		models := make([]mongo.ClientBulkWrite, len(plan.writes))
@@ -123,21 +126,11 @@ func (a *Applier) writeAlone(ctx context.Context, plan *Plan) error {
 			models[i] = mongo.ClientBulkWrite{Database: w.ns.DB, Collection: w.ns.Coll, Model: w.clientModel()}
 		}
 
-		n, err := a.sendBulk(ctx, models)
-		if err != nil {
+		if matched, err = a.sendBulk(ctx, models); err != nil {
 			return bulkWriteError(plan.writes, 0, 0, err)
 		}
-
-		matched = n
-	} else {
-		for _, group := range byNamespace(plan.writes) {
-			n, err := a.writeGroup(ctx, group)
-			if err != nil {
-				return err
-			}
-
-			matched += n
-		}
+	} else if matched, err = a.writeGroups(ctx, plan.writes); err != nil {
+		return err
 	}
 
 	return a.countedAlone(ctx, plan, matched)
@@ -161,15 +154,6 @@ func (a *Applier) countedAlone(ctx context.Context, plan *Plan, matched int64) e
 	default:
 		return fmt.Errorf("write batch: %d documents matched, %d were addressed", matched, want)
 	}
-}
-
-// recordError is ErrRecords for a refusal of the target, and the error itself for trouble.
-func recordError(err error) error {
-	if mongodb.IsDocumentError(err) {
-		return fmt.Errorf("%w: %w", ErrRecords, err)
-	}
-
-	return err
 }
 
 // isOnlyDuplicates tells whether nothing but existing keys was refused.

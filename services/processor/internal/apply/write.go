@@ -159,27 +159,42 @@ func (a *Applier) writeByCollection(ctx context.Context, plan *Plan, last, next 
 
 	for i := range notes {
 		n, err := notes[i].run(ctx, relay)
-		if mongodb.IsDocumentError(err) {
-			return fmt.Errorf("%w: %w", ErrRecords, err)
-		}
-
 		if err != nil {
-			return fmt.Errorf("write to %s: %w", notes[i].collection, err)
+			return fmt.Errorf("write to %s: %w", notes[i].collection, recordError(err))
 		}
 
 		matched += n
 	}
 
-	for _, group := range byNamespace(plan.writes) {
+	n, err := a.writeGroups(ctx, plan.writes)
+	if err != nil {
+		return err
+	}
+
+	return a.counted(ctx, plan, last, matched+n, 1+counting(notes))
+}
+
+// recordError is ErrRecords for a refusal of the target, and the error itself for trouble.
+func recordError(err error) error {
+	if mongodb.IsDocumentError(err) {
+		return fmt.Errorf("%w: %w", ErrRecords, err)
+	}
+
+	return err
+}
+
+// writeGroups returns how many documents matched or were inserted.
+func (a *Applier) writeGroups(ctx context.Context, writes []write) (matched int64, err error) {
+	for _, group := range byNamespace(writes) {
 		n, err := a.writeGroup(ctx, group)
 		if err != nil {
-			return err
+			return 0, err
 		}
 
 		matched += n
 	}
 
-	return a.counted(ctx, plan, last, matched, 1+counting(notes))
+	return matched, nil
 }
 
 func byNamespace(writes []write) [][]*write {
