@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -34,15 +33,6 @@ type captureChaos struct {
 // listeners, kills NATS and the source, and freezes the processor until the stream is full. The source keeps what it has
 // acknowledged, and so must the replica: equal, without a gap, exactly counted.
 func TestCaptureUnderChaos(t *testing.T) {
-	seconds := captureSeconds
-
-	if given := os.Getenv(captureVariable); given != "" {
-		var err error
-
-		seconds, err = strconv.Atoi(given)
-		require.NoError(t, err)
-	}
-
 	s := openWith(t, map[string]string{"LEASE_TTL": shortLease, "PARTITIONS": "4", "REPLAY_MARGIN": "1000"})
 	s.made = func() { shrink(s) }
 	s.write()
@@ -50,14 +40,9 @@ func TestCaptureUnderChaos(t *testing.T) {
 	chaos := &captureChaos{s: s, random: rand.New(rand.NewPCG(s.seed, 2))}
 	second, nats := chaos.addListener()
 
-	supervising, stop := context.WithCancel(t.Context())
-	supervised := make(chan error, 1)
+	stop := s.supervise(s.relay.Listeners)
 
-	go func() {
-		supervised <- harness.Supervise(supervising, s.relay.Listeners, func(d harness.Death) { t.Logf("%s ended: %s", d.Service.Name, d.How) })
-	}()
-
-	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(seconds)*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), seconds(t, captureVariable, captureSeconds))
 	defer cancel()
 
 	listeners := fault.Listeners{
@@ -76,7 +61,6 @@ func TestCaptureUnderChaos(t *testing.T) {
 
 	s.await("a flow that replicates", harness.Replicating)
 	stop()
-	require.NoError(t, <-supervised)
 	s.progress(steady)
 	s.finish()
 	s.streamIsWhole()

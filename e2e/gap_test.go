@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
@@ -20,12 +21,7 @@ func TestHistoryLostAndAccepted(t *testing.T) {
 	require.NoError(t, s.source().CreateCollection(t.Context(), "orders"))
 	s.replicate()
 
-	insert := func(id string) {
-		t.Helper()
-
-		_, err := orders.InsertOne(t.Context(), bson.D{{Key: "_id", Value: id}})
-		require.NoError(t, err)
-	}
+	insert := inserter(t, orders)
 
 	insert("before")
 	s.await("one change applied", harness.Applied(1))
@@ -96,12 +92,7 @@ func TestStreamGoneAndAccepted(t *testing.T) {
 			require.NoError(t, s.source().CreateCollection(t.Context(), "orders"))
 			s.replicate()
 
-			insert := func(id string) {
-				t.Helper()
-
-				_, err := orders.InsertOne(t.Context(), bson.D{{Key: "_id", Value: id}})
-				require.NoError(t, err)
-			}
+			insert := inserter(t, orders)
 
 			insert("first")
 			insert("second")
@@ -155,5 +146,17 @@ func TestStreamGoneAndAccepted(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, int64(3), n)
 		})
+	}
+}
+
+// inserter returns what inserts a document with this _id.
+func inserter(t *testing.T, coll *mongo.Collection) func(id string) {
+	t.Helper()
+
+	return func(id string) {
+		t.Helper()
+
+		_, err := coll.InsertOne(t.Context(), bson.D{{Key: "_id", Value: id}})
+		require.NoError(t, err)
 	}
 }

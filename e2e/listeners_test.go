@@ -2,9 +2,7 @@ package e2e_test
 
 import (
 	"context"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -97,15 +95,6 @@ const listenersSeconds = 15
 
 // TestListenersCompete breaks listeners, their network and NATS at random, so that they chase each other.
 func TestListenersCompete(t *testing.T) {
-	seconds := listenersSeconds
-
-	if given := os.Getenv(listenersVariable); given != "" {
-		var err error
-
-		seconds, err = strconv.Atoi(given)
-		require.NoError(t, err)
-	}
-
 	s := openWith(t, map[string]string{"LEASE_TTL": shortLease})
 	s.write()
 
@@ -113,14 +102,9 @@ func TestListenersCompete(t *testing.T) {
 	third, two := s.standby()
 	listeners := []*harness.Service{s.relay.Listener, second, third}
 
-	supervising, stop := context.WithCancel(t.Context())
-	supervised := make(chan error, 1)
+	stop := s.supervise(s.relay.Listeners)
 
-	go func() {
-		supervised <- harness.Supervise(supervising, s.relay.Listeners, func(d harness.Death) { t.Logf("%s ended: %s", d.Service.Name, d.How) })
-	}()
-
-	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(seconds)*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), seconds(t, listenersVariable, listenersSeconds))
 	defer cancel()
 
 	chaos := fault.Listeners{
@@ -140,7 +124,6 @@ func TestListenersCompete(t *testing.T) {
 	})
 
 	stop()
-	require.NoError(t, <-supervised)
 	s.progress(steady)
 	s.finish()
 	s.streamHolds()

@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"context"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -60,18 +59,11 @@ func openMesh(t *testing.T, sites int) *mesh {
 	world, err := harness.StartWorld(t.Context(), harness.WorldOptions{Programs: programs, Source: find(), Target: find(), SyncOnCommit: true})
 	require.NoError(t, err)
 
-	m := &mesh{t: t, world: world, db: "e2e_" + bson.NewObjectID().Hex(), seed: rand.Uint64N(1_000_000)}
+	m := &mesh{t: t, world: world, db: "e2e_" + bson.NewObjectID().Hex(), seed: seed(t)}
 
 	m.ctx, m.fail = context.WithCancelCause(t.Context())
 
 	t.Cleanup(m.close)
-
-	if given := os.Getenv(seedVariable); given != "" {
-		m.seed, err = strconv.ParseUint(given, 10, 64)
-		require.NoError(t, err)
-	}
-
-	t.Logf("%s=%d", seedVariable, m.seed)
 
 	places := []harness.Place{world.Source, world.Target}
 	for len(places) < sites {

@@ -2,8 +2,6 @@ package e2e_test
 
 import (
 	"context"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -104,15 +102,7 @@ func (p *poison) write(ctx context.Context, db *mongo.Database, n int) (uint64, 
 // TestPoisonStopsNobody hides documents that the target refuses among many others: exactly they become dead letters,
 // everything else is applied, and a replay after their causes are gone makes both sides equal.
 func TestPoisonStopsNobody(t *testing.T) {
-	changes := uint64(poisonChanges)
-
-	if given := os.Getenv(poisonVariable); given != "" {
-		var err error
-
-		changes, err = strconv.ParseUint(given, 10, 64)
-		require.NoError(t, err)
-	}
-
+	changes := number(t, poisonVariable, poisonChanges)
 	s := openWith(t, map[string]string{
 		"BYPASS_VALIDATION": "false", "RETRY_DELAYS": "100ms", "MAX_RETRIES": "1",
 	})

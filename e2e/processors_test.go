@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"context"
-	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -55,24 +54,15 @@ const chaosSeconds = 20
 
 // TestProcessorsComeAndGo kills, freezes, adds and removes processors at random, more often than a lease lasts.
 func TestProcessorsComeAndGo(t *testing.T) {
-	seconds := chaosSeconds
-
-	if given := os.Getenv(chaosVariable); given != "" {
-		var err error
-
-		seconds, err = strconv.Atoi(given)
-		require.NoError(t, err)
-	}
-
 	s := openWith(t, map[string]string{"LEASE_TTL": "2s"})
 	s.write()
 	require.NoError(t, s.relay.Scale(t.Context(), 3))
 	s.progress(steady)
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(seconds)*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), seconds(t, chaosVariable, chaosSeconds))
 	defer cancel()
 
-	stopSupervising := s.supervise()
+	stopSupervising := s.supervise(s.relay.Processors)
 	chaos := fault.Processors{
 		Relay: s.relay, Seed: s.seed, Every: 1500 * time.Millisecond, Freeze: 3 * time.Second, Most: 4, Told: func(what string) { t.Log(what) },
 	}

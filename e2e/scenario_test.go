@@ -3,9 +3,7 @@ package e2e_test
 import (
 	"context"
 	"maps"
-	"math/rand/v2"
 	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -23,9 +21,6 @@ import (
 
 // patience bounds each wait of a test; on an idle machine none lasts a tenth of it.
 const patience = 2 * time.Minute
-
-// seedVariable takes the seed that a failed test printed.
-const seedVariable = "E2E_SEED"
 
 // scenario is a whole relay of a test, with or without traffic.
 type scenario struct {
@@ -118,17 +113,7 @@ const steady = 300
 func (s *scenario) sow() {
 	s.t.Helper()
 
-	s.seed = rand.Uint64N(1_000_000)
-
-	if given := os.Getenv(seedVariable); given != "" {
-		var err error
-
-		s.seed, err = strconv.ParseUint(given, 10, 64)
-		require.NoError(s.t, err)
-	}
-
-	s.t.Logf("%s=%d", seedVariable, s.seed)
-
+	s.seed = seed(s.t)
 	s.traffic = traffic.New(s.source(), traffic.Options{Seed: s.seed, Rate: s.rate})
 	require.NoError(s.t, s.traffic.Prepare(s.t.Context()))
 }
@@ -153,14 +138,14 @@ func (s *scenario) write() {
 }
 
 // supervise starts processors that were killed again, until the returned function is called.
-func (s *scenario) supervise() (stop func()) {
+func (s *scenario) supervise(services func() []*harness.Service) (stop func()) {
 	s.t.Helper()
 
 	ctx, cancel := context.WithCancel(s.t.Context())
 	supervised := make(chan error, 1)
 
 	go func() {
-		supervised <- harness.Supervise(ctx, s.relay.Processors, func(d harness.Death) { s.t.Logf("%s ended: %s", d.Service.Name, d.How) })
+		supervised <- harness.Supervise(ctx, services, func(d harness.Death) { s.t.Logf("%s ended: %s", d.Service.Name, d.How) })
 	}()
 
 	return func() {

@@ -29,7 +29,7 @@ func TestStandaloneTarget(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, out, "at least once")
 
-	stopSupervising := s.supervise()
+	stopSupervising := s.supervise(s.relay.Processors)
 
 	for range kills {
 		require.NoError(t, s.relay.Processors()[0].Kill())

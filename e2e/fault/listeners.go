@@ -27,25 +27,14 @@ type Listeners struct {
 // The order of the faults depends on the seed alone.
 func (f *Listeners) Run(ctx context.Context) (hits int, err error) {
 	random := rand.New(rand.NewPCG(f.Seed, 1))
-	ticker := time.NewTicker(f.Every)
 
-	defer ticker.Stop()
-
-	var healing errgroup.Group
-
-	for {
-		select {
-		case <-ctx.Done():
-			return hits, healing.Wait()
-		case <-ticker.C:
-		}
-
+	err = every(ctx, f.Every, func(healing *errgroup.Group) error {
 		hits++
 
-		if err := f.strike(random, &healing); err != nil {
-			return hits, err
-		}
-	}
+		return f.strike(random, healing)
+	})
+
+	return hits, err
 }
 
 func (f *Listeners) strike(random *rand.Rand, healing *errgroup.Group) error {
@@ -61,7 +50,7 @@ func (f *Listeners) strike(random *rand.Rand, healing *errgroup.Group) error {
 		return victim.Kill()
 	case dice < 5:
 		f.Told(fmt.Sprintf("freeze %s for %s", victim.Name, f.Lasts))
-		f.later(healing, victim.Thaw)
+		later(healing, f.Lasts, victim.Thaw)
 
 		return victim.Freeze()
 	case dice == 5:
@@ -82,24 +71,13 @@ func (f *Listeners) strike(random *rand.Rand, healing *errgroup.Group) error {
 	case dice < 10:
 		told("half-open")
 		proxy.Swallow()
-		f.later(healing, func() error { proxy.Heal(); return nil })
+		later(healing, f.Lasts, func() error { proxy.Heal(); return nil })
 	default:
 		delay := time.Duration(random.IntN(300)) * time.Millisecond
 		told(fmt.Sprintf("%s late", delay))
 		proxy.Delay(Direction(random.IntN(directions)), delay)
-		f.later(healing, func() error { proxy.Heal(); return nil })
+		later(healing, f.Lasts, func() error { proxy.Heal(); return nil })
 	}
 
 	return nil
-}
-
-func (f *Listeners) later(healing *errgroup.Group, heal func() error) {
-	healing.Go(func() error {
-		timer := time.NewTimer(f.Lasts)
-		defer timer.Stop()
-
-		<-timer.C
-
-		return heal()
-	})
 }

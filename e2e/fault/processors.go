@@ -36,23 +36,12 @@ func (h Hits) String() string {
 // alone.
 func (p *Processors) Run(ctx context.Context) (hits Hits, err error) {
 	random := rand.New(rand.NewPCG(p.Seed, 0))
-	ticker := time.NewTicker(p.Every)
 
-	defer ticker.Stop()
+	err = every(ctx, p.Every, func(frozen *errgroup.Group) error {
+		return p.strike(context.WithoutCancel(ctx), random, frozen, &hits)
+	})
 
-	var frozen errgroup.Group
-
-	for {
-		select {
-		case <-ctx.Done():
-			return hits, frozen.Wait()
-		case <-ticker.C:
-		}
-
-		if err := p.strike(context.WithoutCancel(ctx), random, &frozen, &hits); err != nil {
-			return hits, err
-		}
-	}
+	return hits, err
 }
 
 // strike does one thing. ctx does not end with the run: what is begun is finished.
@@ -69,14 +58,7 @@ func (p *Processors) strike(ctx context.Context, random *rand.Rand, frozen *errg
 			return err
 		}
 
-		frozen.Go(func() error {
-			timer := time.NewTimer(p.Freeze)
-			defer timer.Stop()
-
-			<-timer.C
-
-			return victim.Thaw()
-		})
+		later(frozen, p.Freeze, victim.Thaw)
 
 		return nil
 	case dice == 1 && len(all) < p.Most:

@@ -6,11 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/atlas-relay/atlas-relay/e2e/fault"
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
-	"github.com/atlas-relay/atlas-relay/e2e/traffic"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
@@ -22,30 +19,7 @@ type failovers struct{ undisturbed, stopped, killed, cutOff, frozen time.Duratio
 // grow.
 func (b *bench) failover(ctx context.Context) error {
 	return b.apart(ctx, 0, nil, func(world *harness.World, relay *harness.Relay) error {
-		writes := traffic.New(world.Source.Client.Database(database), traffic.Options{Seed: 1, Rate: float64(b.cfg.Rate)})
-		if err := writes.Prepare(ctx); err != nil {
-			return err
-		}
-
-		if err := relay.Init(ctx); err != nil {
-			return err
-		}
-
-		if err := relay.Start(); err != nil {
-			return err
-		}
-
-		end := make(chan struct{})
-		group, groupCtx := errgroup.WithContext(ctx)
-
-		group.Go(func() error { return writes.RunUntil(groupCtx, end) })
-		group.Go(func() error {
-			defer close(end)
-
-			return b.endListeners(groupCtx, world, relay)
-		})
-
-		return group.Wait()
+		return b.writeAndBreak(ctx, world, relay, 1, func(ctx context.Context) error { return b.endListeners(ctx, world, relay) })
 	})
 }
 

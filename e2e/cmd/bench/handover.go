@@ -22,11 +22,12 @@ const (
 // handover writes steadily while processors join, leave and die, and watches for how long a partition stands still.
 func (b *bench) handover(ctx context.Context) error {
 	return b.apart(ctx, 0, nil, func(world *harness.World, relay *harness.Relay) error {
-		return b.writeAndBreak(ctx, world, relay)
+		return b.writeAndBreak(ctx, world, relay, sharing, func(ctx context.Context) error { return b.breakOwnerships(ctx, world, relay) })
 	})
 }
 
-func (b *bench) writeAndBreak(ctx context.Context, world *harness.World, relay *harness.Relay) error {
+// writeAndBreak writes steadily to a flow with so many processors while its services are broken.
+func (b *bench) writeAndBreak(ctx context.Context, world *harness.World, relay *harness.Relay, processors int, breaks func(context.Context) error) error {
 	writes := traffic.New(world.Source.Client.Database(database), traffic.Options{Seed: 1, Rate: float64(b.cfg.Rate)})
 	if err := writes.Prepare(ctx); err != nil {
 		return err
@@ -40,7 +41,7 @@ func (b *bench) writeAndBreak(ctx context.Context, world *harness.World, relay *
 		return err
 	}
 
-	if err := relay.Scale(ctx, sharing); err != nil {
+	if err := relay.Scale(ctx, processors); err != nil {
 		return err
 	}
 
@@ -55,7 +56,7 @@ func (b *bench) writeAndBreak(ctx context.Context, world *harness.World, relay *
 	group.Go(func() error {
 		defer close(end)
 
-		return b.breakOwnerships(groupCtx, world, relay)
+		return breaks(groupCtx)
 	})
 
 	return group.Wait()
