@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -344,65 +343,4 @@ func TestReaderOfADeletedConsumerEnds(t *testing.T) {
 	err := <-failed
 	require.ErrorIs(t, err, jetstream.ErrConsumerDeleted)
 	require.False(t, consume.IsStreamTrouble(err))
-}
-
-// TestMessageAsLargeAsTheServerAllows would stall a pull whose byte limit is
-// below it.
-func TestMessageAsLargeAsTheServerAllows(t *testing.T) {
-	t.Parallel()
-
-	w := newWorld(t, natstest.Options{MaxPayload: 8 << 20})
-	payload := w.publish(t, 8<<20-4096, 8<<20)
-
-	consumer, err := w.stream.CreateConsumer(t.Context(), 0, 1, 1)
-	require.NoError(t, err)
-
-	reader, err := consume.NewReader(consumer, &w.from, consume.NewBudget(16<<20), consume.PullBytes(16<<20, 16, 8<<20))
-	require.NoError(t, err)
-	t.Cleanup(reader.Stop)
-
-	d := next(t, reader)
-	require.Equal(t, bson.Raw(payload), d.Event.Raw)
-	d.Release()
-}
-
-// TestPullThatEndsToTheByte: the server ends a pull whose bytes are used up exactly
-// with its last message and says nothing more. A client that counts messages then
-// waits for the rest of them, until it misses a heartbeat (nats-server 2.15.2,
-// consumer.go, nextWaiting).
-func TestPullThatEndsToTheByte(t *testing.T) {
-	t.Parallel()
-
-	const events, pulled = 40, 10
-
-	w := newWorld(t, natstest.Options{})
-	for range events {
-		w.publish(t, 100, 1<<20)
-	}
-
-	consumer, err := w.stream.CreateConsumer(t.Context(), 0, 1, w.from.StreamSequence())
-	require.NoError(t, err)
-
-	first, err := consumer.Fetch(pulled)
-	require.NoError(t, err)
-
-	size := 0
-	for msg := range first.Messages() {
-		raw := nats.Msg{Subject: msg.Subject(), Reply: msg.Reply(), Header: msg.Headers(), Data: msg.Data()}
-		size += raw.Size()
-	}
-
-	// A consumer whose name, and so the reply subjects in it, has the same length.
-	consumer, err = w.stream.CreateConsumer(t.Context(), 0, 2, w.from.StreamSequence())
-	require.NoError(t, err)
-
-	reader, err := consume.NewReader(consumer, &w.from, consume.NewBudget(16<<20), size)
-	require.NoError(t, err)
-	t.Cleanup(reader.Stop)
-
-	for range events {
-		d, err := reader.Next(t.Context())
-		require.NoError(t, err, "no heartbeat: the reader waited for messages that nobody sends")
-		d.Release()
-	}
 }
