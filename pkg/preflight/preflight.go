@@ -29,14 +29,15 @@ const (
 	Skipped Status = "skipped"
 )
 
-// Kind says what a failed check means for the exit code of relayctl doctor.
+// Kind says what a failed check means for the exit code of relayctl doctor. A higher
+// one comes first: what a person has to change before what waiting may heal.
 type Kind int
 
 // The kinds.
 const (
 	NotFine     Kind = iota // exit code 1
-	Refused                 // exit code 2: the configuration cannot work
 	Unreachable             // exit code 3: a server is away
+	Refused                 // exit code 2: the configuration cannot work
 )
 
 // Finding is one answer of a check. A check without anything to tell is one
@@ -177,25 +178,23 @@ func unmet(findings []Finding) bool {
 }
 
 // ExitCode is the answer as an exit code: 2 when the configuration cannot work,
-// else 3 when a server is away, else 1 when a check failed, else 0. What a
-// person has to change comes before what waiting may heal. Warnings, and what
-// could not be told, are no failures.
+// else 3 when a server is away, else 1 when a check failed, else 0. Warnings, and
+// what could not be told, are no failures.
 func ExitCode(findings []Finding) int {
-	codes := map[Kind]int{Refused: 2, Unreachable: 3, NotFine: 1}
-	rank := map[int]int{0: 0, 1: 1, 3: 2, 2: 3}
-	worst := 0
+	codes := [...]int{NotFine: 1, Unreachable: 3, Refused: 2}
+	failed, worst := false, NotFine
 
 	for _, f := range findings {
-		if f.Status != Failed {
-			continue
-		}
-
-		if code := codes[f.kind]; rank[code] > rank[worst] {
-			worst = code
+		if f.Status == Failed {
+			failed, worst = true, max(worst, f.kind)
 		}
 	}
 
-	return worst
+	if !failed {
+		return 0
+	}
+
+	return codes[worst]
 }
 
 func warn(where, format string, args ...any) Finding {

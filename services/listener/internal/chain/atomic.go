@@ -49,6 +49,9 @@ func (a *atomicBatches) acked(uint64) error {
 	return a.flush(time.Now())
 }
 
+// staged implements mode: all of a batch but its last message is.
+func (a *atomicBatches) staged(number uint64) bool { return number < a.Sent() }
+
 // flush sends the next batch if it is time. A reply to its last message says
 // that all of it is stored. One to the first says why the server takes no batch;
 // without it the last one would only be told that the batch is incomplete.

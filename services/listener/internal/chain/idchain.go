@@ -35,3 +35,6 @@ func (c *idChain) acked(number uint64) error {
 
 	return nil
 }
+
+// staged implements mode: every message is stored by itself.
+func (*idChain) staged(uint64) bool { return false }

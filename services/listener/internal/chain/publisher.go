@@ -59,6 +59,10 @@ type mode interface {
 	// when none is unanswered.
 	Deadline() (deadline time.Time, ok bool)
 
+	// staged tells whether the reply to message number may say only that the
+	// server waits for what follows it.
+	staged(number uint64) bool
+
 	// acked takes in that message number, counted from the tail, is stored.
 	// Errors wrap ErrBroken.
 	acked(number uint64) error
@@ -137,8 +141,8 @@ func (p *Publisher) Handle(reply *nats.Msg) error {
 		return fmt.Errorf("%w: %w: nobody stores messages of flow %s", ErrBroken, nats.ErrNoResponders, p.wire.flow)
 	}
 
-	if len(reply.Data) == 0 {
-		return nil // the first message of a batch is staged, nothing is stored yet
+	if len(reply.Data) == 0 && p.staged(number) {
+		return nil // nothing is stored yet
 	}
 
 	var ack pubAck

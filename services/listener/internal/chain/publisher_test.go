@@ -182,3 +182,24 @@ func TestPublisherGuessesNoMode(t *testing.T) {
 	_, err = chain.NewPublisher(server.Connect(t), flow, stream.Name(), tail)
 	require.ErrorContains(t, err, "publish mode")
 }
+
+// TestEmptyReplyProvesNothing: only the first messages of a batch are answered without a word.
+func TestEmptyReplyProvesNothing(t *testing.T) {
+	t.Parallel()
+
+	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
+		t.Helper()
+
+		server, stream := newStream(t, mode, 1<<20)
+		w := newWriter(t, server, stream, 1)
+
+		e := makeEvent(t, 1, bson.Timestamp{T: 1000, I: 1}, 1, 100)
+		messages, err := w.ledger.Take(&e.event, e.token, 1<<19)
+		require.NoError(t, err)
+		require.NoError(t, w.Publish(time.Now(), &messages[0], true))
+
+		reply := <-w.Replies()
+		reply.Data = nil
+		require.ErrorIs(t, w.Handle(reply), chain.ErrBroken)
+	})
+}
