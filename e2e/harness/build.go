@@ -35,6 +35,11 @@ func Build(ctx context.Context, dir string, extra ...string) (Programs, error) {
 		return "", err
 	}
 
+	return BuildAt(ctx, root, dir, extra...)
+}
+
+// BuildAt builds the programs from the tree at root, which may be another revision than this one.
+func BuildAt(ctx context.Context, root, dir string, extra ...string) (Programs, error) {
 	args := append([]string{"build", "-o", dir + string(filepath.Separator)}, extra...)
 	args = append(args,
 		module+"services/listener", module+"services/processor", module+"services/stats", module+"services/relayctl",

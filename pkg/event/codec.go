@@ -46,6 +46,10 @@ const (
 	// 64 MiB.
 	MaxSize = 64 << 20
 
+	// MaxPart is the largest payload of a message, whatever the server allows:
+	// a reader has room for several.
+	MaxPart = 32 << 20
+
 	// minPart bounds the number of parts: MaxSize / minPart.
 	minPart  = 1 << 10
 	maxParts = MaxSize / minPart
@@ -182,7 +186,7 @@ func Split(raw []byte, limit int) [][]byte {
 // PartLimit returns how many payload bytes fit a message of a server whose
 // max_payload is given, beside headers and a token of this length. The token of
 // a document with a large _id is twice as long as the _id. Errors wrap
-// ErrPayloadLimit: less than 1 KiB would be left.
+// ErrPayloadLimit: less than 1 KiB would be left. It is at most MaxPart.
 func PartLimit(maxPayload int64, token bson.Raw) (int, error) {
 	reserve := int64(HeaderReserve + base64.RawStdEncoding.EncodedLen(len(token)))
 
@@ -191,5 +195,5 @@ func PartLimit(maxPayload int64, token bson.Raw) (int, error) {
 			ErrPayloadLimit, maxPayload, len(token), reserve+minPart)
 	}
 
-	return int(min(maxPayload-reserve, MaxSize)), nil
+	return int(min(maxPayload-reserve, MaxPart)), nil
 }

@@ -260,7 +260,7 @@ func TestPartLimitRefusesASmallServer(t *testing.T) {
 
 	limit, err := event.PartLimit(math.MaxInt64, nil)
 	require.NoError(t, err)
-	require.Equal(t, event.MaxSize, limit)
+	require.Equal(t, event.MaxPart, limit)
 }
 
 // identity is what makes a message another one.

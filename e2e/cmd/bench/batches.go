@@ -112,27 +112,9 @@ func (c *capturing) run(ctx context.Context, changes int) error {
 		return err
 	}
 
-	last, err := tailAt(ctx, stream, changes)
-	if err != nil {
+	if *c.rate, err = captureRate(ctx, stream, changes); err != nil {
 		return err
 	}
-
-	first, err := stream.At(ctx, firstEvent)
-	if err != nil {
-		return err
-	}
-
-	*c.rate = perSecond(changes, last.Time.Sub(first.Time))
 
 	return c.relay.Listener.Stop(ctx)
-}
-
-func (r *results) publishRows() []row {
-	return []row{
-		{"capture once more: the same backlog as a chain", rate(r.asChain), "", true},
-		{"— in atomic batches", rate(r.inBatches), "", true},
-		{"— of the chain", share(r.inBatches / r.asChain), "", true},
-		{"— in atomic batches, three replicas on three servers", rate(r.replicated), "", true},
-		{"— of the chain", share(r.replicated / r.asChain), "", true},
-	}
 }

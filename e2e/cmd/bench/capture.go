@@ -42,19 +42,26 @@ func (b *bench) capture(ctx context.Context) error {
 	}
 	defer closeStream()
 
-	last, err := tailAt(ctx, stream, b.cfg.Changes)
-	if err != nil {
+	if b.results.capture, err = captureRate(ctx, stream, b.cfg.Changes); err != nil {
 		return err
+	}
+
+	return b.relay.Listener.Stop(ctx)
+}
+
+// captureRate waits until this many changes are in the stream and returns how many came per second.
+func captureRate(ctx context.Context, stream *topology.Stream, changes int) (float64, error) {
+	last, err := tailAt(ctx, stream, changes)
+	if err != nil {
+		return 0, err
 	}
 
 	first, err := stream.At(ctx, firstEvent)
 	if err != nil {
-		return err
+		return 0, err
 	}
 
-	b.results.capture = perSecond(b.cfg.Changes, last.Time.Sub(first.Time))
-
-	return b.relay.Listener.Stop(ctx)
+	return perSecond(changes, last.Time.Sub(first.Time)), nil
 }
 
 // firstEvent is the sequence of the first event: message 1 is a marker.

@@ -107,15 +107,3 @@ func gap(ctx context.Context, stream *topology.Stream, happens func() error) (lo
 
 	return longest, errors.Join(err, <-happened)
 }
-
-func (b *bench) failoverRows() []row {
-	f := &b.results.failovers
-
-	return []row{
-		{"longest gap in publishing, undisturbed", milliseconds(f.undisturbed), "", true},
-		{"— the active listener stops in order", milliseconds(f.stopped), "≤ " + milliseconds(handOverGoal), f.stopped <= handOverGoal},
-		{"— it is killed (LEASE_TTL 5 s)", milliseconds(f.killed), "≤ " + milliseconds(takeOverGoal), f.killed <= takeOverGoal},
-		{"— it is frozen", milliseconds(f.frozen), "≤ " + milliseconds(takeOverGoal), f.frozen <= takeOverGoal},
-		{"— it is cut off from NATS, half-open", milliseconds(f.cutOff), "≤ " + milliseconds(takeOverGoal), f.cutOff <= takeOverGoal},
-	}
-}

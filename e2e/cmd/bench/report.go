@@ -37,6 +37,8 @@ type results struct {
 	largeTook   time.Duration
 	largeMemory map[string]int64
 
+	largeInto, largeCursor time.Duration // into the stream, and by a bare cursor
+
 	near, one, several float64 // one processor, one behind a slow network, several there
 	healthy            float64
 	unlike, alike      float64 // with documents that fail: those that look different from the others, and those that do not
@@ -46,107 +48,10 @@ type results struct {
 	undisturbed, join, leave, takeOver time.Duration // for which a partition stood still
 
 	failovers failovers
-}
 
-// Goals, in the units of the results.
-const (
-	captureGoal     = 0.70 // of the combined ceiling
-	applyGoal       = 0.85 // of the bare driver
-	p50Goal         = 8 * time.Millisecond
-	p99Goal         = 30 * time.Millisecond
-	cpuGoal         = 8 * time.Second // per 100 000 changes
-	memoryGoal      = 150 << 20
-	largeMemoryGoal = 400 << 20
-	idleGoal        = 0.02 // of one core
+	listenerStart, processorStart time.Duration // until at work, with a large backlog
 
-	severalGoal  = 3.2  // times the rate of one
-	failingGoal  = 0.85 // of the rate without
-	hotGoal      = 0.60 // of the even rate
-	parkedGoal   = (256 + 100) << 20
-	cleanGoal    = time.Second
-	handOverGoal = 500 * time.Millisecond
-	takeOverGoal = 5*time.Second + time.Second // LEASE_TTL and one
-)
-
-// row is a line of the table.
-type row struct {
-	what, measured, goal string
-	reached              bool
-}
-
-func (b *bench) rows() []row {
-	r := &b.results
-	combined := 1 / (1/r.cursor + 1/r.chain)
-
-	rows := []row{
-		{"capture: a listener alone", rate(r.capture), "", true},
-		{"— ceiling: reading that cursor", rate(r.cursor), "", true},
-		{"— ceiling: publishing that chain", rate(r.chain), "", true},
-		{"— of the combined ceiling 1/(1/cursor + 1/chain)", share(r.capture / combined), "≥ " + share(captureGoal), r.capture/combined >= captureGoal},
-		{"apply: a processor alone", rate(r.apply), "", true},
-		{"— ceiling: the same transactions by the bare driver", rate(r.transactions), "", true},
-		{"— of the ceiling", share(r.apply / r.transactions), "≥ " + share(applyGoal), r.apply/r.transactions >= applyGoal},
-		{"— CPU per 100 000 documents: processor + NATS + target", b.perDocuments(r.applyCPU), "", true},
-		{"— CPU of the ceiling: driver + target", b.perDocuments(r.transactionsCPU), "", true},
-		{"— of the ceiling, if nothing but CPU time counted", share(float64(sum(r.transactionsCPU)) / float64(sum(r.applyCPU))), "", true},
-		{"end to end at full speed", rate(r.full), "", true},
-		{"latency p50", milliseconds(r.latency.P50), "≤ " + milliseconds(p50Goal), r.latency.P50 <= p50Goal},
-		{"latency p99", milliseconds(r.latency.P99), "≤ " + milliseconds(p99Goal), r.latency.P99 <= p99Goal},
-		{"latency max", milliseconds(r.latency.Max), "", true},
-		{"— floor: a change stream of the source itself, p50 / p99", milliseconds(r.floor.P50) + " / " + milliseconds(r.floor.P99), "", true},
-		{"CPU per 100 000 changes: listener, processor, NATS", seconds(r.cpuPer100k), "≤ " + seconds(cpuGoal), r.cpuPer100k <= cpuGoal},
-		{"idle: listener, processor, stats, of one core", share(r.idle), "≤ " + share(idleGoal), r.idle <= idleGoal},
-	}
-
-	for _, name := range []string{harness.Listener, harness.Processor, harness.Stats} {
-		rows = append(rows, row{
-			"peak memory at full speed: " + name, mebibytes(r.memory[name]), "≤ " + mebibytes(memoryGoal), r.memory[name] <= memoryGoal,
-		})
-	}
-
-	for _, name := range []string{harness.Listener, harness.Processor} {
-		rows = append(rows, row{
-			"peak memory with documents of 16 MiB: " + name, mebibytes(r.largeMemory[name]), "≤ " + mebibytes(largeMemoryGoal), r.largeMemory[name] <= largeMemoryGoal,
-		})
-	}
-
-	rows = append(rows, row{"documents of 16 MiB", fmt.Sprintf("%.1f /s", perSecond(b.cfg.Large, r.largeTook)), "", true})
-
-	rows = append(rows, r.publishRows()...)
-	rows = append(rows, b.processorRows()...)
-	rows = append(rows, b.failoverRows()...)
-
-	for _, name := range []string{harness.Listener, harness.Processor, harness.Stats, "nats"} {
-		rows = append(rows, row{"CPU of the capture, apply and full-speed runs: " + name, seconds(r.cpu[name]), "", true})
-	}
-
-	return rows
-}
-
-// processorRows are those of several processors and of documents that fail.
-func (b *bench) processorRows() []row {
-	r := &b.results
-	slow := fmt.Sprintf("%d ms away, one batch at a time", 2*oneWay.Milliseconds())
-
-	return []row{
-		{"one processor, one batch at a time", rate(r.near), "", true},
-		{"— the target " + slow, rate(r.one), "", true},
-		{fmt.Sprintf("— %d processors there", several), rate(r.several), "", true},
-		{"— times the rate of one", fmt.Sprintf("%.2f", r.several/r.one), fmt.Sprintf("≥ %.1f", severalGoal), r.several/r.one >= severalGoal},
-		{"a validator that all documents pass", rate(r.healthy), "", true},
-		{fmt.Sprintf("— 1 of %d fails, of another type: rate of the others", failingOf), rate(r.unlike), "", true},
-		{"— of the rate without", share(r.unlike / r.healthy), "≥ " + share(failingGoal), r.unlike/r.healthy >= failingGoal},
-		{fmt.Sprintf("— 1 of %d fails, only for a value: rate of the others", failingOf), rate(r.alike), "", true},
-		{"— of the rate without", share(r.alike / r.healthy), "≥ " + share(failingGoal), r.alike/r.healthy >= failingGoal},
-		{"— peak memory: processor", mebibytes(r.parkedMemory), "≤ " + mebibytes(parkedGoal), r.parkedMemory <= parkedGoal},
-		{"updates of all documents alike", rate(r.even), "", true},
-		{"— half of them of one document", rate(r.hot), "", true},
-		{"— of the even rate", share(r.hot / r.even), "≥ " + share(hotGoal), r.hot/r.even >= hotGoal},
-		{"longest standstill of a partition, undisturbed", milliseconds(r.undisturbed), "", true},
-		{"— a processor joins", milliseconds(r.join), "≤ " + milliseconds(cleanGoal), r.join <= cleanGoal},
-		{"— one leaves in order", milliseconds(r.leave), "≤ " + milliseconds(cleanGoal), r.leave <= cleanGoal},
-		{"— one is killed (LEASE_TTL 5 s)", milliseconds(r.takeOver), "≤ " + milliseconds(takeOverGoal), r.takeOver <= takeOverGoal},
-	}
+	ours, theirs []pace // of this tree and of another revision, in turn
 }
 
 // perDocuments writes the terms and their sum, per 100 000 changes.
@@ -167,6 +72,7 @@ func sum(terms []time.Duration) (total time.Duration) {
 	return total
 }
 
+func times(ratio float64) string    { return fmt.Sprintf("%.2f", ratio) }
 func rate(perSecond float64) string { return fmt.Sprintf("%.0f /s", perSecond) }
 func share(of float64) string       { return fmt.Sprintf("%.1f %%", of*100) }
 func seconds(d time.Duration) string {
@@ -176,7 +82,8 @@ func seconds(d time.Duration) string {
 func milliseconds(d time.Duration) string {
 	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
 }
-func mebibytes(n int64) string { return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20)) }
+func megabytes(perSecond float64) string { return fmt.Sprintf("%.0f MB/s", perSecond) }
+func mebibytes(n int64) string           { return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20)) }
 
 // publish prints the table and puts it into the file between its markers; what people wrote around it stays.
 func (b *bench) publish(ctx context.Context) error {

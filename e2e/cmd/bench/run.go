@@ -19,8 +19,8 @@ const (
 	database = "relay_bench"
 )
 
-// patience bounds each wait; a full run takes a tenth of it.
-const patience = 20 * time.Minute
+// patience bounds each wait; a full run takes a fourth of it.
+const patience = time.Hour
 
 // bench is one run.
 type bench struct {
@@ -31,6 +31,7 @@ type bench struct {
 	relay    *harness.Relay
 	choice   mongotest.Choice
 	results  results
+	ran      map[string]bool // names of the steps that were run
 }
 
 func run(ctx context.Context, cfg *Config, out io.Writer) (err error) {
@@ -51,29 +52,9 @@ func run(ctx context.Context, cfg *Config, out io.Writer) (err error) {
 
 	defer func() { err = errors.Join(err, b.stop(context.WithoutCancel(ctx))) }()
 
-	steps := []struct {
-		name string
-		run  func(context.Context) error
-	}{
-		{"a backlog for the listener", b.backlog},
-		{"capture: a listener alone", b.capture},
-		{"ceiling: reading that cursor", b.cursorOnly},
-		{"ceiling: publishing that chain", b.chainOnly},
-		{"publish modes: capture as a chain and in batches", b.publishModes},
-		{"apply: a processor alone", b.apply},
-		{"ceiling: the bare driver's transactions", b.transactionsOnly},
-		{"end to end at full speed", b.full},
-		{"latency floor: a bare change stream of the source", b.latencyFloor},
-		{"latency", b.latency},
-		{"idle", b.idle},
-		{"large documents", b.large},
-		{"several processors behind a slow network", b.scaling},
-		{"documents that fail", b.failing},
-		{"a hot document", b.hot},
-		{"processors that join, leave and die", b.handover},
-		{"a listener and its standby", b.failover},
-	}
-	for _, step := range steps {
+	b.ran = map[string]bool{}
+
+	for _, step := range b.steps() {
 		if !strings.Contains(step.name, cfg.Only) {
 			continue
 		}
@@ -83,9 +64,44 @@ func run(ctx context.Context, cfg *Config, out io.Writer) (err error) {
 		if err := step.run(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
+
+		b.ran[step.name] = true
 	}
 
 	return b.publish(ctx)
+}
+
+// step is a part of the run and the rows of its results; those beginning with a dash go with the row before, and may
+// compare with the results of an earlier step.
+type step struct {
+	name string
+	run  func(context.Context) error
+	rows func() []row // nil: none
+}
+
+func (b *bench) steps() []step {
+	return []step{
+		{"a backlog for the listener", b.backlog, nil},
+		{"capture: a listener alone", b.capture, b.captureRows},
+		{"ceiling: reading that cursor", b.cursorOnly, b.cursorRows},
+		{"ceiling: publishing that chain", b.chainOnly, b.chainRows},
+		{"publish modes: capture as a chain and in batches", b.publishModes, b.publishRows},
+		{"apply: a processor alone", b.apply, b.applyRows},
+		{"ceiling: the bare driver's transactions", b.transactionsOnly, b.transactionRows},
+		{"end to end at full speed", b.full, b.fullRows},
+		{"latency floor: a bare change stream of the source", b.latencyFloor, b.floorRows},
+		{"latency", b.latency, b.latencyRows},
+		{"idle", b.idle, b.idleRows},
+		{"large documents", b.large, b.largeRows},
+		{"large documents into the stream", b.captureLarge, b.largeCaptureRows},
+		{"several processors behind a slow network", b.scaling, b.scalingRows},
+		{"documents that fail", b.failing, b.failingRows},
+		{"a hot document", b.hot, b.hotRows},
+		{"processors that join, leave and die", b.handover, b.handoverRows},
+		{"a listener and its standby", b.failover, b.failoverRows},
+		{"a start with a large backlog", b.restart, b.restartRows},
+		{"another revision", b.against, b.againstRows},
+	}
 }
 
 func (b *bench) linef(format string, args ...any) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
 )
 
@@ -135,7 +136,8 @@ func TestPullExceedsTheLargestMessage(t *testing.T) {
 
 	require.Equal(t, 4<<20, consume.PullBytes(1<<30, 16, 1<<20))
 	require.Equal(t, 1<<20+64<<10, consume.PullBytes(256<<20, 16, 1<<20))
-	require.Greater(t, consume.PullBytes(256<<20, 16, 64<<20), 64<<20)
+	require.Equal(t, 48<<20, consume.PullBytes(256<<20, 16, 64<<20))
+	require.Greater(t, consume.PullBytes(256<<20, 16, 64<<20), event.MaxPart)
 	require.Equal(t, int64(192<<20), consume.Remainder(256<<20, 16, 4<<20))
-	require.Equal(t, int64(64<<20), consume.Remainder(256<<20, 16, 64<<20))
+	require.Equal(t, int64(64<<20), consume.Remainder(256<<20, 16, 48<<20))
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -38,35 +37,9 @@ func (d *Delivery) Ack() error {
 // Release gives the event's memory back to the budget.
 func (d *Delivery) Release() { d.reservation.Release() }
 
-// pullShare is the part of the budget that all pulls together may hold: enough
-// for several batches of small events per partition, and little beside them.
-const pullShare = 16
-
-// PullBytes is the most that a partition pulls ahead of what it has taken. It
-// must exceed the largest message, or that one would never come.
-func PullBytes(budget int64, partitions int, maxPayload int64) int {
-	share := budget / int64(pullShare*partitions)
-
-	return int(max(share, maxPayload+64<<10))
-}
-
-// Remainder is what of the budget is left for events that were taken, at least
-// a quarter: a server with a large max_payload pulls more than the budget has.
-func Remainder(budget int64, partitions, pullBytes int) int64 {
-	return max(budget-int64(partitions)*int64(pullBytes), budget/4)
-}
-
-// Pull settings: the server answers an idle request after pullExpiry, and says
-// every pullHeartbeat that it is alive. Next fails when it waits for twice that
-// without a word: a request that got lost holds up its partition for so long.
-const (
-	pullExpiry    = 60 * time.Second
-	pullHeartbeat = 2 * time.Second
-)
-
 // Reader reads one partition from its checkpoint on.
 type Reader struct {
-	messages jetstream.MessagesContext
+	pull     *pull
 	verifier *Verifier
 	budget   *Budget
 
@@ -80,19 +53,12 @@ type Reader struct {
 // NewReader starts reading a consumer that begins behind the checkpoint. Stop
 // it.
 func NewReader(consumer jetstream.Consumer, from *checkpoint.Place, budget *Budget, pullBytes int) (*Reader, error) {
-	// Bounded by bytes alone, so that the client counts bytes. A server whose pull
-	// is used up to the byte ends it without a word; a client that counts messages
-	// (PullMaxMessagesWithBytesLimit) goes on waiting for the others of that pull.
-	messages, err := consumer.Messages(
-		jetstream.PullMaxBytes(pullBytes),
-		jetstream.PullExpiry(pullExpiry),
-		jetstream.PullHeartbeat(pullHeartbeat),
-	)
+	p, err := startPull(consumer, pullBytes)
 	if err != nil {
-		return nil, fmt.Errorf("pull messages: %w", err)
+		return nil, err
 	}
 
-	r := &Reader{messages: messages, verifier: NewVerifier(from), budget: budget, waiting: func() {}}
+	r := &Reader{pull: p, verifier: NewVerifier(from), budget: budget, waiting: func() {}}
 	r.passed.Store(r.verifier.Passed())
 
 	return r, nil
@@ -107,7 +73,7 @@ func (r *Reader) OnWait(waiting func()) { r.waiting = waiting }
 
 // Stop ends the pulling; a Next that waits returns an error.
 func (r *Reader) Stop() {
-	r.messages.Stop()
+	r.pull.stop()
 	r.collecting.Release()
 	r.collecting = nil
 }
@@ -118,9 +84,9 @@ func (r *Reader) Stop() {
 // A Reader that returned an error is of no further use.
 func (r *Reader) Next(ctx context.Context) (*Delivery, error) {
 	for {
-		msg, err := r.messages.Next(jetstream.NextContext(ctx))
+		msg, err := r.pull.take(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("pull messages: %w", err)
+			return nil, err
 		}
 
 		d, err := r.take(ctx, msg)

@@ -1,6 +1,7 @@
 package consume_test
 
 import (
+	"runtime"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -70,4 +71,25 @@ func TestPullThatEndsToTheByte(t *testing.T) {
 		require.NoError(t, err, "no heartbeat: the reader waited for messages that nobody sends")
 		d.Release()
 	}
+}
+
+// TestReaderTakesTheMemoryOfWhatItPulls: the client's iterator has a channel of a million places where the number of
+// messages is not bounded, 8 MB for each partition (nats.go 1.55, jetstream.pullConsumer.Messages). Not parallel: it
+// looks at all that the process allocates.
+func TestReaderTakesTheMemoryOfWhatItPulls(t *testing.T) { //nolint:paralleltest // see above
+	w := newWorld(t, natstest.Options{})
+
+	consumer, err := w.stream.CreateConsumer(t.Context(), 0, 1, w.from.StreamSequence())
+	require.NoError(t, err)
+
+	var before, after runtime.MemStats
+
+	runtime.ReadMemStats(&before)
+
+	reader, err := consume.NewReader(consumer, &w.from, consume.NewBudget(16<<20), 1<<20)
+	require.NoError(t, err)
+	t.Cleanup(reader.Stop)
+
+	runtime.ReadMemStats(&after)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(4<<20))
 }

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/atlas-relay/atlas-relay/e2e/harness"
+)
+
+// Goals, in the units of the results.
+const (
+	captureGoal     = 0.70 // of the combined ceiling
+	applyGoal       = 0.85 // of the bare driver
+	p50Goal         = 8 * time.Millisecond
+	p99Goal         = 30 * time.Millisecond
+	cpuGoal         = 8 * time.Second // per 100 000 changes
+	memoryGoal      = 150 << 20
+	largeMemoryGoal = 400 << 20
+	idleGoal        = 0.02 // of one core
+
+	severalGoal  = 3.2  // times the rate of one
+	failingGoal  = 0.85 // of the rate without
+	hotGoal      = 0.60 // of the even rate
+	parkedGoal   = (256 + 100) << 20
+	cleanGoal    = time.Second
+	handOverGoal = 500 * time.Millisecond
+	takeOverGoal = 5*time.Second + time.Second // LEASE_TTL and one
+	restartGoal  = 3 * time.Second
+	againstGoal  = 0.95 // of the other revision
+	intoGoal     = 60.0 // MB/s of large documents into the stream
+)
+
+// row is a line of the table.
+type row struct {
+	what, measured, goal string
+	reached              bool
+}
+
+// below is a row of what should be little, above one of what should be much.
+func below[N int64 | float64 | time.Duration](what string, measured, goal N, unit func(N) string) row {
+	return row{what, unit(measured), "≤ " + unit(goal), measured <= goal}
+}
+
+func above(what string, measured, goal float64, unit func(float64) string) row {
+	return row{what, unit(measured), "≥ " + unit(goal), measured >= goal}
+}
+
+// plain is a row without a goal.
+func plain(what, measured string) row { return row{what: what, measured: measured} }
+
+// rows are those of the steps that were run, in their order.
+func (b *bench) rows() []row {
+	var rows []row
+
+	for _, s := range b.steps() {
+		if b.ran[s.name] && s.rows != nil {
+			rows = append(rows, s.rows()...)
+		}
+	}
+
+	return rows
+}
+
+func (b *bench) captureRows() []row {
+	r := &b.results
+
+	return []row{plain("capture: a listener alone", rate(r.capture))}
+}
+
+func (b *bench) cursorRows() []row {
+	r := &b.results
+
+	return []row{plain("— ceiling: reading that cursor", rate(r.cursor))}
+}
+
+func (b *bench) chainRows() []row {
+	r := &b.results
+
+	combined := 1 / (1/r.cursor + 1/r.chain)
+
+	return []row{
+		plain("— ceiling: publishing that chain", rate(r.chain)),
+		above("— of the combined ceiling 1/(1/cursor + 1/chain)", r.capture/combined, captureGoal, share),
+	}
+}
+
+func (b *bench) applyRows() []row {
+	r := &b.results
+
+	return []row{
+		plain("apply: a processor alone", rate(r.apply)),
+		plain("— CPU per 100 000 documents: processor + NATS + target", b.perDocuments(r.applyCPU)),
+	}
+}
+
+func (b *bench) transactionRows() []row {
+	r := &b.results
+
+	return []row{
+		plain("— ceiling: the same transactions by the bare driver", rate(r.transactions)),
+		above("— of the ceiling", r.apply/r.transactions, applyGoal, share),
+		plain("— CPU of the ceiling: driver + target", b.perDocuments(r.transactionsCPU)),
+		plain("— of the ceiling, if nothing but CPU time counted", share(float64(sum(r.transactionsCPU))/float64(sum(r.applyCPU)))),
+	}
+}
+
+func (b *bench) fullRows() []row {
+	r := &b.results
+
+	rows := []row{
+		plain("end to end at full speed", rate(r.full)),
+		below("CPU per 100 000 changes: listener, processor, NATS", r.cpuPer100k, cpuGoal, seconds),
+	}
+
+	for _, name := range []string{harness.Listener, harness.Processor, harness.Stats} {
+		rows = append(rows, below("peak memory at full speed: "+name, r.memory[name], memoryGoal, mebibytes))
+	}
+
+	for _, name := range []string{harness.Listener, harness.Processor, harness.Stats, "nats"} {
+		rows = append(rows, plain("CPU of the capture, apply and full-speed runs: "+name, seconds(r.cpu[name])))
+	}
+
+	return rows
+}
+
+func (b *bench) latencyRows() []row {
+	r := &b.results
+
+	return []row{
+		below("latency p50", r.latency.P50, p50Goal, milliseconds),
+		below("latency p99", r.latency.P99, p99Goal, milliseconds),
+		plain("latency max", milliseconds(r.latency.Max)),
+	}
+}
+
+func (b *bench) floorRows() []row {
+	r := &b.results
+
+	return []row{plain("latency floor: a change stream of the source itself, p50 / p99", milliseconds(r.floor.P50)+" / "+milliseconds(r.floor.P99))}
+}
+
+func (b *bench) idleRows() []row {
+	r := &b.results
+
+	return []row{below("idle: listener, processor, stats, of one core", r.idle, idleGoal, share)}
+}
+
+func (b *bench) largeRows() []row {
+	r := &b.results
+
+	rows := []row{plain("documents of 16 MiB, one after the other", fmt.Sprintf("%.1f /s", perSecond(b.cfg.Large, r.largeTook)))}
+	for _, name := range []string{harness.Listener, harness.Processor} {
+		rows = append(rows, below("— peak memory: "+name, r.largeMemory[name], largeMemoryGoal, mebibytes))
+	}
+
+	return rows
+}
+
+func (b *bench) largeCaptureRows() []row {
+	r := &b.results
+
+	speed := func(took time.Duration) float64 { return perSecond(b.cfg.Large*largest, took) / 1e6 }
+
+	return []row{
+		above("documents of 16 MiB into the stream, a listener alone", speed(r.largeInto), intoGoal, megabytes),
+		plain("— writing them and reading that cursor, without the relay", megabytes(speed(r.largeCursor))),
+	}
+}
+
+func (b *bench) publishRows() []row {
+	r := &b.results
+
+	return []row{
+		plain("capture once more: the same backlog as a chain", rate(r.asChain)),
+		plain("— in atomic batches", rate(r.inBatches)),
+		plain("— of the chain", share(r.inBatches/r.asChain)),
+		plain("— in atomic batches, three replicas on three servers", rate(r.replicated)),
+		plain("— of the chain", share(r.replicated/r.asChain)),
+	}
+}
+
+func (b *bench) scalingRows() []row {
+	r := &b.results
+
+	return []row{
+		plain("one processor, one batch at a time", rate(r.near)),
+		plain(fmt.Sprintf("— the target %d ms away, one batch at a time", 2*oneWay.Milliseconds()), rate(r.one)),
+		plain(fmt.Sprintf("— %d processors there", several), rate(r.several)),
+		above("— times the rate of one", r.several/r.one, severalGoal, times),
+	}
+}
+
+func (b *bench) failingRows() []row {
+	r := &b.results
+
+	return []row{
+		plain("a validator that all documents pass", rate(r.healthy)),
+		plain(fmt.Sprintf("— 1 of %d fails, of another type: rate of the others", failingOf), rate(r.unlike)),
+		above("— of the rate without", r.unlike/r.healthy, failingGoal, share),
+		plain(fmt.Sprintf("— 1 of %d fails, only for a value: rate of the others", failingOf), rate(r.alike)),
+		above("— of the rate without", r.alike/r.healthy, failingGoal, share),
+		below("— peak memory: processor", r.parkedMemory, parkedGoal, mebibytes),
+	}
+}
+
+func (b *bench) hotRows() []row {
+	r := &b.results
+
+	return []row{
+		plain("updates of all documents alike", rate(r.even)),
+		plain("— half of them of one document", rate(r.hot)),
+		above("— of the even rate", r.hot/r.even, hotGoal, share),
+	}
+}
+
+func (b *bench) handoverRows() []row {
+	r := &b.results
+
+	return []row{
+		plain("longest standstill of a partition, undisturbed", milliseconds(r.undisturbed)),
+		below("— a processor joins", r.join, cleanGoal, milliseconds),
+		below("— one leaves in order", r.leave, cleanGoal, milliseconds),
+		below("— one is killed (LEASE_TTL 5 s)", r.takeOver, takeOverGoal, milliseconds),
+	}
+}
+
+func (b *bench) failoverRows() []row {
+	f := &b.results.failovers
+
+	return []row{
+		plain("longest gap in publishing, undisturbed", milliseconds(f.undisturbed)),
+		below("— the active listener stops in order", f.stopped, handOverGoal, milliseconds),
+		below("— it is killed (LEASE_TTL 5 s)", f.killed, takeOverGoal, milliseconds),
+		below("— it is frozen", f.frozen, takeOverGoal, milliseconds),
+		below("— it is cut off from NATS, half-open", f.cutOff, takeOverGoal, milliseconds),
+	}
+}
+
+func (b *bench) restartRows() []row {
+	r := &b.results
+
+	return []row{
+		below(fmt.Sprintf("%d messages in the stream: from a listener's start to its first change stored", b.cfg.Backlog), r.listenerStart, restartGoal, milliseconds),
+		below("— from a processor's start to its first batch committed", r.processorStart, restartGoal, milliseconds),
+	}
+}
+
+func (b *bench) againstRows() []row {
+	r := &b.results
+
+	if len(r.theirs) == 0 {
+		return nil
+	}
+
+	ratio := func(of func(pace) float64) float64 { return medianRatio(r.ours, r.theirs, of) }
+
+	return []row{
+		above(fmt.Sprintf("capture, of that of %s, median of %d pairs", b.cfg.Against, pairs), ratio(func(p pace) float64 { return p.capture }), againstGoal, share),
+		plain("— CPU time of the listener", share(ratio(func(p pace) float64 { return p.listener }))),
+		above("— apply", ratio(func(p pace) float64 { return p.apply }), againstGoal, share),
+		plain("— CPU time of the processor", share(ratio(func(p pace) float64 { return p.processor }))),
+	}
+}
