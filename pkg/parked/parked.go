@@ -15,6 +15,9 @@
 //
 // A dead letter marks its document: no later delta is applied onto a document that missed a change. The mark ends with
 // the state Dead.
+//
+// Of a document behind whose head too much waits, later events are not kept: one record stands for a run of them and
+// counts them (Events). Only the source's document can take their place.
 package parked
 
 import (
@@ -90,10 +93,16 @@ type Record struct {
 	Key            bson.Binary     `bson:"key"`          // event.Key: equal for events of one document
 	DocumentKey    bson.Raw        `bson:"document_key"` // as the event has it
 
-	// Event is the raw change event; empty when it stands in Chunks, or was dropped.
+	// Event is the raw change event; empty when it stands in Chunks, or was not kept.
 	Event  bson.Raw `bson:"event,omitempty"`
-	Size   int64    `bson:"size"`             // bytes of the raw event
+	Size   int64    `bson:"size"`             // bytes of the raw event; 0 of a run
 	Chunks int      `bson:"chunks,omitempty"` // how many documents of the collection Chunks hold it
+
+	// Events is how many events the record stands for, when none of them was kept: a run of consecutive events of its
+	// document, of which Count, Number, Position and the others name the first and Until is the last one's position. 0
+	// for the record of one event.
+	Events int64          `bson:"events,omitempty"`
+	Until  event.Position `bson:"until,omitempty"`
 
 	State    State  `bson:"state"`
 	Reason   Reason `bson:"reason"`
@@ -120,6 +129,9 @@ type Action struct {
 	Why    string    `bson:"why,omitempty"`
 	When   time.Time `bson:"when"` // by the statistics service's clock
 }
+
+// IsRun tells whether the record stands for events that were not kept.
+func (r *Record) IsRun() bool { return r.Events > 0 }
 
 // Namespace returns where the event happened.
 func (r *Record) Namespace() event.Namespace { return event.Namespace{DB: r.DB, Coll: r.Coll} }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -288,4 +289,33 @@ func parkedEventsArePending(t *testing.T, w *world) {
 	w.start(t, impatient()) // takes the schedule over
 	require.Eventually(t, func() bool { return w.settled(t).Failed == 1 }, patience, glance)
 	require.Less(t, time.Since(w.parkedRecords(t)[0].First), time.Hour)
+}
+
+// TestScrapeShowsWhatIsParked: the sums are there from the acquisition on, before anything is committed.
+func TestScrapeShowsWhatIsParked(t *testing.T) {
+	t.Parallel()
+	onEveryTarget(t, scrapeShowsWhatIsParked)
+}
+
+func scrapeShowsWhatIsParked(t *testing.T, w *world) {
+	t.Helper()
+	w.validate(t)
+
+	id := w.ids(t, 1, 1)[0]
+	w.insert(t, id, bson.E{Key: "bad", Value: 1})
+	w.set(t, id, bson.E{Key: "v", Value: 1}) // nobody answers who could tell what it leads to
+
+	first := w.start(t, impatient())
+	shows := func(p *processor, parked, dead string) func() bool {
+		return func() bool {
+			text := p.scrape(t)
+
+			return strings.Contains(text, `relay_parked_changes{flow="`+w.flow+`"} `+parked+"\n") &&
+				strings.Contains(text, `relay_dead_letters{flow="`+w.flow+`"} `+dead+"\n")
+		}
+	}
+
+	require.Eventually(t, shows(first, "1", "1"), patience, glance)
+	require.NoError(t, first.end())
+	require.Eventually(t, shows(w.start(t, impatient()), "1", "1"), patience, glance)
 }

@@ -124,7 +124,8 @@ func notReady(owner *ownership.Owner) string {
 }
 
 // meters is the processor's own metrics. Cumulative counters of the flow come
-// from the checkpoints and are the stats service's to show.
+// from the checkpoints and are the stats service's to show. What both show is of
+// the flow there, and of this processor's partitions here.
 type meters struct {
 	batch   prometheus.Histogram
 	events  prometheus.Histogram
@@ -159,6 +160,11 @@ func (m *meters) register(registry *prometheus.Registry, owner *ownership.Owner)
 			[]string{"state"}, prometheus.Labels{"flow": m.flow}),
 		lag: prometheus.NewDesc("relay_lag_seconds", "Age of the oldest event that this processor has read and not applied.",
 			nil, prometheus.Labels{"flow": m.flow, "stage": "apply"}),
+		parked: prometheus.NewDesc("relay_parked_changes", "Events set aside that wait to be applied, of the partitions of this processor.",
+			nil, prometheus.Labels{"flow": m.flow}),
+		dead: prometheus.NewDesc("relay_dead_letters",
+			"Records of events given up after the last retry and neither replayed, discarded nor superseded since, of the partitions of this processor.",
+			nil, prometheus.Labels{"flow": m.flow}),
 	})
 }
 
@@ -175,15 +181,15 @@ func (m *meters) Event(position event.Position) {
 
 // stateCollector looks at the partitions at each scrape.
 type stateCollector struct {
-	owner *ownership.Owner
-	desc  *prometheus.Desc
-	lag   *prometheus.Desc
+	owner                   *ownership.Owner
+	desc, lag, parked, dead *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	ch <- c.desc
-	ch <- c.lag
+	for _, d := range []*prometheus.Desc{c.desc, c.lag, c.parked, c.dead} {
+		ch <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -193,8 +199,12 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 
 	lag := time.Duration(0)
 
+	var parked, dead int64
+
 	for i := range partitions {
 		count[partitions[i].State]++
+		parked += partitions[i].Checkpoint.Parked
+		dead += partitions[i].Dead
 
 		if oldest := partitions[i].Oldest; !oldest.IsZero() {
 			lag = max(lag, time.Since(oldest.Time()))
@@ -202,6 +212,8 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 
 	ch <- prometheus.MustNewConstMetric(c.lag, prometheus.GaugeValue, lag.Seconds())
+	ch <- prometheus.MustNewConstMetric(c.parked, prometheus.GaugeValue, float64(parked))
+	ch <- prometheus.MustNewConstMetric(c.dead, prometheus.GaugeValue, float64(dead))
 
 	for _, state := range ownership.States() {
 		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(count[state]), string(state))

@@ -26,7 +26,8 @@ const (
 	selectionTimeout = 5 * time.Second
 	initPoll         = 5 * time.Second
 
-	// Most that waits behind one event that cannot be applied, before the source is asked for its document.
+	// Most that is kept of one document that cannot be applied; what comes after it is counted, and the source asked for
+	// the document in its place.
 	maxFollowers     = 1000
 	maxFollowerBytes = 64 << 20
 )

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -291,17 +292,45 @@ func (p *processor) awaitReady(tb testing.TB) {
 	require.Eventually(tb, func() bool { return p.reason(tb) == "ready" }, patience, glance)
 }
 
-// reason is what /readyz says.
-func (p *processor) reason(tb testing.TB) string {
+// get asks the ops server; nil when it does not answer. The caller closes the body.
+func (p *processor) get(tb testing.TB, path string) *http.Response {
 	tb.Helper()
 
-	request, err := http.NewRequestWithContext(context.WithoutCancel(tb.Context()), http.MethodGet, "http://"+p.addr+"/readyz", nil)
+	request, err := http.NewRequestWithContext(context.WithoutCancel(tb.Context()), http.MethodGet, "http://"+p.addr+path, nil)
 	require.NoError(tb, err)
 
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
 	response, err := client.Do(request)
 	if err != nil {
+		return nil
+	}
+
+	return response
+}
+
+// scrape is what /metrics says; empty when there is no answer.
+func (p *processor) scrape(tb testing.TB) string {
+	tb.Helper()
+
+	response := p.get(tb, "/metrics")
+	if response == nil {
+		return ""
+	}
+	defer response.Body.Close()
+
+	text, err := io.ReadAll(response.Body)
+	require.NoError(tb, err)
+
+	return string(text)
+}
+
+// reason is what /readyz says.
+func (p *processor) reason(tb testing.TB) string {
+	tb.Helper()
+
+	response := p.get(tb, "/readyz")
+	if response == nil {
 		return "no answer"
 	}
 	defer response.Body.Close()

@@ -211,6 +211,26 @@ func TestDeadLettersShow(t *testing.T) {
 	require.Contains(t, r.errOut, "no such record")
 }
 
+func TestDeadLettersShowARun(t *testing.T) {
+	t.Parallel()
+
+	run := letter(1)
+	run.Size, run.RunEvents, run.RunEnd = 0, 4711, &relayv1.Position{Seconds: 1_800_000_001}
+	server := serve(t, &service{letters: letterService{
+		letters: []*relayv1.DeadLetter{run},
+		content: &relayv1.GetDeadLetterResponse{DeadLetter: run, EventMissingBecause: "it was not kept"},
+	}})
+
+	r := relayctl(t, utc(), "dead-letters", "show", run.GetName(), "--server", server)
+	require.Equal(t, 0, r.code, r.errOut)
+	require.Contains(t, r.out, "4711 changes that are counted and not kept, the last at 1800000001.0.0")
+	require.NotContains(t, r.out, "size")
+
+	r = relayctl(t, utc(), "dead-letters", "list", "--server", server)
+	require.Equal(t, 0, r.code, r.errOut)
+	require.Contains(t, r.out, "run of 4711")
+}
+
 func refusal(reason relayv1.DeadLetterRefusalReason) *relayv1.DeadLetterOutcome {
 	return &relayv1.DeadLetterOutcome{Matched: 3, Changed: 2, Refused: 1, Refusals: []*relayv1.DeadLetterRefusal{
 		{Name: "atlas-to-local/x", Reason: reason, Message: "why"},

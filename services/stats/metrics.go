@@ -37,7 +37,7 @@ func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.
 		pending:  desc("relay_pending_changes", "Events published and not settled."),
 		parked:   desc("relay_parked_changes", "Events set aside that wait to be applied; part of the pending ones."),
 		deadLetters: desc("relay_dead_letters",
-			"Events given up after the last retry and neither replayed, discarded nor superseded since; counted up to 10000."),
+			"Records of events given up after the last retry and neither replayed, discarded nor superseded since; counted up to 10000."),
 		partitionPending: desc("relay_partition_pending_changes", "Events published to the partition and not settled, those set aside included.",
 			telemetry.KeyPartition),
 		lag:   desc("relay_lag_seconds", "Age of the oldest event not captured (stage capture) or not applied (stage apply).", "stage"),

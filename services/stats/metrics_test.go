@@ -43,7 +43,7 @@ relay_captured_changes_total{flow="a"} 10
 relay_changes_total{flow="a",result="failed"} 1
 relay_changes_total{flow="a",result="processed"} 6
 relay_changes_total{flow="a",result="skipped"} 2
-# HELP relay_dead_letters Events given up after the last retry and neither replayed, discarded nor superseded since; counted up to 10000.
+# HELP relay_dead_letters Records of events given up after the last retry and neither replayed, discarded nor superseded since; counted up to 10000.
 # TYPE relay_dead_letters gauge
 relay_dead_letters{flow="a"} 3
 # HELP relay_lag_seconds Age of the oldest event not captured (stage capture) or not applied (stage apply).

@@ -266,8 +266,16 @@ type DeadLetter struct {
 	// Why the record cannot be read; empty when it can. Such a record was edited
 	// by hand, and most other fields are absent.
 	UnreadableBecause string `protobuf:"bytes,21,opt,name=unreadable_because,json=unreadableBecause,proto3" json:"unreadable_because,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// How many events the record stands for, when it is a run: consecutive events
+	// of one document that were counted and not kept, because too much waited
+	// behind an earlier one. Then operation, position and event_number are those
+	// of the first, and the source's document takes the place of all. 0 for the
+	// record of one event.
+	RunEvents uint64 `protobuf:"varint,22,opt,name=run_events,json=runEvents,proto3" json:"run_events,omitempty"`
+	// Where the last event of a run stands in the source's order.
+	RunEnd        *Position `protobuf:"bytes,23,opt,name=run_end,json=runEnd,proto3" json:"run_end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeadLetter) Reset() {
@@ -445,6 +453,20 @@ func (x *DeadLetter) GetUnreadableBecause() string {
 		return x.UnreadableBecause
 	}
 	return ""
+}
+
+func (x *DeadLetter) GetRunEvents() uint64 {
+	if x != nil {
+		return x.RunEvents
+	}
+	return 0
+}
+
+func (x *DeadLetter) GetRunEnd() *Position {
+	if x != nil {
+		return x.RunEnd
+	}
+	return nil
 }
 
 // DeadLetterAction is something that a person did.
@@ -1421,7 +1443,7 @@ var File_relay_v1_deadletter_proto protoreflect.FileDescriptor
 
 const file_relay_v1_deadletter_proto_rawDesc = "" +
 	"\n" +
-	"\x19relay/v1/deadletter.proto\x12\brelay.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17relay/v1/position.proto\"\xbc\x06\n" +
+	"\x19relay/v1/deadletter.proto\x12\brelay.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17relay/v1/position.proto\"\x88\a\n" +
 	"\n" +
 	"DeadLetter\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
@@ -1448,7 +1470,10 @@ const file_relay_v1_deadletter_proto_rawDesc = "" +
 	"changeTime\x124\n" +
 	"\aactions\x18\x13 \x03(\v2\x1a.relay.v1.DeadLetterActionR\aactions\x12\x19\n" +
 	"\btrace_id\x18\x14 \x01(\tR\atraceId\x12-\n" +
-	"\x12unreadable_because\x18\x15 \x01(\tR\x11unreadableBecause\"~\n" +
+	"\x12unreadable_because\x18\x15 \x01(\tR\x11unreadableBecause\x12\x1d\n" +
+	"\n" +
+	"run_events\x18\x16 \x01(\x04R\trunEvents\x12+\n" +
+	"\arun_end\x18\x17 \x01(\v2\x12.relay.v1.PositionR\x06runEnd\"~\n" +
 	"\x10DeadLetterAction\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12\x10\n" +
 	"\x03who\x18\x02 \x01(\tR\x03who\x12\x10\n" +
@@ -1588,35 +1613,36 @@ var file_relay_v1_deadletter_proto_depIdxs = []int32{
 	20, // 5: relay.v1.DeadLetter.last_time:type_name -> google.protobuf.Timestamp
 	20, // 6: relay.v1.DeadLetter.change_time:type_name -> google.protobuf.Timestamp
 	4,  // 7: relay.v1.DeadLetter.actions:type_name -> relay.v1.DeadLetterAction
-	20, // 8: relay.v1.DeadLetterAction.time:type_name -> google.protobuf.Timestamp
-	18, // 9: relay.v1.DeadLetterFilter.namespace:type_name -> relay.v1.Namespace
-	20, // 10: relay.v1.DeadLetterFilter.since:type_name -> google.protobuf.Timestamp
-	20, // 11: relay.v1.DeadLetterFilter.until:type_name -> google.protobuf.Timestamp
-	5,  // 12: relay.v1.ListDeadLettersRequest.filter:type_name -> relay.v1.DeadLetterFilter
-	0,  // 13: relay.v1.ListDeadLettersRequest.states:type_name -> relay.v1.ParkedState
-	3,  // 14: relay.v1.ListDeadLettersResponse.dead_letters:type_name -> relay.v1.DeadLetter
-	3,  // 15: relay.v1.GetDeadLetterResponse.dead_letter:type_name -> relay.v1.DeadLetter
-	10, // 16: relay.v1.DeadLetterSelection.names:type_name -> relay.v1.DeadLetterNames
-	5,  // 17: relay.v1.DeadLetterSelection.filter:type_name -> relay.v1.DeadLetterFilter
-	11, // 18: relay.v1.ReplayDeadLettersRequest.selection:type_name -> relay.v1.DeadLetterSelection
-	16, // 19: relay.v1.ReplayDeadLettersResponse.outcome:type_name -> relay.v1.DeadLetterOutcome
-	11, // 20: relay.v1.DiscardDeadLettersRequest.selection:type_name -> relay.v1.DeadLetterSelection
-	16, // 21: relay.v1.DiscardDeadLettersResponse.outcome:type_name -> relay.v1.DeadLetterOutcome
-	17, // 22: relay.v1.DeadLetterOutcome.refusals:type_name -> relay.v1.DeadLetterRefusal
-	2,  // 23: relay.v1.DeadLetterRefusal.reason:type_name -> relay.v1.DeadLetterRefusalReason
-	6,  // 24: relay.v1.DeadLetterService.ListDeadLetters:input_type -> relay.v1.ListDeadLettersRequest
-	8,  // 25: relay.v1.DeadLetterService.GetDeadLetter:input_type -> relay.v1.GetDeadLetterRequest
-	12, // 26: relay.v1.DeadLetterService.ReplayDeadLetters:input_type -> relay.v1.ReplayDeadLettersRequest
-	14, // 27: relay.v1.DeadLetterService.DiscardDeadLetters:input_type -> relay.v1.DiscardDeadLettersRequest
-	7,  // 28: relay.v1.DeadLetterService.ListDeadLetters:output_type -> relay.v1.ListDeadLettersResponse
-	9,  // 29: relay.v1.DeadLetterService.GetDeadLetter:output_type -> relay.v1.GetDeadLetterResponse
-	13, // 30: relay.v1.DeadLetterService.ReplayDeadLetters:output_type -> relay.v1.ReplayDeadLettersResponse
-	15, // 31: relay.v1.DeadLetterService.DiscardDeadLetters:output_type -> relay.v1.DiscardDeadLettersResponse
-	28, // [28:32] is the sub-list for method output_type
-	24, // [24:28] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	19, // 8: relay.v1.DeadLetter.run_end:type_name -> relay.v1.Position
+	20, // 9: relay.v1.DeadLetterAction.time:type_name -> google.protobuf.Timestamp
+	18, // 10: relay.v1.DeadLetterFilter.namespace:type_name -> relay.v1.Namespace
+	20, // 11: relay.v1.DeadLetterFilter.since:type_name -> google.protobuf.Timestamp
+	20, // 12: relay.v1.DeadLetterFilter.until:type_name -> google.protobuf.Timestamp
+	5,  // 13: relay.v1.ListDeadLettersRequest.filter:type_name -> relay.v1.DeadLetterFilter
+	0,  // 14: relay.v1.ListDeadLettersRequest.states:type_name -> relay.v1.ParkedState
+	3,  // 15: relay.v1.ListDeadLettersResponse.dead_letters:type_name -> relay.v1.DeadLetter
+	3,  // 16: relay.v1.GetDeadLetterResponse.dead_letter:type_name -> relay.v1.DeadLetter
+	10, // 17: relay.v1.DeadLetterSelection.names:type_name -> relay.v1.DeadLetterNames
+	5,  // 18: relay.v1.DeadLetterSelection.filter:type_name -> relay.v1.DeadLetterFilter
+	11, // 19: relay.v1.ReplayDeadLettersRequest.selection:type_name -> relay.v1.DeadLetterSelection
+	16, // 20: relay.v1.ReplayDeadLettersResponse.outcome:type_name -> relay.v1.DeadLetterOutcome
+	11, // 21: relay.v1.DiscardDeadLettersRequest.selection:type_name -> relay.v1.DeadLetterSelection
+	16, // 22: relay.v1.DiscardDeadLettersResponse.outcome:type_name -> relay.v1.DeadLetterOutcome
+	17, // 23: relay.v1.DeadLetterOutcome.refusals:type_name -> relay.v1.DeadLetterRefusal
+	2,  // 24: relay.v1.DeadLetterRefusal.reason:type_name -> relay.v1.DeadLetterRefusalReason
+	6,  // 25: relay.v1.DeadLetterService.ListDeadLetters:input_type -> relay.v1.ListDeadLettersRequest
+	8,  // 26: relay.v1.DeadLetterService.GetDeadLetter:input_type -> relay.v1.GetDeadLetterRequest
+	12, // 27: relay.v1.DeadLetterService.ReplayDeadLetters:input_type -> relay.v1.ReplayDeadLettersRequest
+	14, // 28: relay.v1.DeadLetterService.DiscardDeadLetters:input_type -> relay.v1.DiscardDeadLettersRequest
+	7,  // 29: relay.v1.DeadLetterService.ListDeadLetters:output_type -> relay.v1.ListDeadLettersResponse
+	9,  // 30: relay.v1.DeadLetterService.GetDeadLetter:output_type -> relay.v1.GetDeadLetterResponse
+	13, // 31: relay.v1.DeadLetterService.ReplayDeadLetters:output_type -> relay.v1.ReplayDeadLettersResponse
+	15, // 32: relay.v1.DeadLetterService.DiscardDeadLetters:output_type -> relay.v1.DiscardDeadLettersResponse
+	29, // [29:33] is the sub-list for method output_type
+	25, // [25:29] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_relay_v1_deadletter_proto_init() }

@@ -265,45 +265,6 @@ func (w *world) edit(t *testing.T, id, field string, value any) {
 	require.NoError(t, err)
 }
 
-func TestTooManyFollowersWaitForTheSourcesDocument(t *testing.T) {
-	t.Parallel()
-	inEveryMode(t, 1, func(t *testing.T, w *world) {
-		t.Helper()
-		w.validate(t)
-		w.owner.options.Park.MaxEvents = 3
-
-		s := w.partitions[0]
-		s.acquire(t, 0)
-		w.put(t, 0, "a", v(0))
-		w.set(t, 0, "a", "bad", 1)
-
-		for n := range 4 {
-			w.set(t, 0, "a", "v", n+1)
-		}
-
-		w.set(t, 0, "a", "bad", 0)
-		w.put(t, 0, "b", v(9))
-
-		for range 4 {
-			s.deliver(t, 1)
-		}
-
-		batch := s.gather(t, 10)
-		require.NoError(t, s.settleBatch(s.ctx, s.ctx, batch))
-		require.Contains(t, s.noRoom, "3 events")
-		require.Equal(t, Paused, s.board.read().State)
-		require.Nil(t, w.document(t, "b"))
-
-		s.retry(t)
-		require.NoError(t, s.settleBatch(s.ctx, s.ctx, batch))
-		require.Empty(t, s.noRoom)
-		require.Empty(t, w.parkedStates(t))
-		require.Equal(t, bson.D{v32(4), {Key: "bad", Value: int32(0)}}, w.document(t, "a"))
-		require.Equal(t, bson.D{v32(9)}, w.document(t, "b"))
-		require.Equal(t, Applying, s.board.read().State)
-	})
-}
-
 func TestPathThatLeadsNowhereAsksTheSource(t *testing.T) {
 	t.Parallel()
 	inEveryMode(t, 1, func(t *testing.T, w *world) {

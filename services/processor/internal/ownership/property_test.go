@@ -36,6 +36,12 @@ func TestAnyHistoryWithPoisonEndsRight(t *testing.T) {
 				defer w.close()
 
 				w.validate(rt)
+				w.owner.options.Park.MaxEvents = rapid.SampledFrom([]int{1, 3, 1000}).Draw(rt, "kept")
+
+				for i, s := range w.partitions {
+					s.acquire(rt, i)
+				}
+
 				w.poisoned(rt)
 				w.play(rt, (*world).atRestWithLetters)
 				w.requireCounted(rt)

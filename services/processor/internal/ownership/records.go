@@ -47,7 +47,7 @@ func (l *lane) coveredID(key event.Key) bson.D {
 	return bson.D{{Key: "_id", Value: parked.CoveredID(l.held.Flow, l.held.Partition, key)}}
 }
 
-// insertion parks an event of the stream.
+// insertion parks an event of the stream, or begins a run with it.
 func (l *lane) insertion(d *consume.Delivery, key event.Key, in *park.Insert) []apply.Note {
 	r := recordOf(&l.held, d, key, in)
 	if r.Chunks == 0 {
@@ -72,13 +72,17 @@ func recordOf(held *checkpoint.Document, d *consume.Delivery, key event.Key, in 
 		Count: int64(m.Count), Number: int64(m.Event), Position: m.Position,
 		DB: d.Event.Namespace.DB, Coll: d.Event.Namespace.Coll, CollectionUUID: collectionUUID(&d.Event), Operation: d.Event.Operation,
 		Key: bson.Binary{Data: []byte(key)}, DocumentKey: d.Event.DocumentKey,
-		Event: d.Event.Raw, Size: int64(len(d.Event.Raw)),
+		Size: in.Entry.Size, Events: in.Entry.Events, Until: in.Entry.Until,
 		State: in.Entry.State, Reason: in.Entry.Reason, Attempts: in.Entry.Attempts, Counted: in.Entry.Counted,
 		Code: in.Refusal.Code, Error: in.Refusal.Text, First: now, Last: now, Changed: now, TraceParent: m.TraceParent,
 	}
 
-	if chunks := parked.Split(r.Flow, r.ID, d.Event.Raw); chunks != nil {
-		r.Chunks, r.Event = len(chunks), nil
+	if in.Entry.IsRun() {
+		return r
+	}
+
+	if r.Chunks = len(parked.Split(r.Flow, r.ID, d.Event.Raw)); r.Chunks == 0 {
+		r.Event = d.Event.Raw
 	}
 
 	return r
@@ -119,6 +123,10 @@ func alteration(u *park.Update) apply.Note {
 
 	if u.Refusal.Reason != "" {
 		set = append(set, bson.E{Key: "code", Value: u.Refusal.Code}, bson.E{Key: "error", Value: u.Refusal.Text}, bson.E{Key: "last", Value: now})
+	}
+
+	if u.After.IsRun() {
+		set = append(set, bson.E{Key: "events", Value: u.After.Events}, bson.E{Key: "until", Value: u.After.Until})
 	}
 
 	if u.After.State != u.Before.State {

@@ -77,7 +77,7 @@ func (l *lane) fetch(ctx context.Context, a park.Ask) answer {
 	default:
 		reply.record = records[0]
 		r := &reply.record
-		reply.image, reply.err = l.options.Refetch.Fetch(ctx, r.Namespace(), r.DocumentKey, bson.Timestamp{T: r.Position.T, I: r.Position.I})
+		reply.image, reply.err = l.options.Refetch.Fetch(ctx, r.Namespace(), r.DocumentKey, bson.Timestamp{T: a.NotBefore.T, I: a.NotBefore.I})
 	}
 
 	return reply

@@ -90,11 +90,10 @@ const maxReloads = 3
 
 // try makes one transaction of the unit as it stands.
 func (l *lane) try(stop, work context.Context, u *unit) error {
-	if why := u.lot.Full(time.Now()); why != "" {
+	fx := u.lot.Effects()
+	if why := u.lot.Full(&fx); why != "" {
 		return &noRoomError{why}
 	}
-
-	fx := u.lot.Effects()
 
 	plan, err := u.plan(&fx, &l.suspects)
 	if err != nil {

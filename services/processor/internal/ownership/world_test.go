@@ -260,7 +260,12 @@ func (w *world) parkedStates(t tb) []string {
 
 	var list []string
 	for _, r := range w.records(t) {
-		list = append(list, fmt.Sprintf("%d %s %s %d", r.Number, r.State, r.Reason, r.Attempts))
+		line := fmt.Sprintf("%d %s %s %d", r.Number, r.State, r.Reason, r.Attempts)
+		if r.IsRun() {
+			line += fmt.Sprintf(" run of %d", r.Events)
+		}
+
+		list = append(list, line)
 	}
 
 	return list
@@ -316,9 +321,9 @@ func (w *world) requireCounted(t tb) {
 	for _, r := range w.records(t) {
 		switch {
 		case r.Counted:
-			failed++
+			failed += max(r.Events, 1)
 		case r.State == parked.Waiting:
-			waiting++
+			waiting += max(r.Events, 1)
 		}
 	}
 

@@ -20,7 +20,9 @@ func (w *world) retry(site int) {
 	w.now = w.now.Add(time.Duration(rapid.IntRange(1, 10_000).Draw(w.t, "wait")) * time.Millisecond)
 
 	lot, asks := w.owners[site].Next(w.now, rapid.SampledFrom([]int{1, 32}).Draw(w.t, "most"))
-	w.ask[site] = append(w.ask[site], asks...)
+	for _, a := range asks {
+		w.ask[site] = append(w.ask[site], asked{Ask: a, read: max(slices.Max(w.place), int(a.NotBefore.T))})
+	}
 
 	if lot == nil {
 		return
@@ -58,7 +60,7 @@ func (w *world) answer(site int, up bool) {
 			continue
 		}
 
-		at := rapid.IntRange(slices.Max(w.place), len(w.states)-1).Draw(w.t, "source is at")
+		at := rapid.IntRange(a.read, len(w.states)-1).Draw(w.t, "source is at")
 
 		lot := w.owners[site].Answered(a.Key, bson.Timestamp{T: uint32(at)}, w.now)
 		if lot == nil {
@@ -170,19 +172,45 @@ func (w *world) restless() bool {
 	return false
 }
 
-// waiting is how many records of a partition (-1: of all) wait uncounted.
+// waiting is how many events of a partition (-1: of all) wait uncounted.
 func (w *world) waiting(site int) (n int64) {
 	for _, r := range w.records {
 		if r.State == parked.Waiting && !r.Counted && (site < 0 || r.Partition == site) {
-			n++
+			n += max(r.Events, 1)
 		}
 	}
 
 	return n
 }
 
+// checkRuns makes sure that a run stands for all events of its document in its range, and no other record for one of
+// them.
+func (w *world) checkRuns(site int) {
+	for _, r := range w.records {
+		if r.Partition != site || !r.IsRun() || r.State != parked.Waiting && r.State != parked.Dead {
+			continue
+		}
+
+		events := int64(0)
+
+		for _, c := range w.events[site] {
+			if c.key == string(r.Key.Data) && c.at >= int(r.Position.T) && c.at <= int(r.Until.T) {
+				events++
+			}
+		}
+
+		require.Equal(w.t, events, r.Events, w.describe())
+
+		for _, other := range w.records {
+			inside := r.Position.Compare(other.Position) <= 0 && other.Position.Compare(r.Until) <= 0
+			require.False(w.t, inside && other != r && string(other.Key.Data) == string(r.Key.Data), w.describe())
+		}
+	}
+}
+
 // check holds memory against the records, and the counters against the events.
 func (w *world) check(site int) {
+	w.checkRuns(site)
 	require.Equal(w.t, w.waiting(site), w.owners[site].Waiting())
 
 	heads := int64(0)
@@ -206,7 +234,7 @@ func (w *world) check(site int) {
 func (w *world) describe() (list []string) {
 	for _, id := range slices.Sorted(maps.Keys(w.records)) {
 		r := w.records[id]
-		list = append(list, fmt.Sprintf("%s %s %s %s %d", id, r.Key.Data, r.State, r.Reason, r.Attempts))
+		list = append(list, fmt.Sprintf("%s %s %s %s %d run of %d", id, r.Key.Data, r.State, r.Reason, r.Attempts, r.Events))
 	}
 
 	return list

@@ -18,5 +18,9 @@
 // Order: a document's events are applied in their order, or not at all because a full image, a delete or an image of the
 // source covers them. So a full image may be tried before what waits in front of it; a delta never.
 //
+// Much behind one document: so many events are kept, of later ones only a run, which is one record that counts them. A
+// document with a run is not tried any more but replaced by the source's, which ends all that its image holds; where
+// nobody answers it waits. A run ends as a whole, so its events are counted once, as whatever it ends as.
+//
 // Memory holds a header of each record, never its event.
 package park

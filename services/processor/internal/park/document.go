@@ -72,9 +72,53 @@ func (d *document) target() *Entry {
 	return d.first()
 }
 
-// needsImage tells whether trying the event is of no use before the source's document is there.
+// needsImage tells whether trying the event is of no use before the source's document is there. Where a run waits it is
+// needed anyway, so what waits before it is not tried one by one.
 func (d *document) needsImage(e *Entry) bool {
-	return e.State == parked.Waiting && (d.image && (e.tried || !e.Whole) || e.Reason == parked.Unfitting && !e.Whole)
+	wanted := d.image || d.runs() > 0
+
+	return e.State == parked.Waiting && (wanted && (e.tried || !e.Whole) || e.Reason == parked.Unfitting && !e.Whole)
+}
+
+// runs is how many runs wait.
+func (d *document) runs() (n int) {
+	for _, e := range d.entries {
+		if e.State == parked.Waiting && e.IsRun() {
+			n++
+		}
+	}
+
+	return n
+}
+
+// open is the run that one more event joins: the document's last record. nil when there is none. While the source is
+// asked, a first run takes in nothing more, or a document that is changed all the time would always have events that
+// its image does not hold; a second one does, so there are two of them at most.
+func (d *document) open() *Entry {
+	if len(d.entries) == 0 {
+		return nil
+	}
+
+	last := d.entries[len(d.entries)-1]
+	if !last.IsRun() || last.State != parked.Waiting || last.Counted || d.asking && d.runs() < 2 {
+		return nil
+	}
+
+	return last
+}
+
+// until is the position of the last event that an image from now on is to hold: of the event that is tried, and of the
+// runs.
+func (d *document) until(e *Entry) event.Position {
+	last := e.until()
+
+	for _, other := range d.entries {
+		if other.State == parked.Waiting && other.IsRun() && last.Compare(other.Until) < 0 {
+			last = other.Until
+		}
+	}
+
+	return last
 }
 
 // after is when the document is due that a new owner found, or that a lot has changed.
@@ -84,7 +128,7 @@ func (d *document) after(policy *Policy, now time.Time) time.Time {
 	switch {
 	case e == nil:
 		return now
-	case e.Reason == parked.Conflict && d.image && d.soon > 0: // each try asks the source
+	case e.Reason == parked.Conflict && d.needsImage(e) && d.soon > 0: // each try asks the source
 		return now.Add(backoff(firstAsk, lastAsk, d.soon))
 	case e.Reason == parked.Conflict && (e.Attempts == 0 || d.soon > 0):
 		return now.Add(backoff(firstConflict, lastConflict, d.soon))
@@ -140,10 +184,10 @@ func backoff(first, last time.Duration, tries int) time.Duration {
 	return min(first<<min(tries, 10), last)
 }
 
-// waiting is how many events of the document wait, and how large they are.
-func (d *document) waiting() (n int, bytes int64) {
+// kept is how many events of the document wait that were kept, and how large they are.
+func (d *document) kept() (n int, bytes int64) {
 	for _, e := range d.entries {
-		if e.State == parked.Waiting {
+		if e.State == parked.Waiting && !e.IsRun() {
 			n++
 			bytes += e.Size
 		}

@@ -43,7 +43,8 @@ type Insert struct {
 	Refusal Refusal // zero for a follower
 }
 
-// Update is a record that changes. Its state tells whether it stays in memory.
+// Update is a record that changes: what became of it, or a run that more events joined. Its state tells whether it stays
+// in memory.
 type Update struct {
 	Before  *Entry
 	After   Entry
@@ -57,7 +58,7 @@ func (fx *Effects) Nothing() bool {
 
 // Effects works out what committing the lot as it stands means.
 func (l *Lot) Effects() Effects {
-	b := &build{Lot: l, led: map[event.Key]bool{}}
+	b := &build{Lot: l, led: map[event.Key]bool{}, tails: map[event.Key]*tail{}}
 	b.fx.Parked, b.fx.Dead, b.fx.Bytes = l.p.waiting, l.p.dead, l.p.bytes
 
 	for i := range l.Items {
@@ -68,11 +69,15 @@ func (l *Lot) Effects() Effects {
 		}
 	}
 
+	for _, t := range b.order {
+		b.endRun(t)
+	}
+
 	if l.Image && !l.Refused() {
 		b.fx.Cover = &Cover{Key: l.Items[0].Key, Time: l.time}
 
 		for _, e := range l.tried[0].entries {
-			if e.State == parked.Dead && upTo(e.Position, l.time) {
+			if e.State == parked.Dead && upTo(e.until(), l.time) {
 				b.end(e, parked.Superseded)
 			}
 		}
@@ -85,8 +90,10 @@ func (l *Lot) Effects() Effects {
 
 type build struct {
 	*Lot
-	fx  Effects
-	led map[event.Key]bool // of documents with items parked by this lot: the last of them waits
+	fx    Effects
+	led   map[event.Key]bool  // of documents with items parked by this lot: the last of them waits
+	tails map[event.Key]*tail // of documents with items parked by this lot
+	order []*tail             // as they came: equal inputs give equal effects
 }
 
 // arrived settles an item of the stream.
@@ -99,22 +106,49 @@ func (b *build) arrived(i int, item *Item) {
 			b.supersede(item)
 		}
 	default:
-		e := Entry{
-			ID: item.ID, Rev: 1, Number: item.Number, Position: item.Position, Size: item.Size, Whole: item.Whole,
-			State: parked.Waiting, Reason: parked.Follows, tried: item.Fate == Refuse,
-		}
-
-		if item.Fate == Refuse {
-			b.judge(&e, item)
-		} else if !item.Whole && !b.leads(item.Key) {
-			// The mark before it may end by an operator's hand, without the change that it stands for.
-			e.Reason = parked.Unfitting
-		}
-
-		b.led[item.Key] = e.State == parked.Waiting
-		b.fx.Inserts = append(b.fx.Inserts, Insert{Item: i, Entry: e, Refusal: item.refusal})
-		b.enter(&e, 1)
+		b.park(i, item)
 	}
+}
+
+// park sets an item of the stream aside, in a record of its own or in a run.
+func (b *build) park(i int, item *Item) {
+	t := b.tail(item.Key)
+	if item.Fate == Follow && b.join(t, i, item) {
+		return
+	}
+
+	e := Entry{
+		ID: item.ID, Rev: 1, Number: item.Number, Position: item.Position, Size: item.Size, Whole: item.Whole,
+		State: parked.Waiting, Reason: b.behind(item), tried: item.Fate == Refuse,
+	}
+
+	if item.Fate == Refuse {
+		b.judge(&e, item)
+	}
+
+	if e.State == parked.Waiting {
+		t.kept++
+		t.bytes += item.Size
+	}
+
+	b.led[item.Key] = e.State == parked.Waiting
+	b.endRun(t) // before a later image that was refused by itself, say
+	b.insert(Insert{Item: i, Entry: e, Refusal: item.refusal})
+}
+
+func (b *build) insert(in Insert) {
+	b.fx.Inserts = append(b.fx.Inserts, in)
+	b.enter(&in.Entry, 1)
+}
+
+// behind is why an event is parked that nobody tried.
+func (b *build) behind(item *Item) parked.Reason {
+	if item.Fate == Follow && !item.Whole && !b.leads(item.Key) {
+		// The mark before it may end by an operator's hand, without the change that it stands for.
+		return parked.Unfitting
+	}
+
+	return parked.Follows
 }
 
 // leads tells whether the document's last event waits: one that comes behind a mark does not follow it.
@@ -140,7 +174,7 @@ func (b *build) tried(item *Item) {
 
 		switch {
 		case !e.Counted:
-			b.fx.Processed++
+			b.fx.Processed += e.events()
 			b.fx.Deletes = append(b.fx.Deletes, e)
 			b.enter(e, -1)
 		case item.Fate == Apply:
@@ -183,7 +217,7 @@ func (b *build) judge(e *Entry, item *Item) {
 
 	if e.Counted || e.Attempts > b.p.policy.Retries {
 		if !e.Counted {
-			b.fx.Failed++
+			b.fx.Failed += e.events()
 		}
 
 		e.State, e.Counted = parked.Dead, true
@@ -281,7 +315,7 @@ func (b *build) enter(e *Entry, sign int64) {
 	case e.State == parked.Dead:
 		b.fx.Dead += sign
 	case !e.Counted:
-		b.fx.Parked += sign
+		b.fx.Parked += sign * e.events()
 	}
 }
 

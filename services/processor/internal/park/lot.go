@@ -168,10 +168,11 @@ func (l *Lot) Refused() bool {
 // maxBytes bounds the events of a lot of tries; one may be larger.
 const maxBytes = 8 << 20
 
-// Ask is a document to ask the source for; the record names it.
+// Ask is a document to ask the source for; the record names it. The image has to be of the position or later.
 type Ask struct {
-	Key event.Key
-	ID  string
+	Key       event.Key
+	ID        string
+	NotBefore event.Position
 }
 
 // Next returns what is due, of at most so many documents: a lot to try, whose documents are left alone until it is Done or Postponed, and the
@@ -191,7 +192,7 @@ func (p *Partition) Next(now time.Time, most int) (*Lot, []Ask) {
 		e := d.target()
 		if d.needsImage(e) {
 			d.asking = true
-			asks = append(asks, Ask{Key: d.key, ID: e.ID})
+			asks = append(asks, Ask{Key: d.key, ID: e.ID, NotBefore: d.until(e)})
 
 			continue
 		}
@@ -226,7 +227,7 @@ func (p *Partition) Due() (at time.Time, ok bool) {
 // behind it.
 func (l *Lot) try(d *document, target *Entry, room int64) {
 	l.tried = append(l.tried, d)
-	alone := target.Attempts > 0 || target.tried
+	alone := target.Attempts > 0 || target.tried || d.runs() > 0
 
 	for _, e := range d.entries {
 		if e.State != parked.Waiting {
@@ -275,7 +276,7 @@ func (p *Partition) Answered(key event.Key, t bson.Timestamp, now time.Time) *Lo
 	d.asking = false
 
 	first := d.first()
-	if first == nil || !upTo(first.Position, t) {
+	if first == nil || !upTo(first.until(), t) {
 		p.Unanswered(key, now)
 
 		return nil
@@ -284,7 +285,7 @@ func (p *Partition) Answered(key event.Key, t bson.Timestamp, now time.Time) *Lo
 	l := &Lot{p: p, Image: true, time: t, came: now, tried: []*document{d}}
 
 	for _, e := range d.entries {
-		if e.State == parked.Waiting && upTo(e.Position, t) {
+		if e.State == parked.Waiting && upTo(e.until(), t) {
 			l.add(d, e, Skip)
 		}
 	}
@@ -311,35 +312,13 @@ func (l *Lot) Postpone(until time.Time) {
 	}
 }
 
-// Full says why the lot cannot be committed now: there is no room for what it parks. It is empty when there is.
-func (l *Lot) Full(now time.Time) string {
-	bytes := l.p.bytes + l.p.view.Bytes
-
-	for i := range l.Items {
-		item := &l.Items[i]
-		if item.Entry != nil || item.Fate != Follow && item.Fate != Refuse {
-			continue
-		}
-
-		bytes += charge(item.Size)
-		if bytes > l.p.policy.MaxTotal {
-			return fmt.Sprintf("events that could not be applied take PARK_MAX_BYTES (%d bytes): replay or discard dead letters, or raise it", l.p.policy.MaxTotal)
-		}
-
-		d := l.p.documents[item.Key]
-		if d == nil {
-			continue
-		}
-
-		if n, size := d.waiting(); n >= l.p.policy.MaxEvents || size > l.p.policy.MaxBytes {
-			if !d.image {
-				d.image = true
-				l.p.wake(d, now)
-			}
-
-			return fmt.Sprintf("%d events (%d bytes) wait for one document that cannot be applied: the source is asked for it", n, size)
-		}
+// Full says why the lot cannot be committed with these effects now: there is no room for what it parks. It is empty when
+// there is.
+func (l *Lot) Full(fx *Effects) string {
+	p := l.p
+	if fx.Bytes <= p.bytes || fx.Bytes+p.view.Bytes <= p.policy.MaxTotal {
+		return ""
 	}
 
-	return ""
+	return fmt.Sprintf("events that could not be applied take PARK_MAX_BYTES (%d bytes): replay or discard dead letters, or raise it", p.policy.MaxTotal)
 }

@@ -18,7 +18,8 @@ type Policy struct {
 	Delays  []time.Duration // before each retry; the last one repeats
 	// Together is how many parked events one transaction tries; at least 1.
 	Together int
-	// MaxEvents and MaxBytes bound what may wait of one document, MaxTotal what the flow may keep.
+	// MaxEvents and MaxBytes bound the events that are kept of one document, MaxTotal what the flow may keep. Of a
+	// document's later events only how many they are is kept, in a run, and the source's document takes their place.
 	MaxEvents int
 	MaxBytes  int64
 	MaxTotal  int64
@@ -41,18 +42,22 @@ const (
 // the limit in bytes bounds their number too.
 func charge(size int64) int64 { return max(size, 4096) }
 
-// Entry is the header of one record.
+// Entry is the header of one record: of one event, or of a run of consecutive events of a document.
 type Entry struct {
 	ID       string
 	Rev      int64
 	Number   int64 // event number of the flow
 	Position event.Position
-	Size     int64
-	Whole    bool // a full image or a delete: it needs nothing of what came before
+	Size     int64 // of the event that is kept
+	Whole    bool  // a full image or a delete that is kept: it needs nothing of what came before
 	State    parked.State
 	Reason   parked.Reason
 	Attempts int
 	Counted  bool // as failed, before an operator asked to replay it
+
+	// Events is how many events the record stands for when it is a run, and Until the last one's position; else zero.
+	Events int64
+	Until  event.Position
 
 	tried bool // by this owner; a full image is tried once as soon as it is known
 }
@@ -60,9 +65,30 @@ type Entry struct {
 // EntryOf returns the header of a record.
 func EntryOf(r *parked.Record) (event.Key, Entry) {
 	return event.Key(r.Key.Data), Entry{
-		ID: r.ID, Rev: r.Rev, Number: r.Number, Position: r.Position, Size: r.Size, Whole: IsWhole(r.Operation),
-		State: r.State, Reason: r.Reason, Attempts: r.Attempts, Counted: r.Counted,
+		ID: r.ID, Rev: r.Rev, Number: r.Number, Position: r.Position, Size: r.Size, Whole: IsWhole(r.Operation) && !r.IsRun(),
+		State: r.State, Reason: r.Reason, Attempts: r.Attempts, Counted: r.Counted, Events: r.Events, Until: r.Until,
 	}
+}
+
+// IsRun tells whether the record stands for events of which none was kept.
+func (e *Entry) IsRun() bool { return e.Events > 0 }
+
+// events is how many events the record stands for.
+func (e *Entry) events() int64 { return max(e.Events, 1) }
+
+// until is the position of the last of them.
+func (e *Entry) until() event.Position {
+	if e.IsRun() {
+		return e.Until
+	}
+
+	return e.Position
+}
+
+// isSane tells whether the entry may be one that somebody waits for, or a dead letter.
+func (e *Entry) isSane() bool {
+	return e.Size >= 0 && e.Attempts >= 0 && e.Events >= 0 && e.Position.Compare(e.until()) <= 0 &&
+		(e.State == parked.Waiting || e.State == parked.Dead && e.Counted)
 }
 
 // IsWhole tells whether an operation leaves a document that does not depend on what came before.
@@ -94,7 +120,7 @@ func New(policy Policy) *Partition {
 func (p *Partition) Load(r *parked.Record, now time.Time) error {
 	key, e := EntryOf(r)
 
-	if key == "" || e.Size < 0 || e.State != parked.Waiting && e.State != parked.Dead || e.Attempts < 0 || e.State == parked.Dead && !e.Counted {
+	if key == "" || !e.isSane() {
 		return fmt.Errorf("%w: record %s is %q, %d attempts", parked.ErrRecords, e.ID, e.State, e.Attempts)
 	}
 
@@ -112,7 +138,7 @@ func (p *Partition) LoadCovered(key event.Key, t bson.Timestamp) { p.cover(key, 
 // Waiting is how many events wait that were not counted yet; Dead how many letters are; Bytes what all of them take.
 func (p *Partition) Waiting() int64 { return p.waiting }
 
-// Dead is how many dead letters the partition has.
+// Dead is how many dead letters the partition has; one may stand for many events.
 func (p *Partition) Dead() int64 { return p.dead }
 
 // Bytes is the room that waiting events and dead letters take.
@@ -126,7 +152,7 @@ func (p *Partition) count(e *Entry, sign int64) {
 	case e.State == parked.Dead:
 		p.dead += sign
 	case !e.Counted:
-		p.waiting += sign
+		p.waiting += sign * e.events()
 	}
 }
 

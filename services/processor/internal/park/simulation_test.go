@@ -88,11 +88,18 @@ type world struct {
 	heads   []int // settled events of each partition
 	place   []int // position of each partition
 	owners  []*park.Partition
-	ask     [][]park.Ask // under way, of each partition
+	ask     [][]asked // under way, of each partition
 	now     time.Time
 
 	retries           int
 	processed, failed int64
+}
+
+// asked is a document that the source was asked for, and the event up to which everything was read then: an image is not
+// older than that, but what comes while it is made may be newer than it.
+type asked struct {
+	park.Ask
+	read int
 }
 
 const sites = 3
@@ -101,7 +108,7 @@ func newWorld(t *rapid.T, retries int) *world {
 	w := &world{
 		t: t, events: make([][]change, sites), states: []documents{{}}, docs: documents{}, records: map[string]*parked.Record{},
 		covered: map[string]bson.Timestamp{}, heads: make([]int, sites), place: make([]int, sites), owners: make([]*park.Partition, sites),
-		ask: make([][]park.Ask, sites), now: time.Unix(0, 0), retries: retries,
+		ask: make([][]asked, sites), now: time.Unix(0, 0), retries: retries,
 	}
 	for i := range w.owners {
 		w.acquire(i)
@@ -113,7 +120,8 @@ func newWorld(t *rapid.T, retries int) *world {
 func (w *world) acquire(site int) {
 	w.owners[site] = park.New(park.Policy{
 		Retries: w.retries, Delays: []time.Duration{time.Second, 5 * time.Second}, Together: rapid.SampledFrom([]int{1, 3, 100}).Draw(w.t, "together"),
-		MaxEvents: 1000, MaxBytes: 1 << 30, MaxTotal: 1 << 30,
+		MaxEvents: rapid.SampledFrom([]int{1, 3, 1000}).Draw(w.t, "kept"), MaxBytes: eventSize * rapid.SampledFrom([]int64{2, 1000}).Draw(w.t, "kept bytes"),
+		MaxTotal: 1 << 30,
 	})
 	w.ask[site] = nil
 
@@ -163,6 +171,8 @@ func (w *world) add(c change) {
 	w.events[siteOf(c.key)] = append(w.events[siteOf(c.key)], c)
 }
 
+const eventSize = 100
+
 // batch settles the next events of a partition.
 func (w *world) batch(site, size int) {
 	list := w.events[site][w.heads[site]:min(w.heads[site]+size, len(w.events[site]))]
@@ -174,7 +184,7 @@ func (w *world) batch(site, size int) {
 	for i := range list {
 		items[i] = park.Item{
 			ID: fmt.Sprintf("%04d", list[i].at), Key: event.Key(list[i].key), Number: int64(list[i].at),
-			Position: event.Position{T: uint32(list[i].at)}, Size: 100, Whole: list[i].whole,
+			Position: event.Position{T: uint32(list[i].at)}, Size: eventSize, Whole: list[i].whole,
 		}
 	}
 
@@ -272,9 +282,9 @@ func (w *world) commit(lot *park.Lot, docs documents) {
 		item := &lot.Items[in.Item]
 		require.NotContains(w.t, w.records, in.Entry.ID)
 		w.records[in.Entry.ID] = &parked.Record{
-			ID: in.Entry.ID, Rev: in.Entry.Rev, Partition: siteOf(string(item.Key)), Number: item.Number, Position: item.Position, Size: item.Size,
+			ID: in.Entry.ID, Rev: in.Entry.Rev, Partition: siteOf(string(item.Key)), Number: item.Number, Position: item.Position, Size: in.Entry.Size,
 			Key: bson.Binary{Data: []byte(item.Key)}, Operation: operation(item.Whole), State: in.Entry.State, Reason: in.Entry.Reason,
-			Attempts: in.Entry.Attempts, Counted: in.Entry.Counted,
+			Attempts: in.Entry.Attempts, Counted: in.Entry.Counted, Events: in.Entry.Events, Until: in.Entry.Until,
 		}
 	}
 
@@ -289,6 +299,7 @@ func (w *world) commit(lot *park.Lot, docs documents) {
 		require.Equal(w.t, u.Before.Rev, r.Rev)
 		r.Rev++
 		r.State, r.Reason, r.Attempts, r.Counted = u.After.State, u.After.Reason, u.After.Attempts, u.After.Counted
+		r.Events, r.Until = u.After.Events, u.After.Until
 	}
 
 	for _, key := range fx.Forget {

@@ -35,7 +35,7 @@ func Letters(w io.Writer, letters []*relayv1.DeadLetter) error {
 		}
 
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%s\n", plainText(l.GetName()), state(l), moment(l.GetChangeTime()),
-			namespace(l.GetNamespace()), plainText(l.GetOperation()), l.GetAttempts(), size(l.GetSize()), l.GetErrorCode(), plainText(l.GetError()))
+			namespace(l.GetNamespace()), plainText(l.GetOperation()), l.GetAttempts(), extent(l), l.GetErrorCode(), plainText(l.GetError()))
 	}
 
 	return table.Flush()
@@ -81,11 +81,15 @@ func letterRows(row func(name, value string), got *relayv1.GetDeadLetterResponse
 	row("operation", plainText(l.GetOperation()))
 	row("document", plainText(got.GetDocumentKeyJson()))
 
-	at := l.GetPosition()
-	row("position", fmt.Sprintf("%d.%d.%d, %s at the source", at.GetSeconds(), at.GetIncrement(), at.GetOrdinal(),
-		time.Unix(int64(at.GetSeconds()), 0).Format(time.RFC3339)))
+	row("position", position(l.GetPosition()))
 	row("partition", fmt.Sprintf("%d, event number %d of the flow", l.GetPartition(), l.GetEventNumber()))
-	row("size", size(l.GetSize()))
+
+	if n := l.GetRunEvents(); n > 0 {
+		row("run", fmt.Sprintf("%d changes that are counted and not kept, the last at %s; the source's document takes their place",
+			n, position(l.GetRunEnd())))
+	} else {
+		row("size", size(l.GetSize()))
+	}
 
 	if l.GetCollectionUuid() != "" {
 		row("collection", l.GetCollectionUuid())
@@ -98,6 +102,11 @@ func letterRows(row func(name, value string), got *relayv1.GetDeadLetterResponse
 	for _, a := range l.GetActions() {
 		row("action", plainText(strings.TrimSuffix(fmt.Sprintf("%s %s by %s: %s", moment(a.GetTime()), a.GetAction(), a.GetWho(), a.GetWhy()), ": ")))
 	}
+}
+
+func position(at *relayv1.Position) string {
+	return fmt.Sprintf("%d.%d.%d, %s at the source", at.GetSeconds(), at.GetIncrement(), at.GetOrdinal(),
+		time.Unix(int64(at.GetSeconds()), 0).Format(time.RFC3339))
 }
 
 // Outcome prints what an action did; done is its participle.
@@ -121,6 +130,15 @@ func Outcome(w io.Writer, o *relayv1.DeadLetterOutcome, done string) error {
 
 func state(l *relayv1.DeadLetter) string {
 	return strings.ToLower(strings.TrimPrefix(l.GetState().String(), "PARKED_STATE_"))
+}
+
+// extent is how large an event is, or how many a run stands for.
+func extent(l *relayv1.DeadLetter) string {
+	if n := l.GetRunEvents(); n > 0 {
+		return fmt.Sprintf("run of %d", n)
+	}
+
+	return size(l.GetSize())
 }
 
 func namespace(ns *relayv1.Namespace) string {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
@@ -159,6 +160,26 @@ func TestWhatCannotBeReplayed(t *testing.T) {
 	require.Equal(t, parked.Dead, w.load(t, former.ID).State)
 
 	require.Equal(t, uint64(2), w.discard(t, matching(&relayv1.DeadLetterFilter{})).GetChanged())
+}
+
+// The source's document takes the place of a run, so nothing that it lacks is needed.
+func TestRunIsReplayed(t *testing.T) {
+	t.Parallel()
+
+	w := newLetterWorld(t)
+
+	for i, selection := range []func(name string) *relayv1.DeadLetterSelection{
+		func(name string) *relayv1.DeadLetterSelection { return named(name) },
+		func(string) *relayv1.DeadLetterSelection { return matching(&relayv1.DeadLetterFilter{}) },
+	} {
+		run := w.record(int64(i + 1))
+		run.Event, run.Size, run.Events, run.Until = nil, 0, 12, event.Position{T: 5000}
+		w.insert(t, run)
+
+		outcome := w.replay(t, selection(run.ID))
+		require.Equal(t, uint64(1), outcome.GetChanged(), outcome)
+		require.Equal(t, parked.Waiting, w.load(t, run.ID).State)
+	}
 }
 
 // Any number of people act on the same letters at once, by name and by filter:

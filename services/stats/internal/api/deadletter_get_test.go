@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
@@ -31,6 +32,28 @@ func TestGetShowsEventAndFollowers(t *testing.T) {
 	require.JSONEq(t, `{"_id":1}`, got.GetDocumentKeyJson())
 	require.Equal(t, uint64(1), got.GetFollowersWaiting())
 	require.Empty(t, got.GetEventMissingBecause()+got.GetEventJsonMissingBecause())
+}
+
+func TestGetShowsARun(t *testing.T) {
+	t.Parallel()
+
+	w := newLetterWorld(t)
+	head, follower, run := w.record(1), w.record(2), w.record(3)
+	follower.State, follower.Key = parked.Waiting, head.Key
+	run.State, run.Key, run.Event, run.Size = parked.Waiting, head.Key, nil, 0
+	run.Events, run.Until = 4711, event.Position{T: 9, I: 8, Ordinal: 7}
+	w.insert(t, head, follower, run)
+
+	got, err := w.client.GetDeadLetter(t.Context(), &relayv1.GetDeadLetterRequest{Name: head.ID})
+	require.NoError(t, err)
+	require.Equal(t, uint64(4712), got.GetFollowersWaiting())
+
+	got, err = w.client.GetDeadLetter(t.Context(), &relayv1.GetDeadLetterRequest{Name: run.ID})
+	require.NoError(t, err)
+	require.Zero(t, got.GetFollowersWaiting())
+	require.Equal(t, uint64(4711), got.GetDeadLetter().GetRunEvents())
+	require.Equal(t, uint32(9), got.GetDeadLetter().GetRunEnd().GetSeconds())
+	require.Contains(t, got.GetEventMissingBecause(), "was not kept")
 }
 
 // Whatever stands in a document, there is an answer that protobuf and JSON hold.

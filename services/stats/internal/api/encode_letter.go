@@ -59,6 +59,10 @@ func encodeLetter(l *deadletter.Letter) *relayv1.DeadLetter {
 		TraceId:         traceID(r.TraceParent),
 	}
 
+	if r.IsRun() {
+		out.RunEvents, out.RunEnd = unsigned(r.Events), topology.EncodePosition(r.Until)
+	}
+
 	for _, a := range r.Trail {
 		out.Actions = append(out.Actions, &relayv1.DeadLetterAction{
 			Action: text(a.Action), Who: text(a.Who), Why: text(a.Why), Time: encodeAnyTime(a.When),

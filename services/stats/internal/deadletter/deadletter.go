@@ -101,19 +101,41 @@ func (l *Letters) Get(ctx context.Context, id string) (Content, error) {
 		return Content{}, l.failed(err)
 	}
 
-	followers, err := parked.Records(l.target).CountDocuments(ctx, bson.D{
-		{Key: "flow", Value: l.flow},
-		{Key: "state", Value: parked.Waiting},
-		{Key: "key", Value: c.Key},
-		{Key: "number", Value: bson.D{{Key: "$gt", Value: c.Number}}},
+	c.Followers, err = l.followers(ctx, &c.Record)
+
+	return c, err
+}
+
+// followers returns how many later events of the record's document wait. A run counts as the events that it stands for.
+func (l *Letters) followers(ctx context.Context, r *parked.Record) (uint64, error) {
+	cursor, err := parked.Records(l.target).Aggregate(ctx, bson.A{
+		bson.D{{Key: "$match", Value: bson.D{
+			{Key: "flow", Value: l.flow},
+			{Key: "state", Value: parked.Waiting},
+			{Key: "key", Value: r.Key},
+			{Key: "number", Value: bson.D{{Key: "$gt", Value: r.Number}}},
+		}}},
+		bson.D{{Key: "$group", Value: bson.D{
+			{Key: "_id", Value: nil},
+			{Key: "events", Value: bson.D{{Key: "$sum", Value: bson.D{{Key: "$ifNull", Value: bson.A{"$events", 1}}}}}},
+		}}},
 	})
 	if err != nil {
-		return Content{}, l.failed(err)
+		return 0, l.failed(err)
 	}
 
-	c.Followers = uint64(max(followers, 0))
+	var found []struct {
+		Events int64 `bson:"events"`
+	}
+	if err := cursor.All(ctx, &found); err != nil {
+		return 0, l.failed(err)
+	}
 
-	return c, nil
+	if len(found) == 0 {
+		return 0, nil
+	}
+
+	return uint64(max(found[0].Events, 0)), nil
 }
 
 // MostCounted is where Count ends: a number to look at need not be exact, and a sample must stay cheap.
