@@ -60,6 +60,8 @@ type Lot struct {
 	came  time.Time      // when it came
 	until event.Position // of a batch: where the partition is after it
 	tried []*document
+
+	leaving *departure // of a lot that departs; see Depart
 }
 
 // Sort makes a lot of a batch. Events are in the order of the stream; until is the position of the last.
@@ -84,6 +86,7 @@ func (p *Partition) Sort(items []Item) *Lot {
 		case behind[item.Key]:
 			item.Fate = Follow
 		case d == nil, lifted[item.Key]:
+		case d.first() == nil && !item.Key.IsDocument(): // one that was given up marks only its own document
 		case d.first() == nil && item.Whole: // it ends the mark, and lets pass what is behind it
 			lifted[item.Key] = true
 		default:
@@ -114,6 +117,10 @@ func (l *Lot) Refuse(number int64, why Refusal) (ok bool) {
 	}
 
 	refused := &l.Items[at]
+	if !refused.Key.IsDocument() { // the source has no document of that key
+		why.Reason = parked.Failed
+	}
+
 	refused.Fate, refused.refusal = Refuse, why
 
 	applied := false // an event of the document before the refused one, which covers what is skipped
@@ -186,6 +193,10 @@ func (p *Partition) Next(now time.Time, most int) (*Lot, []Ask) {
 
 	for len(p.due) > 0 && !p.due[0].at.After(now) && len(l.tried)+len(asks) < most && len(l.Items) < p.policy.Together && bytes < maxBytes {
 		d := p.due[0]
+		if d.key.IsChange() && len(l.tried) > 0 { // tried alone: it is a command of its own
+			break
+		}
+
 		p.leave(d)
 
 		e := d.target()
@@ -203,6 +214,10 @@ func (p *Partition) Next(now time.Time, most int) (*Lot, []Ask) {
 			if l.Items[i].Fate == Apply {
 				bytes += l.Items[i].Size
 			}
+		}
+
+		if d.key.IsChange() {
+			break
 		}
 	}
 
@@ -332,7 +347,7 @@ func (l *Lot) Full(now time.Time) string {
 		}
 
 		if n, size := d.waiting(); n >= l.p.policy.MaxEvents || size > l.p.policy.MaxBytes {
-			if !d.image {
+			if !d.image && d.key.IsDocument() {
 				d.image = true
 				l.p.wake(d, now)
 			}
