@@ -13,7 +13,8 @@ import (
 type Collection struct {
 	DB   string
 	Name string
-	Type string // "collection", "view" or "timeseries"
+	UUID [16]byte // zero where the server does not say; views have none
+	Type string   // "collection", "view" or "timeseries"
 	// Capped collections cannot be written in transactions, and their insertion
 	// order is part of what they hold.
 	Capped bool
@@ -78,7 +79,12 @@ func Catalog(ctx context.Context, client *mongo.Client) ([]Collection, error) {
 		}
 
 		for _, s := range specifications {
-			collections = append(collections, ParseCollection(db, s.Name, s.Type, s.Options))
+			c := ParseCollection(db, s.Name, s.Type, s.Options)
+			if s.UUID != nil {
+				copy(c.UUID[:], s.UUID.Data)
+			}
+
+			collections = append(collections, c)
 		}
 	}
 
