@@ -7,12 +7,20 @@ import (
 // Tags of keys that stand for no document. They are none of a value's.
 const (
 	tagCollection = 'C'
+	tagCapped     = 'K'
 	tagChange     = 'S'
 )
 
-// CollectionKey stands for all documents of a collection, where documents may be
-// one although their _ids differ, or where the order of different ones counts.
-func CollectionKey(ns Namespace) Key { return Key(append(appendNames(nil, ns), tagCollection)) }
+// CollectionKey stands for all documents of a pinned collection: there documents
+// may be one although their _ids differ, or the order of different ones counts.
+func CollectionKey(ns Namespace, pin Pin) Key {
+	tag := byte(tagCollection)
+	if pin == PinCapped {
+		tag = tagCapped
+	}
+
+	return Key(append(appendNames(nil, ns), tag))
+}
 
 // ChangeKey stands for the schema change at a position, and for nothing else.
 func ChangeKey(ns Namespace, at Position) Key {
@@ -41,7 +49,14 @@ func (k Key) In(ns Namespace) Key { return Key(appendNames(nil, ns)) + Key(k.con
 func (k Key) IsDocument() bool {
 	content := k.content()
 
-	return content == "" || content[0] != tagCollection && content[0] != tagChange
+	return content == "" || content[0] != tagCollection && content[0] != tagCapped && content[0] != tagChange
+}
+
+// IsCapped tells whether the key stands for a capped collection.
+func (k Key) IsCapped() bool {
+	content := k.content()
+
+	return content != "" && content[0] == tagCapped
 }
 
 // IsChange tells whether the key stands for a schema change.

@@ -34,7 +34,7 @@ func TestKeyTellsItsNamespace(t *testing.T) {
 
 		change := event.ChangeKey(ns, event.Position{T: 1, I: 2, Ordinal: 3})
 
-		for _, key := range []event.Key{document, event.CollectionKey(ns), change} {
+		for _, key := range []event.Key{document, event.CollectionKey(ns, event.PinCollation), event.CollectionKey(ns, event.PinCapped), change} {
 			require.Equal(t, ns, key.Namespace())
 			require.Equal(t, to, key.In(to).Namespace())
 			require.Equal(t, key, key.In(to).In(ns))
@@ -42,10 +42,12 @@ func TestKeyTellsItsNamespace(t *testing.T) {
 
 		require.Equal(t, moved, document.In(to))
 		require.True(t, document.IsDocument())
-		require.False(t, event.CollectionKey(ns).IsDocument())
+		require.False(t, event.CollectionKey(ns, event.PinCollation).IsDocument())
 		require.False(t, change.IsDocument())
 		require.True(t, change.IsChange())
-		require.False(t, event.CollectionKey(ns).IsChange())
+		require.True(t, event.CollectionKey(ns, event.PinCapped).IsCapped())
+		require.False(t, event.CollectionKey(ns, event.PinCollation).IsCapped())
+		require.False(t, event.CollectionKey(ns, event.PinCapped).IsChange())
 	})
 
 	for _, damaged := range []event.Key{"", "\xff", "\x05ab", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"} {

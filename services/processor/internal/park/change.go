@@ -51,8 +51,10 @@ type departure struct {
 //	they have another name     their events may come through another partition from now on, whose owner asks the source
 //	                           for what waits; here it is settled
 //	another change waits       it follows its collection, or has nothing to do any more
-func (p *Partition) Depart(at event.Position, c *Concern) *Lot {
-	l := &Lot{p: p, until: at, leaving: &departure{}}
+//
+// In partition 0 the change itself comes first.
+func (p *Partition) Depart(at event.Position, c *Concern, change ...Item) *Lot {
+	l := &Lot{Items: change, p: p, until: at, leaving: &departure{}}
 
 	for _, key := range slices.Sorted(maps.Keys(p.documents)) {
 		d, ns := p.documents[key], key.Namespace()
@@ -86,6 +88,9 @@ func (p *Partition) Depart(at event.Position, c *Concern) *Lot {
 func (l *Lot) IsIdle() bool {
 	return len(l.Items)+len(l.leaving.moves)+len(l.leaving.uncovered) == 0
 }
+
+// Owes tells whether the lot leaves documents to be read from the source.
+func (l *Lot) Owes() bool { return len(l.leaving.owed) > 0 }
 
 // drop settles what waits of a document, and ends its dead letters.
 func (l *Lot) drop(d *document) {
@@ -219,4 +224,19 @@ func (p *Partition) Adopt(r *parked.Record, now time.Time) error {
 	}
 
 	return p.Load(r, now)
+}
+
+// Changes returns the ids of the schema changes that wait or were given up, in order.
+func (p *Partition) Changes() []string {
+	var ids []string
+
+	for _, key := range slices.Sorted(maps.Keys(p.documents)) {
+		if key.IsChange() {
+			for _, e := range p.documents[key].entries {
+				ids = append(ids, e.ID)
+			}
+		}
+	}
+
+	return ids
 }

@@ -187,7 +187,7 @@ func (b *build) judge(e *Entry, item *Item) {
 
 	e.Attempts++
 
-	if e.Counted || e.Attempts > b.p.policy.Retries {
+	if e.Counted || item.refusal.Final || e.Attempts > b.p.policy.Retries {
 		if !e.Counted {
 			b.fx.Failed++
 		}

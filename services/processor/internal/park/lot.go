@@ -46,6 +46,7 @@ type Refusal struct {
 	Reason parked.Reason // Failed, Conflict or Unfitting
 	Code   int
 	Text   string // shows no content
+	Final  bool   // it must not be tried again later
 }
 
 // Lot is what one transaction does. Fates change by Refuse until the rest can be committed.
@@ -193,7 +194,7 @@ func (p *Partition) Next(now time.Time, most int) (*Lot, []Ask) {
 
 	for len(p.due) > 0 && !p.due[0].at.After(now) && len(l.tried)+len(asks) < most && len(l.Items) < p.policy.Together && bytes < maxBytes {
 		d := p.due[0]
-		if d.key.IsChange() && len(l.tried) > 0 { // tried alone: it is a command of its own
+		if !d.key.IsDocument() && len(l.tried) > 0 { // tried alone: not what one transaction with others does
 			break
 		}
 
@@ -216,7 +217,7 @@ func (p *Partition) Next(now time.Time, most int) (*Lot, []Ask) {
 			}
 		}
 
-		if d.key.IsChange() {
+		if !d.key.IsDocument() {
 			break
 		}
 	}
@@ -328,6 +329,10 @@ func (l *Lot) Postpone(until time.Time) {
 
 // Full says why the lot cannot be committed now: there is no room for what it parks. It is empty when there is.
 func (l *Lot) Full(now time.Time) string {
+	if l.leaving != nil { // whoever waits behind a schema change could make no room
+		return ""
+	}
+
 	bytes := l.p.bytes + l.p.view.Bytes
 
 	for i := range l.Items {

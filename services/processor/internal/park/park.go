@@ -62,7 +62,9 @@ func EntryOf(r *parked.Record) (event.Key, Entry) {
 	key := event.Key(r.Key.Data)
 
 	return key, Entry{
-		ID: r.ID, Rev: r.Rev, Number: r.Number, Position: r.Position, Size: r.Size, Whole: IsWhole(r.Operation) && key.IsDocument(),
+		ID: r.ID, Rev: r.Rev, Number: r.Number, Position: r.Position, Size: r.Size,
+		// One that is to be read from the source, under another name of its collection, says nothing by itself.
+		Whole: IsWhole(r.Operation) && key.IsDocument() && r.Reason != parked.Unfitting,
 		State: r.State, Reason: r.Reason, Attempts: r.Attempts, Counted: r.Counted,
 	}
 }
