@@ -19,9 +19,27 @@ const (
 	Delete  Operation = "delete"
 )
 
-// Create is the event of a new collection. A collection without options needs
-// no event to exist on the target: the first insert makes it.
-const Create Operation = "create"
+// The schema changes: operations that change a collection, a view, a database or
+// its indexes as a whole. Their place in the stream is a barrier.
+const (
+	Create        Operation = "create"
+	Drop          Operation = "drop"
+	DropDatabase  Operation = "dropDatabase"
+	Rename        Operation = "rename"
+	CreateIndexes Operation = "createIndexes"
+	DropIndexes   Operation = "dropIndexes"
+	Modify        Operation = "modify"
+)
+
+// IsSchema tells whether the operation is a schema change that can be replicated.
+func (o Operation) IsSchema() bool {
+	switch o {
+	case Create, Drop, DropDatabase, Rename, CreateIndexes, DropIndexes, Modify:
+		return true
+	default:
+		return false
+	}
+}
 
 // IsDocument tells whether the operation changes one document.
 func (o Operation) IsDocument() bool {
