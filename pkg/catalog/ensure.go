@@ -7,8 +7,6 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
-	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
@@ -150,26 +148,4 @@ func indexName(spec bson.Raw) string {
 	name, _ := spec.Lookup("name").StringValueOK()
 
 	return name
-}
-
-// Indexes returns what listIndexes says of a collection; nothing for one that is
-// not there, or is a view.
-func Indexes(ctx context.Context, client *mongo.Client, ns event.Namespace) ([]bson.Raw, error) {
-	primary := client.Database(ns.DB, options.Database().SetReadPreference(readpref.Primary()))
-
-	cursor, err := primary.Collection(ns.Coll).Indexes().List(ctx)
-	if mongodb.IsNamespaceNotFound(err) || mongodb.IsView(err) {
-		return nil, nil
-	}
-
-	if err != nil {
-		return nil, fmt.Errorf("list indexes of %s: %w", ns, err)
-	}
-
-	var specs []bson.Raw
-	if err := cursor.All(ctx, &specs); err != nil {
-		return nil, fmt.Errorf("list indexes of %s: %w", ns, err)
-	}
-
-	return specs, nil
 }
