@@ -7,6 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 )
 
@@ -64,12 +65,12 @@ func portable(options bson.Raw, words vocabulary, collection bool) bson.D {
 // server refuses it for another one of that name (mongodb.IsOtherCollection).
 // Without a UUID, and on a server that knows no such field in the command, it is
 // meant for the name.
-func RunFenced(ctx context.Context, db *mongo.Database, command bson.D, uuid []byte) error {
-	if len(uuid) == 0 {
+func RunFenced(ctx context.Context, db *mongo.Database, command bson.D, uuid event.UUID) error {
+	if uuid.IsZero() {
 		return mongodb.RunDurable(ctx, db, command)
 	}
 
-	fenced := append(slices.Clip(command), bson.E{Key: "collectionUUID", Value: bson.Binary{Subtype: bson.TypeBinaryUUID, Data: uuid}})
+	fenced := append(slices.Clip(command), bson.E{Key: "collectionUUID", Value: bson.Binary{Subtype: bson.TypeBinaryUUID, Data: uuid.Bytes()}})
 
 	err := mongodb.RunDurable(ctx, db, fenced)
 	if mongodb.IsUnknownField(err) {

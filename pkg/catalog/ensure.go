@@ -62,13 +62,13 @@ func kindOf(options bson.Raw) string {
 }
 
 // EnsureIndexes makes the indexes of a collection that it does not have. uuid,
-// unless empty, is that of the collection that is meant: the server refuses
+// unless zero, is that of the collection that is meant: the server refuses
 // another one of that name. A *ConflictError says that an index of the same name
 // or the same key means something else.
 //
 // The call returns when the indexes are built, which takes as long as the
 // collection is large. Called again meanwhile, it waits for the same builds.
-func EnsureIndexes(ctx context.Context, client *mongo.Client, ns event.Namespace, uuid []byte, specs []bson.Raw) error {
+func EnsureIndexes(ctx context.Context, client *mongo.Client, ns event.Namespace, uuid event.UUID, specs []bson.Raw) error {
 	have, err := Indexes(ctx, client, ns)
 	if err != nil {
 		return err

@@ -85,7 +85,7 @@ func copyTo(t *testing.T, db *mongo.Database, list []catalog.Collection) {
 	for i := range list {
 		ns := event.Namespace{DB: db.Name(), Coll: list[i].Name}
 		require.NoError(t, catalog.EnsureCollection(t.Context(), db.Client(), ns, list[i].Options))
-		require.NoError(t, catalog.EnsureIndexes(t.Context(), db.Client(), ns, nil, list[i].Indexes))
+		require.NoError(t, catalog.EnsureIndexes(t.Context(), db.Client(), ns, event.UUID{}, list[i].Indexes))
 	}
 }
 
@@ -181,7 +181,7 @@ func TestWhatIsThereButDifferentIsAConflict(t *testing.T) {
 		"other key":      join(field("key", field("b", 1)), field("name", "a_1")),
 		"the key's name": join(field("key", field("a", 1)), field("name", "another")),
 	} {
-		err := catalog.EnsureIndexes(t.Context(), client, ns, nil, []bson.Raw{raw(t, spec)})
+		err := catalog.EnsureIndexes(t.Context(), client, ns, event.UUID{}, []bson.Raw{raw(t, spec)})
 		require.ErrorAs(t, err, &conflict, name)
 		require.Equal(t, `{"key":{"a":1},"name":"a_1"}`, conflict.Have, name)
 	}

@@ -15,7 +15,8 @@ import (
 type Collection struct {
 	DB   string
 	Name string
-	Type string // "collection", "view" or "timeseries"
+	UUID [16]byte // zero where the server does not say; views have none
+	Type string   // "collection", "view" or "timeseries"
 	// Capped collections cannot be written in transactions, and their insertion
 	// order is part of what they hold.
 	Capped bool
@@ -25,10 +26,6 @@ type Collection struct {
 	// Encrypted collections (queryable encryption) keep state in collections
 	// beside them that no client may write.
 	Encrypted bool
-	// UUID is the server's name of this very collection: a collection that is
-	// dropped and made anew has another one, a renamed one keeps it. Empty for
-	// views.
-	UUID []byte
 	// Options are what listCollections says, for comparing with another catalog.
 	Options bson.Raw
 }
@@ -120,7 +117,7 @@ func listCollections(ctx context.Context, client *mongo.Client, db string, filte
 	for i, s := range specifications {
 		collections[i] = ParseCollection(db, s.Name, s.Type, s.Options)
 		if s.UUID != nil {
-			collections[i].UUID = s.UUID.Data
+			copy(collections[i].UUID[:], s.UUID.Data)
 		}
 	}
 

@@ -23,8 +23,6 @@ type Change struct {
 	// rename.
 	Namespace event.Namespace
 	To        event.Namespace // of a rename
-	// UUID is the source's collection; nil for views and databases.
-	UUID []byte
 	// DropsTarget says that the rename replaced a collection at the source.
 	DropsTarget bool
 
@@ -38,18 +36,14 @@ type Change struct {
 // for what is no such event, and ErrUnsupported for one that the target cannot
 // follow. The change aliases the event.
 func Parse(e *event.Event) (Change, error) {
-	c := Change{Operation: e.Operation, Namespace: e.Namespace}
+	c := Change{Operation: e.Operation, Namespace: e.Namespace, To: e.To}
 
-	if !e.Operation.IsSchema() {
+	if !e.Operation.IsSchemaChange() {
 		return Change{}, fmt.Errorf("%w: %s of %s", ErrUnsupported, e.Operation, e.Namespace)
 	}
 
 	if e.Namespace.DB == "" || (e.Namespace.Coll == "") != (e.Operation == event.DropDatabase) {
 		return Change{}, fmt.Errorf("%w: %s of %q", event.ErrMalformed, e.Operation, e.Namespace)
-	}
-
-	if _, uuid, ok := e.Raw.Lookup("collectionUUID").BinaryOK(); ok {
-		c.UUID = uuid
 	}
 
 	description, _ := e.Raw.Lookup("operationDescription").DocumentOK()
@@ -72,7 +66,7 @@ func (c *Change) describe(e *event.Event, description bson.Raw) error {
 
 		return modifiable(description)
 	case event.Rename:
-		return c.describeRename(e, description)
+		return c.describeRename(description)
 	case event.CreateIndexes, event.DropIndexes:
 		return c.describeIndexes(description)
 	default: // drops say it all by their namespace
@@ -109,15 +103,7 @@ func modifiable(changes bson.Raw) error {
 	}
 }
 
-func (c *Change) describeRename(e *event.Event, description bson.Raw) error {
-	to, ok := e.Raw.Lookup("to").DocumentOK()
-	if !ok {
-		to, _ = description.Lookup("to").DocumentOK()
-	}
-
-	c.To.DB, _ = to.Lookup("db").StringValueOK()
-	c.To.Coll, _ = to.Lookup("coll").StringValueOK()
-
+func (c *Change) describeRename(description bson.Raw) error {
 	if c.To.DB == "" || c.To.Coll == "" {
 		return fmt.Errorf("%w: no new name", event.ErrMalformed)
 	}

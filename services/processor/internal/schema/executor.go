@@ -1,7 +1,6 @@
 package schema
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -145,13 +144,13 @@ type prepared struct {
 
 // entry is a collection or view, as far as a second run must know it.
 type entry struct {
-	Name string `bson:"name"`
-	Type string `bson:"type"`
-	UUID []byte `bson:"uuid,omitempty"`
+	Name string     `bson:"name"`
+	Type string     `bson:"type"`
+	UUID event.UUID `bson:"uuid"` // zero for views
 }
 
 func (e *entry) is(other *entry) bool {
-	return e != nil && other != nil && e.Type == other.Type && bytes.Equal(e.UUID, other.UUID)
+	return e != nil && other != nil && e.Type == other.Type && e.UUID == other.UUID
 }
 
 func entryOf(c mongodb.Collection) *entry { return &entry{Name: c.Name, Type: c.Type, UUID: c.UUID} }

@@ -46,11 +46,11 @@ func (r *run) command(ctx context.Context, db string, on *entry, command bson.D)
 	return catalog.RunFenced(ctx, r.target.Database(db), command, r.fence(on))
 }
 
-// fence returns the UUID that commands name; nil where the target's commands
+// fence returns the UUID that commands name; zero where the target's commands
 // know no such field.
-func (r *run) fence(on *entry) []byte {
+func (r *run) fence(on *entry) event.UUID {
 	if !r.fenced {
-		return nil
+		return event.UUID{}
 	}
 
 	return on.UUID

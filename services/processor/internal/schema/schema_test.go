@@ -65,7 +65,7 @@ func TestRenameOfWhatIsMissingIsAConflict(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
-	rename := w.told(event.Rename, "a", bson.D{{Key: "to", Value: bson.D{{Key: "db", Value: "x"}, {Key: "coll", Value: "b"}}}})
+	rename := w.told(event.Rename, "a", bson.D{}, bson.E{Key: "to", Value: bson.D{{Key: "db", Value: "x"}, {Key: "coll", Value: "b"}}})
 
 	var conflict *schema.ConflictError
 	require.ErrorAs(t, w.fails(rename), &conflict)

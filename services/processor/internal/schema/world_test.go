@@ -66,7 +66,7 @@ func (w *world) next() *schema.Change {
 		e, err := event.Parse(append(bson.Raw(nil), w.stream.Current...))
 		require.NoError(w.t, err)
 
-		if e.Namespace.DB != w.source.Name() || !e.Operation.IsSchema() {
+		if e.Namespace.DB != w.source.Name() || !e.Operation.IsSchemaChange() {
 			continue
 		}
 
