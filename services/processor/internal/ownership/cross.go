@@ -35,7 +35,8 @@ type passing struct {
 	*lane
 
 	delivery *consume.Delivery
-	change   schema.Change
+	change   schema.Change // of a copy, only what is in it
+	name     string        // of the change, for people
 	standing *standing
 	shown    string // what the partition is said to wait for
 }
@@ -96,7 +97,8 @@ func (l *lane) newPassing(d *consume.Delivery) (*passing, error) {
 	}
 
 	p := &passing{lane: l, delivery: d, change: schema.Change{Operation: said.Operation, Namespace: said.Namespace, To: said.To}}
-	p.shown = fmt.Sprintf("stands at the %s, and the target does not say who has arrived", &p.change)
+	p.name = fmt.Sprintf("%s of %s", said.Operation, said.Namespace)
+	p.shown = fmt.Sprintf("stands at the %s, and the target does not say who has arrived", p.name)
 
 	return p, nil
 }
@@ -108,7 +110,7 @@ func (p *passing) at() barrier.Barrier {
 // waitsFor says what the partition waits for, for people.
 func (p *passing) waitsFor(partitions []int) string {
 	if len(partitions) == 1 && partitions[0] == 0 {
-		return fmt.Sprintf("waits for partition 0 to make the %s", &p.change)
+		return fmt.Sprintf("waits for partition 0 to make the %s", p.name)
 	}
 
 	numbers := make([]string, len(partitions))
@@ -116,7 +118,7 @@ func (p *passing) waitsFor(partitions []int) string {
 		numbers[i] = strconv.Itoa(number)
 	}
 
-	return fmt.Sprintf("waits at the %s for partitions %s", &p.change, strings.Join(numbers, ", "))
+	return fmt.Sprintf("waits at the %s for partitions %s", p.name, strings.Join(numbers, ", "))
 }
 
 // left tells whether nobody has to wait for the change, because it is not made. The item is how its event ends, with
@@ -132,7 +134,7 @@ func (p *passing) left() (item park.Item, why *park.Refusal, left bool) {
 	case err != nil:
 		why = &park.Refusal{Reason: parked.Failed, Text: err.Error(), Final: true}
 	default:
-		p.change = change
+		p.change, p.name = change, change.String()
 
 		return item, nil, false
 	}
