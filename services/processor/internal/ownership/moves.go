@@ -113,7 +113,11 @@ func (l *lane) moving(m *park.Move) apply.Note {
 	}
 
 	if m.After.State != m.Before.State {
-		set = append(set, bson.E{Key: "changed", Value: time.Now().UTC()}, bson.E{Key: "error", Value: "its collection was renamed while it waited"})
+		set = append(set, bson.E{Key: "changed", Value: time.Now().UTC()})
+	}
+
+	if m.After.State == parked.Dead && m.Before.State != parked.Dead {
+		set = append(set, bson.E{Key: "error", Value: "its collection was renamed while it waited"})
 	}
 
 	return apply.UpdateNote(parked.Collection, unchanged(m.Before), bson.D{
