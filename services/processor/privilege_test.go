@@ -133,8 +133,8 @@ func schemaChangesOfEveryKind(t *testing.T, w *world) {
 
 	w.change(t, event.Create, w.ns, bson.E{Key: "operationDescription", Value: bson.D{{Key: "validator", Value: bson.D{}}}})
 	w.insert(t, 1)
-	w.change(t, event.CreateIndexes, w.ns, index("v_1", "v", false))
-	w.change(t, event.DropIndexes, w.ns, index("v_1", "v", false))
+	w.change(t, event.CreateIndexes, w.ns, index("v_1", false))
+	w.change(t, event.DropIndexes, w.ns, index("v_1", false))
 	w.change(t, event.Modify, w.ns, bson.E{Key: "operationDescription", Value: bson.D{{Key: "validationLevel", Value: "off"}}})
 	w.change(t, event.Rename, w.ns, to(archive)...)
 	w.change(t, event.Create, archive)

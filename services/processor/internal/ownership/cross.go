@@ -110,7 +110,7 @@ func (p *passing) at() barrier.Barrier {
 // waitsFor says what the partition waits for, for people.
 func (p *passing) waitsFor(partitions []int) string {
 	if len(partitions) == 1 && partitions[0] == 0 {
-		return fmt.Sprintf("waits for partition 0 to make the %s", p.name)
+		return "waits for partition 0 to make the " + p.name
 	}
 
 	numbers := make([]string, len(partitions))
