@@ -106,10 +106,14 @@ func (l *lane) moving(m *park.Move) apply.Note {
 	}
 
 	set := bson.D{
-		{Key: "partition", Value: partition}, {Key: "key", Value: bson.Binary{Data: []byte(m.Key)}},
-		{Key: "db", Value: ns.DB}, {Key: "coll", Value: ns.Coll},
-		{Key: "state", Value: m.After.State}, {Key: "reason", Value: m.After.Reason},
-		{Key: "attempts", Value: m.After.Attempts}, {Key: "counted", Value: m.After.Counted},
+		{Key: "partition", Value: partition},
+		{Key: "key", Value: bson.Binary{Data: []byte(m.Key)}},
+		{Key: "db", Value: ns.DB},
+		{Key: "coll", Value: ns.Coll},
+		{Key: "state", Value: m.After.State},
+		{Key: "reason", Value: m.After.Reason},
+		{Key: "attempts", Value: m.After.Attempts},
+		{Key: "counted", Value: m.After.Counted},
 	}
 
 	if m.After.State != m.Before.State {
