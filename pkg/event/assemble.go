@@ -73,6 +73,7 @@ func (a *Assembler) continues(m *Message) bool {
 		m.Position == a.last.Position &&
 		m.Generation == a.last.Generation &&
 		m.StreamID == a.last.StreamID &&
+		m.Kind == a.last.Kind &&
 		m.Partition == a.last.Partition &&
 		m.Namespace == a.last.Namespace
 }

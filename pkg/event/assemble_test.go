@@ -137,6 +137,7 @@ func TestAssemblerRefusesWhatContinuesNothing(t *testing.T) {
 		"another position":   spoiled(func(m *event.Message) { m.Position.I++ }),
 		"another generation": spoiled(func(m *event.Message) { m.Generation++ }),
 		"another stream":     spoiled(func(m *event.Message) { m.StreamID = "other" }),
+		"another kind":       spoiled(func(m *event.Message) { m.Kind = event.KindBarrier }),
 		"another partition":  spoiled(func(m *event.Message) { m.Partition++ }),
 		"another namespace":  spoiled(func(m *event.Message) { m.Namespace.Coll = "other" }),
 		"another size":       spoiled(func(m *event.Message) { m.Size++ }),

@@ -13,7 +13,8 @@ import (
 // Names of the headers. Nats-Msg-Id and Nats-Expected-Last-Msg-Id are the
 // server's; the others are ours and change only by adding. A header that has
 // nothing to say is left out: a generation, skipped or count of 0, the part and
-// size of an event that fits one message, attempt 1, an absent trace.
+// size of an event that fits one message, attempt 1, the pin of a collection that
+// is not pinned, an absent trace.
 const (
 	HeaderStream      = "Relay-Stream"
 	HeaderGeneration  = "Relay-Generation"   // decimal
@@ -26,13 +27,14 @@ const (
 	HeaderPart        = "Relay-Part"         // i/n
 	HeaderSize        = "Relay-Size"         // decimal, bytes
 	HeaderAttempt     = "Relay-Attempt"      // decimal
+	HeaderPinned      = "Relay-Pinned"       // collation, capped
 	HeaderTraceParent = "traceparent"
 )
 
 const (
 	headerMsgID         = "Nats-Msg-Id"
 	headerExpectedMsgID = "Nats-Expected-Last-Msg-Id"
-	headerCount         = 14 // these and those above
+	headerCount         = 15 // these and those above
 )
 
 const (
@@ -68,10 +70,13 @@ func Encode(flow string, m *Message, previousID string) *nats.Msg {
 	w := newMessageWriter(len(flow) + len(m.Namespace.DB) + len(m.Namespace.Coll) +
 		len(m.StreamID) + base64.RawStdEncoding.EncodedLen(len(m.ResumeToken)))
 
-	if m.Kind == KindEvent {
-		w.text = appendEventSubject(w.text, flow, m.Partition, m.Namespace)
-	} else {
+	switch m.Kind {
+	case KindMarker:
 		w.text = append(w.text, MarkerSubject(flow)...)
+	case KindBarrier:
+		w.text = appendBarrierSubject(w.text, flow, m.Partition)
+	case KindEvent:
+		w.text = appendEventSubject(w.text, flow, m.Partition, m.Namespace)
 	}
 
 	w.end("")
@@ -109,6 +114,7 @@ func Encode(flow string, m *Message, previousID string) *nats.Msg {
 		w.number(HeaderAttempt, uint64(m.Attempt))
 	}
 
+	w.string(HeaderPinned, m.Pin.String())
 	w.string(HeaderTraceParent, m.TraceParent)
 
 	return w.message(m.Payload)

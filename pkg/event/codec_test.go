@@ -47,6 +47,26 @@ func changeEvent(tb testing.TB, operation string, fields ...bson.E) bson.Raw {
 	}, fields...))
 }
 
+// collectionUUID is a field of a change event.
+var collectionUUID = bson.E{Key: "collectionUUID", Value: bson.Binary{Subtype: bson.TypeBinaryUUID, Data: []byte("0123456789abcdef")}}
+
+// copyOf returns the copy of a barrier's message for another partition.
+func copyOf(tb testing.TB, barrier *event.Message, partition int) event.Message {
+	tb.Helper()
+
+	change, err := barrier.SchemaChange()
+	require.NoError(tb, err)
+
+	m := *barrier
+	m.Partition, m.Count, m.ResumeToken = partition, 17, token(tb, 8)
+	m.Payload, err = change.Marshal()
+	require.NoError(tb, err)
+
+	m.Size = len(m.Payload)
+
+	return m
+}
+
 // render writes a message as a reader can check it.
 func render(msg *nats.Msg) string {
 	var b strings.Builder
@@ -91,6 +111,17 @@ func TestWireForm(t *testing.T) {
 	marker := message(t, []byte{0x0a, 0x03, 1, 2, 3})
 	marker.Kind, marker.Partition, marker.Namespace, marker.Count = event.KindMarker, 0, event.Namespace{}, 0
 
+	rename := changeEvent(t, "rename", bson.E{Key: "to", Value: bson.D{{Key: "db", Value: "shop"}, {Key: "coll", Value: "old"}}}, collectionUUID)
+
+	barrier := message(t, rename)
+	barrier.Kind, barrier.Partition, barrier.Namespace = event.KindBarrier, 0, event.Namespace{}
+
+	barrierPart := barrier
+	barrierPart.Part, barrierPart.Parts, barrierPart.Size, barrierPart.Payload = 1, 2, len(rename), event.Split(rename, 100)[0]
+
+	pinned := message(t, insert)
+	pinned.Pin = event.PinCapped
+
 	first := event.Message{Kind: event.KindMarker, StreamID: marker.StreamID, ResumeToken: marker.ResumeToken, Part: 1, Parts: 1, Attempt: 1}
 
 	for name, m := range map[string]event.Message{
@@ -103,8 +134,13 @@ func TestWireForm(t *testing.T) {
 		"part":      part,
 		"attempt":   again,
 		"awkward":   awkwardName,
+		"pinned":    pinned,
 		"marker":    marker,
 		"message-1": first,
+
+		"barrier":      barrier,
+		"barrier-part": barrierPart,
+		"barrier-copy": copyOf(t, &barrier, 3),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -164,6 +200,12 @@ func TestDecodeRefuses(t *testing.T) {
 		"other size":         func(m *nats.Msg) { setPart(m, "1/1", len(m.Data)+1) },
 		"attempt":            func(m *nats.Msg) { m.Header[event.HeaderAttempt] = []string{"2147483648"} },
 		"marker in parts":    func(m *nats.Msg) { m.Subject = "cdc.f.m"; setPart(m, "1/2", 1000) },
+		"copy in parts":      func(m *nats.Msg) { m.Subject = "cdc.f.03.b"; setPart(m, "1/2", 1000) },
+		"empty barrier":      func(m *nats.Msg) { m.Subject, m.Data = "cdc.f.00.b", nil },
+		"empty copy":         func(m *nats.Msg) { m.Subject, m.Data = "cdc.f.03.b", nil },
+		"unknown pin":        func(m *nats.Msg) { m.Header[event.HeaderPinned] = []string{"sorted"} },
+		"pinned marker":      func(m *nats.Msg) { m.Subject = "cdc.f.m"; m.Header[event.HeaderPinned] = []string{"capped"} },
+		"pinned barrier":     func(m *nats.Msg) { m.Subject = "cdc.f.00.b"; m.Header[event.HeaderPinned] = []string{"capped"} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -236,7 +278,7 @@ func TestPartLimitLeavesRoomForTheLongestHeaders(t *testing.T) {
 			StreamID: strings.Repeat("x", 128), Generation: math.MaxUint64, Writer: math.MaxUint64,
 			Position: event.Position{T: math.MaxUint32, I: math.MaxUint32, Ordinal: math.MaxUint32}, ResumeToken: token(t, digits),
 			Event: math.MaxUint64, Skipped: math.MaxUint64, Count: math.MaxUint64,
-			Part: 65535, Parts: 65536, Size: event.MaxSize, Attempt: math.MaxInt32, TraceParent: strings.Repeat("x", 128),
+			Part: 65535, Parts: 65536, Size: event.MaxSize, Attempt: math.MaxInt32, Pin: event.PinCollation, TraceParent: strings.Repeat("x", 128),
 		}
 
 		limit, err := event.PartLimit(maxPayload, m.ResumeToken)
@@ -274,7 +316,7 @@ func drawIdentity(t *rapid.T) identity {
 	small, number := rapid.IntRange(0, 3), rapid.Uint64Range(0, 3)
 
 	return identity{
-		Kind: event.Kind(rapid.IntRange(1, 2).Draw(t, "kind")), Generation: number.Draw(t, "generation"), Event: number.Draw(t, "event"), Count: number.Draw(t, "count"),
+		Kind: event.Kind(rapid.IntRange(1, 3).Draw(t, "kind")), Generation: number.Draw(t, "generation"), Event: number.Draw(t, "event"), Count: number.Draw(t, "count"),
 		Partition: small.Draw(t, "partition"), Part: small.Draw(t, "part"), Parts: small.Draw(t, "parts"), Attempt: small.Draw(t, "attempt"), TokenDigits: 2 * small.Draw(t, "token"),
 	}
 }
@@ -304,22 +346,28 @@ func TestMessageIDsDifferExactlyWhenMessagesDo(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, m := range []event.Message{message(f, changeEvent(f, "insert")), {Kind: event.KindMarker, StreamID: "s", ResumeToken: token(f, 4), Part: 1, Parts: 1, Attempt: 1}} {
+	barrier := message(f, changeEvent(f, "drop"))
+	barrier.Kind, barrier.Partition, barrier.Namespace = event.KindBarrier, 0, event.Namespace{}
+
+	for _, m := range []event.Message{
+		message(f, changeEvent(f, "insert")), {Kind: event.KindMarker, StreamID: "s", ResumeToken: token(f, 4), Part: 1, Parts: 1, Attempt: 1},
+		barrier, copyOf(f, &barrier, 3),
+	} {
 		m.TraceParent, m.Generation = traceParent, 1
 		msg := event.Encode("f", &m, "")
 		h := msg.Header
 		f.Add(msg.Subject, h.Get(event.HeaderStream), "1", h.Get(event.HeaderWriter), h.Get(event.HeaderPosition), h.Get(event.HeaderResumeToken),
-			h.Get(event.HeaderEvent), "", "3", "1/2", "1000", "2", h.Get(event.HeaderTraceParent), msg.Data)
+			h.Get(event.HeaderEvent), "", "3", "1/2", "1000", "2", "capped", h.Get(event.HeaderTraceParent), msg.Data)
 	}
 
 	names := []string{
 		event.HeaderStream, event.HeaderGeneration, event.HeaderWriter, event.HeaderPosition, event.HeaderResumeToken, event.HeaderEvent,
-		event.HeaderSkipped, event.HeaderCount, event.HeaderPart, event.HeaderSize, event.HeaderAttempt, event.HeaderTraceParent,
+		event.HeaderSkipped, event.HeaderCount, event.HeaderPart, event.HeaderSize, event.HeaderAttempt, event.HeaderPinned, event.HeaderTraceParent,
 	}
 
-	f.Fuzz(func(t *testing.T, subject, stream, generation, writer, position, token, number, skipped, count, part, size, attempt, trace string, data []byte) {
+	f.Fuzz(func(t *testing.T, subject, stream, generation, writer, position, token, number, skipped, count, part, size, attempt, pin, trace string, data []byte) {
 		header := nats.Header{}
-		for i, value := range []string{stream, generation, writer, position, token, number, skipped, count, part, size, attempt, trace} {
+		for i, value := range []string{stream, generation, writer, position, token, number, skipped, count, part, size, attempt, pin, trace} {
 			if value != "" {
 				header[names[i]] = []string{value}
 			}

@@ -25,6 +25,7 @@ func Decode(subject string, header nats.Header, data []byte) (Message, error) {
 		Kind:        s.Kind,
 		Partition:   s.Partition,
 		Namespace:   s.Namespace,
+		Pin:         r.pin(s.Kind),
 		StreamID:    r.short(HeaderStream),
 		Generation:  r.number(HeaderGeneration, 10, math.MaxUint64),
 		Writer:      r.required(HeaderWriter, 16),
@@ -57,16 +58,16 @@ func Decode(subject string, header nats.Header, data []byte) (Message, error) {
 }
 
 // settleSize checks the payload against parts and size. A marker may be empty
-// (protobuf leaves zero values out), an event may not.
+// (protobuf leaves zero values out), an event may not, nor may a barrier.
 func (m *Message) settleSize() error {
 	n := len(m.Payload)
 
 	switch {
 	case n > MaxSize:
 		return fmt.Errorf("%w: %d bytes, %d are allowed", ErrMalformed, n, MaxSize)
-	case m.Kind == KindMarker && m.Parts > 1:
-		return fmt.Errorf("%w: a marker in parts", ErrMalformed)
-	case m.Kind == KindEvent && n == 0:
+	case m.Parts > 1 && (m.Kind == KindMarker || m.IsCopy()):
+		return fmt.Errorf("%w: a marker or a copy in parts", ErrMalformed)
+	case m.Kind != KindMarker && n == 0:
 		return fmt.Errorf("%w: no payload", ErrMalformed)
 	case m.Parts > 1 && n >= m.Size:
 		return fmt.Errorf("%w: part %d/%d of an event of %d bytes has %d", ErrMalformed, m.Part, m.Parts, m.Size, n)
@@ -142,6 +143,17 @@ func (r *headerReader) number(name string, base int, limit uint64) uint64 {
 	}
 
 	return n
+}
+
+// pin returns why the event's collection is pinned; nothing else has a pin.
+func (r *headerReader) pin(kind Kind) Pin {
+	p, err := ParsePin(r.text(HeaderPinned))
+	if err != nil || (p != PinNone && kind != KindEvent) {
+		r.fail(HeaderPinned, r.text(HeaderPinned), "is no pin of an event")
+		return PinNone
+	}
+
+	return p
 }
 
 func (r *headerReader) position() Position {

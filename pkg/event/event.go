@@ -19,14 +19,39 @@ const (
 	Delete  Operation = "delete"
 )
 
-// Create is the event of a new collection. A collection without options needs
-// no event to exist on the target: the first insert makes it.
-const Create Operation = "create"
+// The schema changes that can be replicated. A collection without options needs
+// no Create to exist on the target: the first insert makes it.
+const (
+	Create        Operation = "create"
+	Drop          Operation = "drop"
+	DropDatabase  Operation = "dropDatabase"
+	Rename        Operation = "rename"
+	CreateIndexes Operation = "createIndexes"
+	DropIndexes   Operation = "dropIndexes"
+	Modify        Operation = "modify" // collMod
+)
 
 // IsDocument tells whether the operation changes one document.
 func (o Operation) IsDocument() bool {
 	switch o {
 	case Insert, Update, Replace, Delete:
+		return true
+	default:
+		return false
+	}
+}
+
+// TakesAway tells whether documents are gone after the operation, or have another
+// name. It must not be repeated later: by then another collection may have the
+// name.
+func (o Operation) TakesAway() bool { return o == Drop || o == DropDatabase || o == Rename }
+
+// IsSchemaChange tells whether the operation changes a definition in a way that
+// a target can repeat. What else concerns a whole collection or more (sharding,
+// say) is known only as an operation that is none of a document.
+func (o Operation) IsSchemaChange() bool {
+	switch o {
+	case Create, Drop, DropDatabase, Rename, CreateIndexes, DropIndexes, Modify:
 		return true
 	default:
 		return false
@@ -70,6 +95,8 @@ type Event struct {
 	Raw         bson.Raw
 	Operation   Operation
 	Namespace   Namespace
+	To          Namespace      // new name of a collection; zero unless it is renamed
+	Collection  UUID           // of the collection; zero where the server does not say
 	DocumentKey bson.Raw       // nil unless the operation is one of a document
 	ClusterTime bson.Timestamp // of the source's operation
 	Fragment    Fragment
@@ -131,7 +158,11 @@ func (e *Event) set(key string, value bson.RawValue) error {
 		s, ok = value.StringValueOK()
 		e.Operation = Operation(s)
 	case "ns":
-		err = e.setNamespace(value)
+		e.Namespace, err = namespaceOf(value)
+	case "to":
+		e.To, err = namespaceOf(value)
+	case "collectionUUID":
+		err = e.setCollection(value)
 	case "documentKey":
 		e.DocumentKey, err = wholeDocument(value)
 	case "clusterTime":
@@ -168,16 +199,27 @@ func wholeDocument(value bson.RawValue) (bson.Raw, error) {
 	return value.Value, nil
 }
 
-func (e *Event) setNamespace(value bson.RawValue) error {
+func namespaceOf(value bson.RawValue) (Namespace, error) {
 	doc, err := wholeDocument(value)
 	if err != nil {
-		return err
+		return Namespace{}, err
 	}
 
-	e.Namespace.DB, _ = doc.Lookup("db").StringValueOK()
-	e.Namespace.Coll, _ = doc.Lookup("coll").StringValueOK()
+	var ns Namespace
 
-	return nil
+	ns.DB, _ = doc.Lookup("db").StringValueOK()
+	ns.Coll, _ = doc.Lookup("coll").StringValueOK()
+
+	return ns, nil
+}
+
+func (e *Event) setCollection(value bson.RawValue) error {
+	_, data, ok := value.BinaryOK()
+	if !ok {
+		return unexpectedType(value)
+	}
+
+	return e.Collection.set(data)
 }
 
 func (e *Event) setFragment(value bson.RawValue) error {

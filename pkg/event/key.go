@@ -49,6 +49,13 @@ func (k Key) Partition(n int) int {
 	return int(xxhash.Sum64String(string(k)) % uint64(n)) //nolint:gosec // n is positive, the remainder fits
 }
 
+// PartitionOf returns which of n partitions carries all changes of a collection
+// that is pinned to one when it is made. It is part of the stream's contract like
+// Key.Partition.
+func PartitionOf(ns Namespace, n int) int {
+	return Key(appendName(appendName(nil, ns.DB), ns.Coll)).Partition(n)
+}
+
 // Tags of all other values; those of numbers stand in number.go. Every value
 // is its tag and then either a fixed length, a length prefix, or, for documents
 // and arrays, elements up to tagEnd: no concatenation has two readings.

@@ -10,6 +10,8 @@ import (
 const (
 	subjectRoot = "cdc."
 	markerToken = "m"
+	// barrierToken is the whole rest of a subject; an event's has two tokens there.
+	barrierToken = "b"
 
 	// escape starts an escaped byte, %2E; alone it is the empty name.
 	escape    = '%'
@@ -23,7 +25,7 @@ const (
 type Subject struct {
 	Flow      string
 	Kind      Kind
-	Partition int       // of an event
+	Partition int       // of an event or a barrier
 	Namespace Namespace // of an event
 }
 
@@ -47,7 +49,21 @@ func appendEventSubject(b []byte, flow string, partition int, ns Namespace) []by
 // MarkerSubject returns the subject of a flow's markers: cdc.<flow>.m.
 func MarkerSubject(flow string) string { return subjectRoot + flow + "." + markerToken }
 
-// PartitionFilter returns the filter that matches all events of a partition.
+// BarrierSubject returns the subject of a partition's barriers:
+// cdc.<flow>.<partition>.b.
+func BarrierSubject(flow string, partition int) string {
+	return string(appendBarrierSubject(nil, flow, partition))
+}
+
+func appendBarrierSubject(b []byte, flow string, partition int) []byte {
+	b = appendPartition(b, flow, partition)
+	b = append(b, '.')
+
+	return append(b, barrierToken...)
+}
+
+// PartitionFilter returns the filter that matches all events and barriers of a
+// partition.
 func PartitionFilter(flow string, partition int) string {
 	return string(appendPartition(nil, flow, partition)) + ".>"
 }
@@ -55,8 +71,8 @@ func PartitionFilter(flow string, partition int) string {
 // FlowFilter returns the filter that matches all messages of a flow.
 func FlowFilter(flow string) string { return subjectRoot + flow + ".>" }
 
-// ParseSubject is the inverse of EventSubject and MarkerSubject. It accepts only
-// what they return, so that two subjects never mean the same. Errors wrap
+// ParseSubject is the inverse of EventSubject, MarkerSubject and BarrierSubject.
+// It accepts only what they return, so that two subjects never mean the same. Errors wrap
 // ErrMalformed.
 func ParseSubject(subject string) (Subject, error) {
 	rest, ok := strings.CutPrefix(subject, subjectRoot)
@@ -74,13 +90,20 @@ func ParseSubject(subject string) (Subject, error) {
 	}
 
 	number, rest, _ := strings.Cut(rest, ".")
-	db, coll, _ := strings.Cut(rest, ".")
 
 	s := Subject{Flow: flow, Kind: KindEvent}
 
 	if s.Partition, ok = parsePartition(number); !ok {
 		return Subject{}, fmt.Errorf("subject %q: %w: %q is no partition", subject, ErrMalformed, number)
 	}
+
+	if rest == barrierToken {
+		s.Kind = KindBarrier
+
+		return s, nil
+	}
+
+	db, coll, _ := strings.Cut(rest, ".")
 
 	if s.Namespace.DB, ok = parseToken(db); !ok {
 		return Subject{}, fmt.Errorf("subject %q: %w: %q is no database name", subject, ErrMalformed, db)

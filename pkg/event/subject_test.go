@@ -52,16 +52,27 @@ func TestSubjectsOfAFlow(t *testing.T) {
 	require.Equal(t, "cdc.f.00.>", event.PartitionFilter("f", 0))
 	require.Equal(t, "cdc.f.255.>", event.PartitionFilter("f", 255))
 
-	parsed, err := event.ParseSubject("cdc.f.m")
-	require.NoError(t, err)
-	require.Equal(t, event.Subject{Flow: "f", Kind: event.KindMarker}, parsed)
+	require.Equal(t, "cdc.f.00.b", event.BarrierSubject("f", 0))
+	require.Equal(t, "cdc.f.255.b", event.BarrierSubject("f", 255))
+
+	for subject, want := range map[string]event.Subject{
+		"cdc.f.m":      {Flow: "f", Kind: event.KindMarker},
+		"cdc.f.00.b":   {Flow: "f", Kind: event.KindBarrier},
+		"cdc.f.12.b":   {Flow: "f", Kind: event.KindBarrier, Partition: 12},
+		"cdc.f.12.b.b": {Flow: "f", Kind: event.KindEvent, Partition: 12, Namespace: event.Namespace{DB: "b", Coll: "b"}},
+		"cdc.f.12.b.%": {Flow: "f", Kind: event.KindEvent, Partition: 12, Namespace: event.Namespace{DB: "b"}},
+	} {
+		parsed, err := event.ParseSubject(subject)
+		require.NoError(t, err)
+		require.Equal(t, want, parsed)
+	}
 }
 
 func TestParseSubjectRefuses(t *testing.T) {
 	t.Parallel()
 
 	for _, subject := range []string{
-		"", "cdc", "cdc.", "cdc..m", "cdc.f", "cdc.f.m.x", "other.f.m", "cdc.f.03", "cdc.f.03.shop", "cdc.f.03.shop.", "cdc.f.03..orders", "cdc.f.03.a.b.c",
+		"", "cdc", "cdc.", "cdc..m", "cdc.f", "cdc.f.m.x", "other.f.m", "cdc.f.03", "cdc.f.03.shop", "cdc.f.03.shop.", "cdc.f.03.b.", "cdc.f.3.b", "cdc.f.b", "cdc.f.03.m", "cdc.f.03..orders", "cdc.f.03.a.b.c",
 		"cdc.f.3.a.b", "cdc.f.003.a.b", "cdc.f.-1.a.b", "cdc.f.+1.a.b", "cdc.f.0x.a.b", "cdc.f.99999.a.b", "cdc.f..a.b",
 		"cdc.f.03.a.%2", "cdc.f.03.a.%zz", "cdc.f.03.a.%2e", "cdc.f.03.a.%61", "cdc.f.03.a.%C3%A4", "cdc.f.03.a.x%", "cdc.f.03.a.$b", "cdc.f.03.a.b c", "cdc.f.03.a.x%24", "cdc.f.03.a.\xff",
 	} {
@@ -83,19 +94,30 @@ func TestServerRoutesEverySubject(t *testing.T) {
 	other, err := nc.SubscribeSync(event.PartitionFilter("f", 33))
 	require.NoError(t, err)
 
+	barriers, err := nc.SubscribeSync(event.BarrierSubject("f", 3))
+	require.NoError(t, err)
+
 	for subject := range awkward {
 		require.NoError(t, nc.Publish(subject, nil))
 	}
 
-	require.NoError(t, nc.Flush())
-
 	for range awkward {
 		for _, sub := range []*nats.Subscription{mine, all} {
-			msg, err := sub.NextMsg(5 * time.Second)
+			msg, err := sub.NextMsg(30 * time.Second)
 			require.NoError(t, err)
 			require.Contains(t, awkward, msg.Subject)
 		}
 	}
+
+	require.NoError(t, nc.Publish(event.BarrierSubject("f", 3), nil))
+
+	for _, sub := range []*nats.Subscription{mine, barriers} {
+		msg, err := sub.NextMsg(30 * time.Second)
+		require.NoError(t, err)
+		require.Equal(t, "cdc.f.03.b", msg.Subject)
+	}
+
+	require.NoError(t, nc.Flush())
 
 	pending, _, err := other.Pending()
 	require.NoError(t, err)
@@ -133,9 +155,12 @@ func FuzzSubject(f *testing.F) {
 			return
 		}
 
-		if parsed.Kind == event.KindEvent {
+		switch parsed.Kind {
+		case event.KindEvent:
 			require.Equal(t, subject, event.EventSubject(parsed.Flow, parsed.Partition, parsed.Namespace))
-		} else {
+		case event.KindBarrier:
+			require.Equal(t, subject, event.BarrierSubject(parsed.Flow, parsed.Partition))
+		case event.KindMarker:
 			require.Equal(t, subject, event.MarkerSubject(parsed.Flow))
 		}
 	})

@@ -6,6 +6,8 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 )
 
 // Collection is an entry of a deployment's catalog, as far as a relay has to
@@ -13,7 +15,8 @@ import (
 type Collection struct {
 	DB   string
 	Name string
-	Type string // "collection", "view" or "timeseries"
+	UUID [16]byte // zero where the server does not say; views have none
+	Type string   // "collection", "view" or "timeseries"
 	// Capped collections cannot be written in transactions, and their insertion
 	// order is part of what they hold.
 	Capped bool
@@ -72,13 +75,49 @@ func Catalog(ctx context.Context, client *mongo.Client) ([]Collection, error) {
 			continue
 		}
 
-		specifications, err := client.Database(db).ListCollectionSpecifications(ctx, bson.D{})
+		of, err := Collections(ctx, client, db)
 		if err != nil {
-			return nil, fmt.Errorf("list collections of %s: %w", db, err)
+			return nil, err
 		}
 
-		for _, s := range specifications {
-			collections = append(collections, ParseCollection(db, s.Name, s.Type, s.Options))
+		collections = append(collections, of...)
+	}
+
+	return collections, nil
+}
+
+// Collections lists the collections and views of one database.
+func Collections(ctx context.Context, client *mongo.Client, db string) ([]Collection, error) {
+	return listCollections(ctx, client, db, bson.D{})
+}
+
+// FindCollection returns the catalog's entry of one collection or view; false
+// when there is none of that name.
+func FindCollection(ctx context.Context, client *mongo.Client, db, name string) (Collection, bool, error) {
+	found, err := listCollections(ctx, client, db, bson.D{{Key: "name", Value: name}})
+	if err != nil || len(found) == 0 {
+		return Collection{}, false, err
+	}
+
+	return found[0], true, nil
+}
+
+// listCollections asks the primary whatever the URI says: who has just changed
+// the catalog must see it.
+func listCollections(ctx context.Context, client *mongo.Client, db string, filter bson.D) ([]Collection, error) {
+	primary := client.Database(db, options.Database().SetReadPreference(readpref.Primary()))
+
+	specifications, err := primary.ListCollectionSpecifications(ctx, filter)
+	if err != nil {
+		return nil, fmt.Errorf("list collections of %s: %w", db, err)
+	}
+
+	collections := make([]Collection, len(specifications))
+
+	for i, s := range specifications {
+		collections[i] = ParseCollection(db, s.Name, s.Type, s.Options)
+		if s.UUID != nil {
+			copy(collections[i].UUID[:], s.UUID.Data)
 		}
 	}
 

@@ -110,6 +110,38 @@ func IsNamespaceExists(err error) bool {
 	return anyCode(err, func(code int) bool { return code == 48 })
 }
 
+// IsNamespaceNotFound tells that there is no such collection, view or database (26 NamespaceNotFound).
+func IsNamespaceNotFound(err error) bool {
+	return anyCode(err, func(code int) bool { return code == 26 })
+}
+
+// IsView tells that the command is not for views (166 CommandNotSupportedOnView).
+func IsView(err error) bool {
+	return anyCode(err, func(code int) bool { return code == 166 })
+}
+
+// IsIndexNotFound tells that the collection has no such index (27 IndexNotFound).
+func IsIndexNotFound(err error) bool {
+	return anyCode(err, func(code int) bool { return code == 27 })
+}
+
+// IsIndexConflict tells that an index of that name, or of that key, is there with another definition (85
+// IndexOptionsConflict, 86 IndexKeySpecsConflict, 68 IndexAlreadyExists).
+func IsIndexConflict(err error) bool {
+	return anyCode(err, func(code int) bool { return code == 85 || code == 86 || code == 68 })
+}
+
+// IsOtherCollection tells that the collection of that name is not the one whose UUID the command gave (361
+// CollectionUUIDMismatch).
+func IsOtherCollection(err error) bool {
+	return anyCode(err, func(code int) bool { return code == 361 })
+}
+
+// IsUnknownField tells that the server's command has no field of a name that was given (40415 IDLUnknownField).
+func IsUnknownField(err error) bool {
+	return anyCode(err, func(code int) bool { return code == 40415 })
+}
+
 // IsDocumentError tells that a write failed for a reason of the document itself: the same write fails again on a
 // healthy server. An error that holds anything transient is none, so that an outage that hits a batch with a bad
 // document is an outage first. Where the server blames single writes of a batch, the code need not be known: kinds of
@@ -190,6 +222,8 @@ func isTransientCode(code int) bool {
 		64, 100, // WriteConcernTimeout, UnsatisfiableWriteConcern
 		24, 46, 112, // LockTimeout, LockBusy, WriteConflict
 		225, 251, 290, // TransactionTooOld, NoSuchTransaction, TransactionExceededLifetimeLimitSeconds
+		117, 215, 12586, 12587, // ConflictingOperationInProgress, DatabaseDropPending, an index build is in the way (of the database, of the collection)
+		276,      // IndexBuildAborted: by an election
 		239, 246, // SnapshotTooOld, SnapshotUnavailable
 		63, 150, 13388, // StaleShardVersion, StaleEpoch, StaleConfig
 		14031, // OutOfDiskSpace

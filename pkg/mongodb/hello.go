@@ -34,8 +34,16 @@ type Hello struct {
 	ClusterID       string // of a sharded cluster whose config.version may be read, else empty
 }
 
-// wireVersion80 is the first one with the client-level bulkWrite.
-const wireVersion80 = 25
+const (
+	wireVersion60 = 17 // the first one whose commands take collectionUUID
+	wireVersion80 = 25 // the first one with the client-level bulkWrite
+)
+
+// HasCollectionUUID tells whether commands may name the UUID of the collection that they are meant for, and are refused
+// for another one of the same name (MongoDB 6.0).
+func (h Hello) HasCollectionUUID() bool {
+	return h.MaxWireVersion >= wireVersion60
+}
 
 // HasClientBulkWrite tells whether the command bulkWrite on several namespaces exists (MongoDB 8.0).
 func (h Hello) HasClientBulkWrite() bool {

@@ -62,8 +62,14 @@ func (c Command) Needs() []Need {
 		return []Need{{DB: c.DB, Coll: c.Coll(), Action: "createCollection", Or: "insert"}}
 	case "createIndexes":
 		return need("createIndex")
-	case "listIndexes", "collStats":
+	case "listIndexes", "collStats", "collMod":
 		return need(c.Name)
+	case "drop":
+		return need("dropCollection")
+	case "dropIndexes":
+		return need("dropIndex")
+	case "renameCollection":
+		return c.ofRename()
 	case "listCollections":
 		return []Need{{DB: c.DB, Action: c.Name}}
 	case "listDatabases":
@@ -75,6 +81,25 @@ func (c Command) Needs() []Need {
 	}
 
 	return need("?" + c.Name)
+}
+
+// ofRename: https://www.mongodb.com/docs/manual/reference/command/renameCollection/#access-control
+func (c Command) ofRename() []Need {
+	from, fromColl, _ := strings.Cut(c.Body.Lookup(c.Name).StringValue(), ".")
+	to, toColl, _ := strings.Cut(c.Body.Lookup("to").StringValue(), ".")
+
+	var needs []Need
+	if isTrue(c.Body, "dropTarget") {
+		needs = append(needs, Need{DB: to, Coll: toColl, Action: "dropCollection"})
+	}
+
+	if from == to {
+		return append(needs, Need{DB: from, Action: "renameCollectionSameDB"})
+	}
+
+	return append(needs,
+		Need{DB: from, Coll: fromColl, Action: "find"}, Need{DB: from, Coll: fromColl, Action: "dropCollection"},
+		Need{DB: to, Coll: toColl, Action: "insert"}, Need{DB: to, Coll: toColl, Action: "createIndex"})
 }
 
 func (c Command) ofPipeline() []Need {

@@ -42,6 +42,7 @@ type Wire struct {
 	mu       sync.Mutex
 	conns    []net.Conn
 	closed   bool
+	before   func(Command) // may be nil; see Before
 	commands []Command
 	damaged  error // first message that could not be read
 }
@@ -66,6 +67,14 @@ func (s *Server) NewWire(tb testing.TB) *Wire {
 // Through is the URI with the wire's address instead of the server's.
 func (w *Wire) Through(uri settings.URI) settings.URI {
 	return settings.URI(strings.Replace(uri.Reveal(), w.to, w.listener.Addr().String(), 1))
+}
+
+// Before lets a test act at a certain command: f is called with each one before the server gets it.
+func (w *Wire) Before(f func(Command)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	w.before = f
 }
 
 // Commands are those noted so far, in the order of their arrival.
@@ -172,12 +181,17 @@ func (w *Wire) note(message []byte) {
 	command, err := parseCommand(message)
 
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	before := w.before
 
 	if err != nil {
 		w.damaged = errors.Join(w.damaged, err)
 	} else {
 		w.commands = append(w.commands, command)
+	}
+	w.mu.Unlock()
+
+	if err == nil && before != nil {
+		before(command)
 	}
 }
 

@@ -79,7 +79,8 @@ func (s *Stream) Heads(ctx context.Context, marker *Stored, marked []uint64) ([]
 
 // completeCount returns the count of the last complete event when m is the last
 // message of its partition. An event without its last part has not happened
-// yet: its next attempt, or whatever is published instead, has its count.
+// yet: its next attempt, or whatever is published instead, has its count. The
+// copy of a schema change repeats the count of the event before it.
 func completeCount(m *event.Message) uint64 {
 	if !m.IsLastPart() {
 		return m.Count - 1

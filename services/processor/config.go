@@ -26,10 +26,14 @@ type Config struct {
 	ParkMaxBytes     settings.Bytes     `env:"PARK_MAX_BYTES"     envDefault:"1GiB"   min:"1MiB"              help:"most that the flow's waiting events and dead letters take on the target; a partition that would exceed it pauses"`
 	MemoryBudget     settings.Bytes     `env:"MEMORY_BUDGET"      envDefault:"256MiB" min:"64MiB"             help:"memory of all events from delivery to commit"`
 	BypassValidation bool               `env:"BYPASS_VALIDATION"  envDefault:"true"                           help:"documents that the source accepted need not pass the target's validators"`
+	Indexes          string             `env:"INDEXES"            envDefault:"same" oneof:"same,none"               help:"indexes of the target where DDL is on: same as the source's, or none: the target's are left alone"`
 	LeaseTTL         time.Duration      `env:"LEASE_TTL"          envDefault:"5s"     min:"1s"    max:"1h"    help:"the partitions of a processor that is gone are taken over after this long"`
 }
 
-const defaultOpsAddr = ":8082"
+const (
+	defaultOpsAddr = ":8082"
+	indexesNone    = "none" // of INDEXES
+)
 
 // newConfig returns a Config with the defaults that tags cannot hold.
 func newConfig() *Config {

@@ -39,6 +39,8 @@ func TestTargetRoleIsEnough(t *testing.T) { //nolint:tparallel // what was sent 
 			"large":         largeEventIsParkedInChunks,
 			"taken_over":    parkedEventsArePending,
 			"records_taken": recordsSomebodyDeletedStopThePartition,
+			"schema":        schemaChangesOfEveryKind,
+			"dropped":       whatWaitsBeforeADropIsSettledByIt,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -121,4 +123,24 @@ func uniqueIndexDecides(t *testing.T, w *world) {
 	w.publish(t, event.Delete, one[0])
 	w.awaitSettled(t, checkpoint.Counters{Processed: 3})
 	require.NotNil(t, w.document(t, one[1]))
+}
+
+func schemaChangesOfEveryKind(t *testing.T, w *world) {
+	t.Helper()
+	w.start(t, nil).awaitReady(t)
+
+	archive, other := event.Namespace{DB: w.ns.DB, Coll: "archive"}, event.Namespace{DB: w.ns.DB + "_other", Coll: "archive"}
+
+	w.change(t, event.Create, w.ns, bson.E{Key: "operationDescription", Value: bson.D{{Key: "validator", Value: bson.D{}}}})
+	w.insert(t, 1)
+	w.change(t, event.CreateIndexes, w.ns, index("v_1", false))
+	w.change(t, event.DropIndexes, w.ns, index("v_1", false))
+	w.change(t, event.Modify, w.ns, bson.E{Key: "operationDescription", Value: bson.D{{Key: "validationLevel", Value: "off"}}})
+	w.change(t, event.Rename, w.ns, to(archive)...)
+	w.change(t, event.Create, archive)
+	w.change(t, event.Drop, archive)
+	w.insert(t, 2)
+	w.change(t, event.Create, other)
+	w.change(t, event.DropDatabase, event.Namespace{DB: other.DB})
+	w.awaitSettled(t, checkpoint.Counters{Processed: 11})
 }

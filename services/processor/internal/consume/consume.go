@@ -12,10 +12,10 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 )
 
-// Delivery is a whole event that is not applied yet. It holds memory of the
-// Budget until Release.
+// Delivery is a whole event, or the place of a schema change, that the partition
+// has not passed yet. It holds memory of the Budget until Release.
 type Delivery struct {
-	Event    event.Event
+	Event    event.Event   // zero in a copy of a schema change
 	Message  event.Message // of the event's last part, with the payload of all
 	Sequence uint64        // of that message in the stream
 
@@ -34,8 +34,15 @@ func (d *Delivery) Ack() error {
 	return nil
 }
 
-// Release gives the event's memory back to the budget.
-func (d *Delivery) Release() { d.reservation.Release() }
+// Release gives the event's memory back to the budget; once more does nothing.
+func (d *Delivery) Release() {
+	d.reservation.Release()
+	d.reservation = nil
+}
+
+// IsBarrier tells whether the partition has to stop here until a schema change
+// has been made.
+func (d *Delivery) IsBarrier() bool { return d.Message.Kind == event.KindBarrier }
 
 // Reader reads one partition from its checkpoint on.
 type Reader struct {
@@ -135,14 +142,18 @@ func (r *Reader) take(ctx context.Context, msg jetstream.Msg) (*Delivery, error)
 		}
 	}
 
-	e, err := event.Parse(whole.Payload)
-	if err != nil {
-		reservation.Release()
+	d := &Delivery{Message: whole, Sequence: sequence, msg: msg, reservation: reservation}
+	if whole.IsCopy() {
+		return d, nil
+	}
+
+	if d.Event, err = event.Parse(whole.Payload); err != nil {
+		d.Release()
 
 		return nil, fmt.Errorf("message %d: %w", sequence, err)
 	}
 
-	return &Delivery{Event: e, Message: whole, Sequence: sequence, msg: msg, reservation: reservation}, nil
+	return d, nil
 }
 
 // reserve keeps a reservation for the event that is being collected, whole and

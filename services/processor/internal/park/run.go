@@ -34,11 +34,13 @@ func (b *build) tail(key event.Key) *tail {
 }
 
 // join adds an item to the run of its document, or begins one where no more events are kept. It returns false where
-// the event is to be kept.
+// the event is to be kept: always where the key is no document's, which the source could be asked for.
 func (b *build) join(t *tail, i int, item *Item) bool {
 	policy := &b.p.policy
 
 	switch {
+	case !item.Key.IsDocument():
+		return false
 	case t.run.IsRun():
 	case t.before != nil:
 		t.run = *t.before

@@ -5,10 +5,12 @@
 //
 //	1  the stream has a message     compare, make lost buckets again; ask nobody else
 //	2  the target has checkpoints   refused: they belong to a stream that is gone
-//	3  resume token of the source   before 4, so that no document falls between
-//	4  existing documents, capped collections, collations: refused by name
-//	5  create the stream            the token stands in its metadata
-//	6  message 1                    a crash between 5 and 6 goes on here
+//	3  catalog of the source        once before and once after 4: equal, or refused (DDL=on)
+//	4  resume token of the source   before 5, so that no document falls between
+//	5  existing documents           refused by name, unless they are copied otherwise
+//	6  definitions on the target    made where missing, refused where they differ (DDL=on)
+//	7  create the stream            the token stands in its metadata
+//	8  message 1                    a crash between 7 and 8 goes on here
 //
 // Errors are of three kinds, told apart by their exit code: refused (2), a
 // server that cannot be reached (3), everything else (1).

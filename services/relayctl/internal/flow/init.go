@@ -138,10 +138,22 @@ func (i *initialisation) create(ctx context.Context) (*Made, error) {
 		return nil, err
 	}
 
+	definitions, err := i.newDefiner(ctx)
+	if err != nil {
+		return nil, err
+	}
+
 	settings, notes, err := i.askSource(ctx)
 	if err != nil {
 		return nil, err
 	}
+
+	more, err := definitions.define(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	notes = append(notes, more...)
 
 	maxBytes := int64(i.MaxBytes)
 	if maxBytes == 0 {
@@ -256,6 +268,7 @@ func (i *initialisation) askSource(ctx context.Context) (s topology.Settings, no
 	return topology.Settings{
 		StreamID:    topology.NewStreamID(),
 		Partitions:  i.Partitions,
+		DDL:         i.DDL == onOff(true),
 		SkipOrigins: i.SkipOrigins,
 		Source:      hello.Identity(),
 		FirstToken:  base64.StdEncoding.EncodeToString(token),

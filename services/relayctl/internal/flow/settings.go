@@ -48,8 +48,13 @@ type InitSettings struct {
 	SkipOrigins settings.Flows      `env:"SKIP_ORIGINS"       help:"flows whose changes at the source are left out, comma list: the opposite one where two flows run both ways; empty for the listener: as the stream was made"`
 	DDL         string              `env:"DDL"                envDefault:"off" help:"replication of schema changes; this version can off"`
 
+	Indexes string `env:"INDEXES"            envDefault:"same" oneof:"same,none" help:"indexes of the target where DDL is on: same as the source's, or none: the target's are left alone"`
+
 	WithoutExisting bool `env:"WITHOUT_EXISTING" envDefault:"false" help:"make the flow although the source has documents: they are copied by other means"`
 }
+
+// indexesNone leaves the target's indexes alone.
+const indexesNone = "none"
 
 // leastStream holds one event of 16 MiB several times.
 const leastStream = 64 << 20
@@ -70,7 +75,7 @@ func (s *InitSettings) Validate() error {
 	refuse(s.Publish != "" && s.Publish != "chain" && s.Publish != "batch", "STREAM_PUBLISH", s.Publish, "must be chain or batch", "unset STREAM_PUBLISH")
 	refuse(s.Publish == "chain" && s.Replicas > 1, "STREAM_PUBLISH", s.Publish,
 		"must be batch with several replicas: the id chain stops them for good", "unset STREAM_PUBLISH, or STREAM_REPLICAS=1")
-	refuse(s.DDL != "off", "DDL", s.DDL, "must be off: schema changes are not replicated yet", "DDL=off")
+	refuse(s.DDL != "on" && s.DDL != "off", "DDL", s.DDL, "must be on or off", "DDL=on")
 
 	if _, err := s.filter(); err != nil {
 		refuse(true, "INCLUDE_NAMESPACES, EXCLUDE_NAMESPACES", nil, err.Error(), "")
