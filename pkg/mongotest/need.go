@@ -62,6 +62,14 @@ func (c Command) Needs() []Need {
 		return []Need{{DB: c.DB, Coll: c.Coll(), Action: "createCollection", Or: "insert"}}
 	case "createIndexes":
 		return need("createIndex")
+	case "dropIndexes":
+		return need("dropIndex")
+	case "drop":
+		return need("dropCollection")
+	case "collMod":
+		return need("collMod")
+	case "renameCollection":
+		return c.ofRename()
 	case "listIndexes", "collStats":
 		return need(c.Name)
 	case "listCollections":
@@ -75,6 +83,25 @@ func (c Command) Needs() []Need {
 	}
 
 	return need("?" + c.Name)
+}
+
+// ofRename: within a database, the right to rename there; to drop what had the name, too
+// (https://www.mongodb.com/docs/manual/reference/command/renameCollection/#access-control).
+func (c Command) ofRename() []Need {
+	from, _, _ := strings.Cut(c.Coll(), ".")
+	to, _ := c.Body.Lookup("to").StringValueOK()
+
+	db, coll, _ := strings.Cut(to, ".")
+	if db != from {
+		return []Need{{DB: from, Action: "?renameCollection to another database"}}
+	}
+
+	needs := []Need{{DB: db, Action: "renameCollectionSameDB"}}
+	if isTrue(c.Body, "dropTarget") {
+		needs = append(needs, Need{DB: db, Coll: coll, Action: "dropCollection"})
+	}
+
+	return needs
 }
 
 func (c Command) ofPipeline() []Need {

@@ -42,6 +42,7 @@ type World struct {
 
 	source, target deployment
 	catalog        []mongodb.Collection // of the source, by SRC006
+	definitions    definitions          // by TGT006
 	nc             *nats.Conn           // by NTS001
 	js             jetstream.JetStream  // by NTS001
 	account        *jetstream.AccountInfo
