@@ -22,6 +22,9 @@ const (
 	Database    = "atlas_relay"
 	Collection  = "checkpoints"
 	Unsupported = "unsupported"
+	// BarriersCollection holds a document for each flow: where its partitions stand
+	// at schema changes.
+	BarriersCollection = "barriers"
 )
 
 // Counters are the cumulative results of a partition, in events of the source,
@@ -71,6 +74,11 @@ func ID(flow string, partition int) string { return fmt.Sprintf("%s/%02d", flow,
 // majority.
 func Checkpoints(target *mongo.Client) *mongo.Collection {
 	return majority(target).Collection(Collection)
+}
+
+// Barriers returns the collection of barriers, read and written with majority.
+func Barriers(target *mongo.Client) *mongo.Collection {
+	return majority(target).Collection(BarriersCollection)
 }
 
 func majority(target *mongo.Client) *mongo.Database {

@@ -63,7 +63,7 @@ func LoadUnsupported(ctx context.Context, target *mongo.Client, flow string) ([]
 func Delete(ctx context.Context, target *mongo.Client, flow string) (map[string]int64, error) {
 	deleted := make(map[string]int64)
 
-	for _, collection := range []string{Collection, Unsupported} {
+	for _, collection := range []string{Collection, Unsupported, BarriersCollection} {
 		result, err := majority(target).Collection(collection).DeleteMany(ctx, bson.D{{Key: "flow", Value: flow}})
 		if err != nil {
 			return deleted, fmt.Errorf("delete %s of flow %s in %s: %w", collection, flow, Database, err)

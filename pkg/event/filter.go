@@ -88,6 +88,16 @@ func (f Filter) Takes(ns Namespace) bool {
 	})
 }
 
+// TakesAll tells whether events of every collection of the database are replicated,
+// the server's own excepted.
+func (f Filter) TakesAll(db string) bool {
+	if IsInternal(Namespace{DB: db}) || slices.ContainsFunc(f.exclude, func(p pattern) bool { return p.db == db }) {
+		return false
+	}
+
+	return len(f.include) == 0 || slices.Contains(f.include, pattern{db: db, coll: allCollections})
+}
+
 // covers tells whether everything that the namespace means matches.
 func (p pattern) covers(ns Namespace) bool {
 	return p.db == ns.DB && (p.coll == allCollections || (ns.Coll != "" && p.coll == ns.Coll))

@@ -22,6 +22,9 @@ func (p Position) Compare(q Position) int {
 	return cmp.Or(cmp.Compare(p.T, q.T), cmp.Compare(p.I, q.I), cmp.Compare(p.Ordinal, q.Ordinal))
 }
 
+// Before tells whether p comes before q.
+func (p Position) Before(q Position) bool { return p.Compare(q) < 0 }
+
 // IsZero tells whether p is before every event.
 func (p Position) IsZero() bool { return p == Position{} }
 

@@ -111,6 +111,15 @@ func (l *Lease) Err() error {
 	return l.err
 }
 
+// Deadline returns when the lease ends unless it is renewed before: what must not
+// be done by somebody who has lost it has to end by then.
+func (l *Lease) Deadline() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	return l.end
+}
+
 // Context returns a context that ends with the lease, however often that is
 // renewed, with the reason as its cause.
 func (l *Lease) Context(parent context.Context) (context.Context, context.CancelFunc) {

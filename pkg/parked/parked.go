@@ -87,8 +87,8 @@ type Record struct {
 	Coll           string          `bson:"coll"`
 	CollectionUUID bson.Binary     `bson:"collection_uuid,omitempty"` // at the source; empty when the event had none
 	Operation      event.Operation `bson:"operation"`
-	Key            bson.Binary     `bson:"key"`          // event.Key: equal for events of one document
-	DocumentKey    bson.Raw        `bson:"document_key"` // as the event has it
+	Key            bson.Binary     `bson:"key"`                    // event.Key: equal for events of one document
+	DocumentKey    bson.Raw        `bson:"document_key,omitempty"` // as the event has it; absent for a schema change
 
 	// Event is the raw change event; empty when it stands in Chunks, or was dropped.
 	Event  bson.Raw `bson:"event,omitempty"`

@@ -18,11 +18,13 @@ var ErrRecords = errors.New("the parked records were changed by somebody else")
 
 // Covered is a document that was read from the source again: its events up to Time are in the target.
 type Covered struct {
-	ID        string         `bson:"_id"` // see CoveredID
-	Flow      string         `bson:"flow"`
-	Partition int            `bson:"partition"`
-	Key       bson.Binary    `bson:"key"` // event.Key
-	Time      bson.Timestamp `bson:"t"`
+	ID        string      `bson:"_id"` // see CoveredID
+	Flow      string      `bson:"flow"`
+	Partition int         `bson:"partition"`
+	Key       bson.Binary `bson:"key"` // event.Key
+	// DocumentKey is that of the event; absent where a version wrote it that did not note it.
+	DocumentKey bson.Raw       `bson:"document_key,omitempty"`
+	Time        bson.Timestamp `bson:"t"`
 }
 
 // Headers visits the records of a partition that stand in one of the states, one at a time and without what only people

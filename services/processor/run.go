@@ -18,6 +18,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/batch"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/ownership"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/park"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/schema"
 )
 
 const (
@@ -74,6 +75,7 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 			MaxEvents: maxFollowers, MaxBytes: maxFollowerBytes, MaxTotal: int64(cfg.ParkMaxBytes),
 		},
 		Refetch:  refetch.New(nc, cfg.Flow),
+		Schema:   schema.New(target, schema.Options{}),
 		InitPoll: initPoll,
 		Tracer:   p.Tracers.Tracer("github.com/atlas-relay/atlas-relay/services/processor"),
 	})

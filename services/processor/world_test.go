@@ -62,6 +62,8 @@ type world struct {
 	last   event.Message // published, of any partition
 	lastID string
 	counts [partitions]uint64
+
+	lastBarrier uint64 // event number of the last schema change
 }
 
 // newWorld has no stream yet: init makes it.
@@ -111,7 +113,7 @@ func (w *world) init(tb testing.TB) {
 func (w *world) mark(tb testing.TB) {
 	tb.Helper()
 
-	payload, err := proto.Marshal(&relayv1.Marker{Heads: w.counts[:w.partitions]})
+	payload, err := proto.Marshal(&relayv1.Marker{Heads: w.counts[:w.partitions], LastBarrier: w.lastBarrier})
 	require.NoError(tb, err)
 
 	m := w.last

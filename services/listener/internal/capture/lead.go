@@ -93,7 +93,7 @@ func (c *Capture) standBy(ctx context.Context) error {
 		return err
 	}
 
-	if err := c.sourceAnswers(ctx, stream.Source); err != nil {
+	if err := c.sourceAnswers(ctx, stream); err != nil {
 		return err
 	}
 
@@ -119,12 +119,12 @@ func (c *Capture) standBy(ctx context.Context) error {
 }
 
 // sourceAnswers checks the source thoroughly once, and later that it is there.
-func (c *Capture) sourceAnswers(ctx context.Context, identity string) error {
+func (c *Capture) sourceAnswers(ctx context.Context, stream *topology.Stream) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 
 	if !c.checked {
-		return c.checkSource(ctx, identity)
+		return c.checkSource(ctx, stream)
 	}
 
 	if _, err := mongodb.SayHello(ctx, c.source); err != nil {

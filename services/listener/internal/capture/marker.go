@@ -10,10 +10,13 @@ import (
 )
 
 func (s *session) sendMarker(ctx context.Context, dry bool) error {
-	payload, err := markerPayload(&relayv1.Marker{
+	marker := &relayv1.Marker{
 		Heads: s.ledger.Heads(), Filter: s.markerFilter(), OpenTransaction: s.openTransaction(),
 		NumDeleted: s.known.Deleted, NumLost: s.known.Lost,
-	})
+	}
+	s.ledger.Schema(marker)
+
+	payload, err := markerPayload(marker)
 	if err != nil {
 		return failed(err, "")
 	}

@@ -18,8 +18,9 @@ import (
 )
 
 // trackOrigins returns what tells the changes of the flows that the stream skips.
-// Writes to capped collections are in no transaction and would echo; this version
-// refuses such collections anyway (checkSource, refuseUnroutable).
+// Writes to capped collections are in no transaction and would echo, and so would
+// schema changes: such a stream has none, and refuses those collections (checkSource,
+// refuseUnroutable).
 func (c *Capture) trackOrigins(ctx context.Context, stream *topology.Stream, tail *chain.Tail) (*origin.Tracker, error) {
 	if asked := slices.Sorted(slices.Values(c.options.SkipOrigins)); len(asked) > 0 &&
 		!slices.Equal(asked, slices.Sorted(slices.Values(stream.SkipOrigins))) {

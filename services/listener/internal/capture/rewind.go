@@ -12,6 +12,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
+	"github.com/atlas-relay/atlas-relay/pkg/routing"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
@@ -24,6 +25,9 @@ const (
 	scrubEvery = 5 * time.Second
 	scrubSoon  = time.Second
 )
+
+// tableTimeout bounds reading all markers of the stream.
+const tableTimeout = time.Minute
 
 var (
 	// errTailGone says that the stream's end is not the one that was there: a
@@ -224,19 +228,33 @@ func (s *session) examine(ctx context.Context, watch *rewind.Watch, stream *topo
 
 // rewound makes the ledger begin the new generation, if the stream has to be
 // rewound still.
-func (s *session) rewound(tail *chain.Tail) {
+func (s *session) rewound(ctx context.Context, stream *topology.Stream, tail *chain.Tail) error {
 	point := s.rewindTo
 	if point == nil {
-		return
+		return nil
 	}
 
 	if tail.Last.Generation > point.From {
 		s.rewindTo = nil // somebody has
 
-		return
+		return nil
 	}
 
-	s.ledger.Rewind(point.Generation, point.Token, point.Position, point.Event, point.Skipped)
+	var table *routing.Table
+
+	if stream.DDL {
+		ctx, cancel := context.WithTimeout(ctx, tableTimeout)
+		defer cancel()
+
+		var err error
+		if table, err = chain.TableAt(ctx, stream, point.Position); err != nil {
+			return streamTrouble(err, s.options.Flow, true)
+		}
+	}
+
+	s.ledger.Rewind(point.Generation, point.Token, point.Position, point.Event, point.Skipped, table)
+
+	return nil
 }
 
 // beginGeneration publishes the marker with which a generation begins.

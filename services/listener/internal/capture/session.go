@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/routing"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
@@ -38,6 +39,7 @@ type session struct {
 	disconnected <-chan nats.Status // nats.go sends when the connection is lost
 	maxPayload   int64
 
+	ddl     bool          // schema changes are replicated
 	known   rewind.Damage // that the last rewind has healed; every marker says so
 	origins *origin.Tracker
 
@@ -65,7 +67,7 @@ func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
 		return false, err
 	}
 
-	if err := c.checkSource(ctx, stream.Source); err != nil {
+	if err := c.checkSource(ctx, stream); err != nil {
 		return false, err
 	}
 
@@ -87,11 +89,15 @@ func (c *Capture) continueFrom(ctx context.Context, stream *topology.Stream, tai
 	s := &session{Capture: c, ledger: chain.NewLedger(tail, c.writer), lastPublish: time.Now(), maxPayload: c.nc.MaxPayload()}
 	s.known = rewind.Damage{Deleted: tail.Marker.GetNumDeleted(), Lost: tail.Marker.GetNumLost()}
 
+	s.ddl = stream.DDL
+
 	if err := s.mend(ctx, stream, tail); err != nil {
 		return nil, err
 	}
 
-	s.rewound(tail)
+	if err := s.rewound(ctx, stream, tail); err != nil {
+		return nil, err
+	}
 
 	var err error
 	if s.origins, err = c.trackOrigins(ctx, stream, tail); err != nil {
@@ -226,12 +232,8 @@ func (s *session) take(ctx context.Context, change *changestream.Change) error {
 		s.ledger.Idle(change.Token)
 	case event.IsInternal(e.Namespace):
 		s.ledger.Ignore(e, change.Token)
-	case skip || !s.filter.Takes(e.Namespace):
-		if err := s.ledger.Skip(e, change.Token); err != nil {
-			return ledgerTrouble(err)
-		}
 	default:
-		if err := s.capture(ctx, e, change); err != nil {
+		if err := s.takeEvent(ctx, change, skip); err != nil {
 			return err
 		}
 	}
@@ -243,18 +245,43 @@ func (s *session) take(ctx context.Context, change *changestream.Change) error {
 	return nil
 }
 
-// capture publishes an event.
-func (s *session) capture(ctx context.Context, e *event.Event, change *changestream.Change) error {
-	if err := refuseUnroutable(e); err != nil {
-		return err
+// takeEvent publishes an event, or counts it as skipped.
+func (s *session) takeEvent(ctx context.Context, change *changestream.Change, skip bool) error {
+	e := change.Event
+
+	if !skip {
+		taken, err := s.takes(e)
+		if err != nil {
+			return err
+		}
+
+		skip = !taken
 	}
 
+	if !skip {
+		return s.capture(ctx, e, change)
+	}
+
+	if err := s.ledger.Skip(e, change.Token); err != nil {
+		return ledgerTrouble(err)
+	}
+
+	return nil
+}
+
+// capture publishes an event.
+func (s *session) capture(ctx context.Context, e *event.Event, change *changestream.Change) error {
 	limit, err := event.PartLimit(s.maxPayload, change.Token)
 	if err != nil {
 		return failed(err, "raise max_payload of the NATS server")
 	}
 
-	messages, err := s.ledger.Take(e, change.Token, limit)
+	number := s.ledger.Take
+	if s.ddl && routing.IsBarrier(e) {
+		number = s.ledger.Barrier
+	}
+
+	messages, err := number(e, change.Token, limit)
 	if err != nil {
 		return ledgerTrouble(err)
 	}

@@ -3,6 +3,7 @@ package capture
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -11,11 +12,14 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
 // checkSource makes sure, once, that the source is the one the stream was made
-// from and that every collection taken can be spread over partitions.
-func (c *Capture) checkSource(ctx context.Context, identity string) error {
+// from and that every collection taken can be spread over partitions. With schema
+// changes it need not be: the stream's table says which goes through one.
+func (c *Capture) checkSource(ctx context.Context, stream *topology.Stream) error {
 	if c.checked {
 		return nil
 	}
@@ -29,9 +33,9 @@ func (c *Capture) checkSource(ctx context.Context, identity string) error {
 		return sourceTrouble(err)
 	}
 
-	if !mongodb.SameDeployment(hello.Identity(), identity) {
+	if !mongodb.SameDeployment(hello.Identity(), stream.Source) {
 		return failed(
-			fmt.Errorf("the source is %q, the stream was made from %q", hello.Identity(), identity),
+			fmt.Errorf("the source is %q, the stream was made from %q", hello.Identity(), stream.Source),
 			"point SOURCE_URI to the deployment that the stream was made from",
 		)
 	}
@@ -41,21 +45,45 @@ func (c *Capture) checkSource(ctx context.Context, identity string) error {
 		return sourceTrouble(err)
 	}
 
+	if err := c.judgeCatalog(ctx, catalog, stream.DDL); err != nil {
+		return err
+	}
+
+	c.checked = true
+	c.board.update(func(s *Status) { s.SourceChecked = true })
+
+	return nil
+}
+
+// judgeCatalog names the collections taken that cannot be replicated: without
+// schema changes those stop the listener whose changes cannot be spread; with them
+// it says which ones are left out.
+func (c *Capture) judgeCatalog(ctx context.Context, catalog []mongodb.Collection, ddl bool) error {
 	var refused []string
 
-	for _, collection := range catalog {
+	for i := range catalog {
+		collection := &catalog[i]
+
 		ns := event.Namespace{DB: collection.DB, Coll: collection.Name}
-		if why := collection.Unroutable(); why != "" && !event.IsInternal(ns) && c.filter.Takes(ns) {
-			refused = append(refused, fmt.Sprintf("%s: %s", ns, why))
+		if event.IsInternal(ns) || !c.filter.Takes(ns) {
+			continue
+		}
+
+		switch {
+		case !ddl && collection.Unroutable() != "":
+			refused = append(refused, fmt.Sprintf("%s: %s", ns, collection.Unroutable()))
+		case ddl && collection.Encrypted:
+			c.log.WarnContext(ctx, "collection is not replicated, its changes are skipped",
+				slog.String(telemetry.KeyNamespace, ns.String()), slog.String(telemetry.KeyReason, "it is encrypted (queryable encryption)"))
+		case ddl && collection.Type == "timeseries":
+			c.log.WarnContext(ctx, "collection is not replicated",
+				slog.String(telemetry.KeyNamespace, ns.String()), slog.String(telemetry.KeyReason, "a time series has no change events"))
 		}
 	}
 
 	if len(refused) > 0 {
 		return unroutable(strings.Join(refused, "; "))
 	}
-
-	c.checked = true
-	c.board.update(func(s *Status) { s.SourceChecked = true })
 
 	return nil
 }

@@ -204,7 +204,7 @@ func awaitTotal(t *testing.T, stream *topology.Stream, n uint64) {
 
 // content is the stream as a reader sees it.
 type content struct {
-	events  []event.Message // whole events, in the order of their last parts
+	events  []event.Message // whole events, in the order of their last parts; copies are checked and left out
 	markers []event.Message
 }
 
@@ -218,6 +218,7 @@ func read(t *testing.T, stream *topology.Stream) content {
 	var (
 		c          content
 		assemblers [partitions]event.Assembler
+		copies     []event.Message // since the last event
 		counts     [partitions]uint64
 		previous   topology.Stored
 		last       event.Position
@@ -237,6 +238,20 @@ func read(t *testing.T, stream *topology.Stream) content {
 			continue
 		}
 
+		if m.IsCopy() {
+			require.Equal(t, counts[m.Partition], m.Count, "count of a copy")
+
+			copies = append(copies, m.Message)
+
+			continue
+		}
+
+		if m.Kind == event.KindBarrier && m.Part == 1 {
+			requireCopies(t, copies, &m.Message)
+		}
+
+		copies = nil
+
 		whole, complete, err := assemblers[m.Partition].Add(m.Message)
 		require.NoError(t, err)
 
@@ -251,6 +266,20 @@ func read(t *testing.T, stream *topology.Stream) content {
 	}
 
 	return c
+}
+
+// requireCopies: the last messages are the copies of the barrier, from the last
+// partition down.
+func requireCopies(t *testing.T, copies []event.Message, barrier *event.Message) {
+	t.Helper()
+	require.GreaterOrEqual(t, len(copies), partitions-1)
+
+	for i, m := range copies[len(copies)-partitions+1:] {
+		require.Equal(t, partitions-1-i, m.Partition)
+		require.Equal(t, barrier.Position, m.Position)
+		require.Equal(t, barrier.Event, m.Event)
+		require.Equal(t, barrier.Attempt, m.Attempt)
+	}
 }
 
 // ids returns the _id of every event of a document in the namespace.

@@ -38,7 +38,7 @@ func newAtomicBatches(w *wire) *atomicBatches {
 func (a *atomicBatches) Publish(now time.Time, m *event.Message, _ bool) error {
 	msg := event.Encode(a.wire.flow, m, "")
 	a.waiting = append(a.waiting, msg)
-	a.Add(msg.Size(), m.IsLastPart())
+	a.Add(msg.Size(), m.EndsEvent())
 
 	return a.flush(now)
 }

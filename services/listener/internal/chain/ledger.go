@@ -9,6 +9,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/routing"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
 // MarkerEvery is how many messages may follow a marker before the next one is
@@ -28,6 +30,9 @@ type Ledger struct {
 	generation uint64
 	writer     uint64
 
+	table       *routing.Table // nil: every event goes its document's way
+	lastBarrier uint64         // event number of the last schema change with a barrier
+
 	heads   []uint64 // count of the last complete event, per partition
 	event   uint64   // events counted so far
 	skipped uint64   // how many of them were skipped
@@ -38,8 +43,8 @@ type Ledger struct {
 	clusterTime bson.Timestamp
 	ordinal     uint32
 
-	// The last part at the tail of an event whose other parts are missing; nil
-	// when there is none. The next event counted must be this one.
+	// The last message at the tail of an event whose other parts, or copies, are
+	// missing; nil when there is none. The next event counted must be this one.
 	unfinished *event.Message
 
 	published     bson.Raw // token of the last message
@@ -47,8 +52,8 @@ type Ledger struct {
 	markerPending bool     // a marker is due as soon as the token has moved
 }
 
-// NewLedger returns the ledger that continues the tail. writer is the random
-// number of this process.
+// NewLedger returns the ledger that continues the tail, and takes its table over.
+// writer is the random number of this process.
 func NewLedger(tail *Tail, writer uint64) *Ledger {
 	last := &tail.Last
 
@@ -56,6 +61,8 @@ func NewLedger(tail *Tail, writer uint64) *Ledger {
 		streamID:    last.StreamID,
 		generation:  last.Generation,
 		writer:      writer,
+		table:       tail.Table,
+		lastBarrier: tail.LastBarrier,
 		heads:       slices.Clone(tail.Heads),
 		event:       last.Event,
 		skipped:     last.Skipped,
@@ -70,7 +77,7 @@ func NewLedger(tail *Tail, writer uint64) *Ledger {
 		l.sinceMarker = 0
 	}
 
-	if last.Kind == event.KindEvent && !last.IsLastPart() {
+	if !last.EndsEvent() {
 		unfinished := last.Message
 		unfinished.Payload = nil
 		l.unfinished = &unfinished
@@ -133,6 +140,7 @@ func (l *Ledger) Skip(e *event.Event, token bson.Raw) error {
 	l.event++
 	l.skipped++
 	l.token = token
+	l.follow(e)
 
 	if attempt > 1 {
 		// The filter has removed the unfinished event. A marker tells readers
@@ -147,66 +155,142 @@ func (l *Ledger) Skip(e *event.Event, token bson.Raw) error {
 // at most limit bytes (see event.PartLimit). Errors: ErrHistoryChanged, or an
 // _id that has no key.
 func (l *Ledger) Take(e *event.Event, token bson.Raw, limit int) ([]event.Message, error) {
-	partition, err := l.route(e)
+	partition, pin, err := l.route(e)
 	if err != nil {
 		return nil, err
 	}
 
+	first, err := l.count(e, token)
+	if err != nil {
+		return nil, err
+	}
+
+	first.Kind, first.Partition, first.Namespace, first.Pin = event.KindEvent, partition, e.Namespace, pin
+
+	return l.publish(nil, l.parts(first, e.Raw, limit), token), nil
+}
+
+// Barrier counts a schema change like Take, and returns its copies for all other
+// partitions before its own messages: a listener that stops amid them leaves an
+// unfinished event, which is published again as a whole. Errors as of Take, or a
+// name that is not UTF-8.
+func (l *Ledger) Barrier(e *event.Event, token bson.Raw, limit int) ([]event.Message, error) {
+	change := e.SchemaChange()
+
+	payload, err := change.Marshal()
+	if err != nil {
+		return nil, err
+	}
+
+	first, err := l.count(e, token)
+	if err != nil {
+		return nil, err
+	}
+
+	first.Kind = event.KindBarrier
+	messages := make([]event.Message, 0, len(l.heads))
+
+	for partition := len(l.heads) - 1; partition > 0; partition-- {
+		m := first
+		m.Partition, m.Count = partition, l.heads[partition]
+		m.Part, m.Parts, m.Size, m.Payload = 1, 1, len(payload), payload
+		messages = append(messages, m)
+	}
+
+	l.lastBarrier = first.Event
+	l.follow(e)
+
+	return l.publish(messages, l.parts(first, e.Raw, limit), token), nil
+}
+
+// count gives the next event its numbers, as the message that is the first of it.
+// Its token is that of the event before.
+func (l *Ledger) count(e *event.Event, token bson.Raw) (event.Message, error) {
 	position := l.place(e.ClusterTime)
 
 	attempt, err := l.settleUnfinished(position)
 	if err != nil {
-		return nil, err
+		return event.Message{}, err
 	}
 
 	before := l.token
 	l.event++
-	l.heads[partition]++
 	l.token, l.published = token, token
 
-	parts := event.Split(e.Raw, limit)
-	messages := make([]event.Message, len(parts))
-
-	for i, part := range parts {
-		messages[i] = event.Message{
-			Kind:        event.KindEvent,
-			Partition:   partition,
-			Namespace:   e.Namespace,
-			StreamID:    l.streamID,
-			Generation:  l.generation,
-			Writer:      l.writer,
-			Position:    position,
-			ResumeToken: before,
-			Event:       l.event,
-			Skipped:     l.skipped,
-			Count:       l.heads[partition],
-			Part:        i + 1,
-			Parts:       len(parts),
-			Size:        len(e.Raw),
-			Attempt:     attempt,
-			Payload:     part,
-		}
-	}
-
-	messages[len(parts)-1].ResumeToken = token
-	l.sinceMarker += len(parts)
-
-	return messages, nil
+	return event.Message{
+		StreamID: l.streamID, Generation: l.generation, Writer: l.writer,
+		Position: position, ResumeToken: before,
+		Event: l.event, Skipped: l.skipped, Attempt: attempt,
+	}, nil
 }
 
-// route returns the event's partition. Events without a document are rare and
-// concern all partitions; the first one carries them.
-func (l *Ledger) route(e *event.Event) (int, error) {
+// parts returns the messages of the event itself in its partition.
+func (l *Ledger) parts(first event.Message, raw bson.Raw, limit int) []event.Message {
+	l.heads[first.Partition]++
+
+	payloads := event.Split(raw, limit)
+	messages := make([]event.Message, len(payloads))
+
+	for i, payload := range payloads {
+		m := first
+		m.Count = l.heads[first.Partition]
+		m.Part, m.Parts, m.Size, m.Payload = i+1, len(payloads), len(raw), payload
+		messages[i] = m
+	}
+
+	return messages
+}
+
+// publish puts an event's messages together; the last one has its token.
+func (l *Ledger) publish(copies, parts []event.Message, token bson.Raw) []event.Message {
+	parts[len(parts)-1].ResumeToken = token
+	l.sinceMarker += len(copies) + len(parts)
+
+	if len(copies) == 0 {
+		return parts
+	}
+
+	return append(copies, parts...)
+}
+
+// route returns the event's partition, and why it is that of its collection where
+// it is. Events without a document are rare and concern all partitions; the first
+// one carries them.
+func (l *Ledger) route(e *event.Event) (int, event.Pin, error) {
 	if !e.Operation.IsDocument() {
-		return 0, nil
+		return 0, event.PinNone, nil
+	}
+
+	if l.table != nil {
+		if entry, ok := l.table.Find(e); ok {
+			return entry.Partition, entry.Pin, nil
+		}
 	}
 
 	key, err := event.NewKey(e.Namespace, e.ID())
 	if err != nil {
-		return 0, fmt.Errorf("route %s on %s: %w", e.Operation, e.Namespace, err)
+		return 0, event.PinNone, fmt.Errorf("route %s on %s: %w", e.Operation, e.Namespace, err)
 	}
 
-	return key.Partition(len(l.heads)), nil
+	return key.Partition(len(l.heads)), event.PinNone, nil
+}
+
+// follow has the table follow a schema change. A marker with the new table then
+// comes right behind the event, before any other: of what is not published, a
+// listener that goes on from the tail would know nothing.
+func (l *Ledger) follow(e *event.Event) {
+	if l.table != nil && l.table.Apply(e) {
+		l.markerPending = true
+	}
+}
+
+// IsSkipped is routing.Table.IsSkipped of the table at this place.
+func (l *Ledger) IsSkipped(e *event.Event) (why string, skipped bool) {
+	if l.table == nil {
+		return "", false
+	}
+
+	return l.table.IsSkipped(e)
 }
 
 // settleUnfinished returns the attempt that the event at this position is: 1
@@ -265,6 +349,15 @@ func (l *Ledger) Marker(payload []byte) event.Message {
 		Size:        len(payload),
 		Attempt:     1,
 		Payload:     payload,
+	}
+}
+
+// Schema writes into a marker what is known of schema changes: the table, and the
+// number of the last barrier.
+func (l *Ledger) Schema(marker *relayv1.Marker) {
+	marker.LastBarrier = l.lastBarrier
+	if l.table != nil {
+		marker.Pinned = l.table.Encode()
 	}
 }
 

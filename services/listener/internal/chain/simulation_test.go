@@ -13,23 +13,13 @@ import (
 
 // server is a model of nats-server that takes atomic batches: whole, if their
 // first message names the last sequence, or not at all.
-type server struct {
-	model
-
-	heads map[int][]uint64 // index of a marker in the stream → its heads
-}
+type server struct{ model }
 
 // request is a batch on its way to the server.
 type request struct {
 	after    int // expected last sequence
-	messages []sent
+	messages []event.Message
 	from     *session
-}
-
-type sent struct {
-	event.Message
-
-	heads []uint64 // of a marker
 }
 
 // session is a listener's pass from a tail to the next error, in batch mode.
@@ -37,14 +27,14 @@ type session struct {
 	ledger  *chain.Ledger
 	batches chain.Batches
 	base    int
-	waiting []sent
+	waiting []event.Message
 
 	replies int // successes on their way
 	refused bool
 }
 
 func (s *server) newSession(writer uint64) *session {
-	tail := s.tail(s.heads)
+	tail := s.tail()
 
 	return &session{ledger: chain.NewLedger(tail, writer), base: int(tail.Last.Sequence)}
 }
@@ -53,13 +43,7 @@ func (s *server) newSession(writer uint64) *session {
 func (s *server) store(r *request, replyLost bool) {
 	ok := r.after == len(s.messages)
 	if ok {
-		for _, m := range r.messages {
-			if m.Kind == event.KindMarker {
-				s.heads[len(s.messages)] = m.heads
-			}
-
-			s.messages = append(s.messages, m.Message)
-		}
+		s.messages = append(s.messages, r.messages...)
 	}
 
 	switch {
@@ -74,18 +58,13 @@ func (s *server) store(r *request, replyLost bool) {
 // loseTail is a power cut: the last messages are gone, though some of a batch
 // may be left. All connections end with the server.
 func (s *server) loseTail(n int) {
-	s.messages = s.messages[:max(1, len(s.messages)-n)]
-	for i := range s.heads {
-		if i >= len(s.messages) {
-			delete(s.heads, i)
-		}
-	}
+	s.messages = s.messages[:max(1, len(s.messages)-n):max(1, len(s.messages)-n)]
 }
 
 // publish hands the messages over and returns the batch to send, if it is time.
-func (s *session) publish(messages ...sent) *request {
+func (s *session) publish(messages ...event.Message) *request {
 	for _, m := range messages {
-		s.batches.Add(len(m.Payload), m.IsLastPart())
+		s.batches.Add(len(m.Payload), m.EndsEvent())
 		s.waiting = append(s.waiting, m)
 	}
 
@@ -119,20 +98,14 @@ func (s *session) next(t *rapid.T, events []sourceEvent) *request {
 			return nil
 		}
 
-		heads := s.ledger.Heads()
-
-		return s.publish(sent{Message: s.ledger.Marker(nil), heads: heads})
+		return s.publish(markerOf(s.ledger))
 	}
 
-	taken, err := s.ledger.Take(&events[at].event, events[at].token, partLimit)
-	require.NoError(t, err)
-
-	messages := make([]sent, len(taken))
-	for i := range taken {
-		messages[i].Message = taken[i]
+	if s.ledger.MarkerDue(false) {
+		return s.publish(markerOf(s.ledger))
 	}
 
-	return s.publish(messages...)
+	return s.publish(take(t, s.ledger, &events[at])...)
 }
 
 func findNext(events []sourceEvent, ledger *chain.Ledger) int {
@@ -156,7 +129,7 @@ func TestBatchesSurviveAnything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var (
 			events   = history(t)
-			stream   = &server{model: *newModel(), heads: map[int][]uint64{}}
+			stream   = &server{model: *newModel()}
 			sessions = []*session{stream.newSession(1), stream.newSession(2)}
 			wire     [2][]*request // of each connection, in order
 			proven   int           // messages that a listener knows stored

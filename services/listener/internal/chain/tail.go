@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/routing"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
@@ -14,7 +15,13 @@ import (
 type Tail struct {
 	Last   topology.Stored
 	Heads  []uint64        // count of the last complete event, per partition
-	Marker *relayv1.Marker // the last marker; it knows filter and routing table
+	Marker *relayv1.Marker // the last marker; it knows the filter
+
+	// Table is the routing table at this place: that of the marker, and the schema
+	// changes behind it. Nil where the stream has none: schema changes are not
+	// replicated.
+	Table       *routing.Table
+	LastBarrier uint64 // event number of the last schema change that has a barrier
 
 	Publish topology.PublishMode // how what follows has to be published
 	Marked  uint64               // the marker's sequence
@@ -34,7 +41,7 @@ func (t *Tail) Missing() int64 { return t.missing }
 //nolint:gosec // the stream's numbers stay far below 2^63
 func missing(last, marker *event.Message, heads, marked []uint64) int64 {
 	counted := int64(last.Event-last.Skipped) - int64(marker.Event-marker.Skipped)
-	if last.Kind == event.KindEvent && !last.IsLastPart() {
+	if !last.EndsEvent() {
 		counted-- // it has not happened yet
 	}
 
@@ -79,8 +86,14 @@ func ReadTail(ctx context.Context, stream *topology.Stream) (*Tail, error) {
 		return nil, err
 	}
 
-	return &Tail{
+	tail := &Tail{
 		Last: last, Heads: heads, Marker: payload, Marked: marker.Sequence, Publish: stream.Publish,
 		missing: missing(&last.Message, &marker.Message, heads, payload.GetHeads()),
-	}, nil
+	}
+
+	if stream.DDL {
+		err = tail.readSchema(ctx, stream)
+	}
+
+	return tail, err
 }

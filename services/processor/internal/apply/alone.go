@@ -15,7 +15,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 )
 
-// commitAlone is Commit on a target without transactions.
+// commitAlone is Commit on a target without transactions, and into capped collections, which no transaction can write.
 //
 //	read the checkpoint      not as this owner left it: judge, write nothing
 //	intents                  records of the events that are parked, which nobody sees yet

@@ -92,7 +92,7 @@ func (a *Applier) Commit(ctx context.Context, plan *Plan, last, next *checkpoint
 		return err
 	}
 
-	if a.options.NoTransactions {
+	if a.options.NoTransactions || plan.alone {
 		return a.commitAlone(ctx, plan, last, next)
 	}
 

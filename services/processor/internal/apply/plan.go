@@ -76,6 +76,7 @@ type Plan struct {
 	events      int      // of the batch; all but the unsupported are processed
 	notes       []Note   // writes to the relay's own collections
 	coalesced   bool     // an earlier change was left out for a later one
+	alone       bool     // no transaction can have the writes
 	scouts      int      // how many of the first writes go in a command of their own; see Scout
 }
 
@@ -173,6 +174,10 @@ func (p *Plan) Counters() checkpoint.Counters {
 
 // Coalesced tells whether the plan leaves out what a later change supersedes.
 func (p *Plan) Coalesced() bool { return p.coalesced }
+
+// Alone has the plan applied as on a target without transactions: what is capped
+// cannot be written in one.
+func (p *Plan) Alone() { p.alone = true }
 
 // Note adds writes of the relay's own to the transaction.
 func (p *Plan) Note(notes ...Note) { p.notes = append(p.notes, notes...) }

@@ -13,10 +13,10 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 )
 
-// Delivery is a whole event that is not applied yet. It holds memory of the
-// Budget until Release.
+// Delivery is a whole event, or the place of a schema change, that the partition
+// has not passed yet. It holds memory of the Budget until Release.
 type Delivery struct {
-	Event    event.Event
+	Event    event.Event   // zero in a copy of a schema change
 	Message  event.Message // of the event's last part, with the payload of all
 	Sequence uint64        // of that message in the stream
 
@@ -35,8 +35,15 @@ func (d *Delivery) Ack() error {
 	return nil
 }
 
-// Release gives the event's memory back to the budget.
-func (d *Delivery) Release() { d.reservation.Release() }
+// Release gives the event's memory back to the budget; once more does nothing.
+func (d *Delivery) Release() {
+	d.reservation.Release()
+	d.reservation = nil
+}
+
+// IsBarrier tells whether the partition has to stop here until a schema change
+// has been made.
+func (d *Delivery) IsBarrier() bool { return d.Message.Kind == event.KindBarrier }
 
 // pullShare is the part of the budget that all pulls together may hold: enough
 // for several batches of small events per partition, and little beside them.
@@ -169,14 +176,18 @@ func (r *Reader) take(ctx context.Context, msg jetstream.Msg) (*Delivery, error)
 		}
 	}
 
-	e, err := event.Parse(whole.Payload)
-	if err != nil {
-		reservation.Release()
+	d := &Delivery{Message: whole, Sequence: sequence, msg: msg, reservation: reservation}
+	if whole.IsCopy() {
+		return d, nil
+	}
+
+	if d.Event, err = event.Parse(whole.Payload); err != nil {
+		d.Release()
 
 		return nil, fmt.Errorf("message %d: %w", sequence, err)
 	}
 
-	return &Delivery{Event: e, Message: whole, Sequence: sequence, msg: msg, reservation: reservation}, nil
+	return d, nil
 }
 
 // reserve keeps a reservation for the event that is being collected, whole and

@@ -34,6 +34,7 @@ type lane struct {
 	disconnected <-chan nats.Status // closed or sent to by the client
 
 	deliveries chan *consume.Delivery   // reader → gather; closed by nobody
+	crossed    chan struct{}            // apply → reader: the partition has passed the schema change
 	needMemory chan struct{}            // reader → gather: settle what you hold
 	batches    chan []*consume.Delivery // gather → apply; closed by gather
 	settled    chan struct{}            // apply → gather: the batch is committed
@@ -42,9 +43,11 @@ type lane struct {
 	answers    chan answer              // ask → apply
 
 	// Of gather alone.
-	inFlight int            // events of the batch that is being applied
-	flying   event.Position // of its first event
-	waiting  event.Position // of the first event of the open batch
+	inFlight int               // events of the batch that is being applied
+	flying   event.Position    // of its first event
+	waiting  event.Position    // of the first event of the open batch
+	capped   bool              // what the open batch holds goes into capped collections
+	aside    *consume.Delivery // begins the next batch: it does not go with the open one
 
 	// Of apply alone.
 	batch    []*consume.Delivery // at hand, not settled yet
@@ -66,6 +69,7 @@ func newLane(p *partition, reader *consume.Reader, began *start, disconnected <-
 		disconnected: disconnected,
 		batcher:      batch.New[*consume.Delivery](p.limits),
 		deliveries:   make(chan *consume.Delivery),
+		crossed:      make(chan struct{}, 1),
 		needMemory:   make(chan struct{}, 1),
 		batches:      make(chan []*consume.Delivery, 1),
 		settled:      make(chan struct{}, 1),
@@ -104,7 +108,8 @@ func (l *lane) run(stop, work context.Context) error {
 	return err
 }
 
-// read passes on what the stream has.
+// read passes on what the stream has. Behind a schema change it reads nothing before that is passed: what a partition
+// holds that waits, others may need the memory for that it waits for.
 func (l *lane) read(ctx context.Context) error {
 	for {
 		d, err := l.reader.Next(ctx)
@@ -112,11 +117,23 @@ func (l *lane) read(ctx context.Context) error {
 			return err
 		}
 
+		isBarrier := d.IsBarrier()
+
 		select {
 		case l.deliveries <- d:
 		case <-ctx.Done():
 			d.Release()
 
+			return ctx.Err()
+		}
+
+		if !isBarrier {
+			continue
+		}
+
+		select {
+		case <-l.crossed:
+		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
@@ -135,17 +152,13 @@ func (l *lane) gather(ctx context.Context) error {
 
 	for {
 		deliveries := l.deliveries
-		if l.batcher.Full() {
+		if l.batcher.Full() || l.aside != nil {
 			deliveries = nil
 		}
 
 		select {
 		case d := <-deliveries:
-			if l.batcher.Len() == 0 {
-				l.waiting = d.Message.Position
-			}
-
-			l.batcher.Add(time.Now(), d, len(d.Event.Raw))
+			l.put(d)
 		case <-l.needMemory:
 			l.batcher.Close()
 		case <-l.settled:
@@ -170,6 +183,29 @@ func (l *lane) gather(ctx context.Context) error {
 	}
 }
 
+// put adds a delivery to the open batch, or keeps it for the next one. A schema change is a batch of its own, and what
+// goes into capped collections, which no transaction can write.
+func (l *lane) put(d *consume.Delivery) {
+	if l.batcher.Len() > 0 && (d.IsBarrier() || isCapped(d) != l.capped) {
+		l.aside = d
+		l.batcher.Close()
+
+		return
+	}
+
+	if l.batcher.Len() == 0 {
+		l.waiting, l.capped = d.Message.Position, isCapped(d)
+	}
+
+	l.batcher.Add(time.Now(), d, len(d.Event.Raw))
+
+	if d.IsBarrier() {
+		l.batcher.Close()
+	}
+}
+
+func isCapped(d *consume.Delivery) bool { return d.Message.Pin == event.PinCapped }
+
 // offer passes a marker on while nothing is in flight, and returns it while it cannot.
 func (l *lane) offer(m *marker) *marker {
 	if m == nil || l.inFlight > 0 || l.batcher.Len() > 0 {
@@ -192,6 +228,11 @@ func (l *lane) dispatch(timer *time.Timer) {
 		events := l.batcher.Take()
 		l.inFlight, l.flying = len(events), l.waiting
 		l.batches <- events
+
+		if d := l.aside; d != nil {
+			l.aside = nil
+			l.put(d)
+		}
 	}
 
 	// While a batch is in flight its settling comes first.
@@ -221,6 +262,10 @@ func (l *lane) show() {
 func (l *lane) drop() {
 	for _, d := range l.batcher.Take() {
 		d.Release()
+	}
+
+	if l.aside != nil {
+		l.aside.Release()
 	}
 
 	for events := range l.batches {

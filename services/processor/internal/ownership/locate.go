@@ -185,8 +185,8 @@ func reachable(ctx context.Context, h history, held *checkpoint.Document, from u
 	next, err := h.NextOf(ctx, held.Partition, from)
 
 	switch {
-	case err == nil && next.Generation == held.StreamGeneration() && next.Count > held.LastCount()+1:
-		return hole(held, next.Count-1, from, next.Position)
+	case err == nil && next.Generation == held.StreamGeneration() && countBefore(&next.Message) > held.LastCount():
+		return hole(held, countBefore(&next.Message), from, next.Position)
 	case err == nil:
 		return nil // of another generation: whoever reads it finds out
 	case !errors.Is(err, topology.ErrNoMessage):
@@ -208,6 +208,15 @@ func reachable(ctx context.Context, h history, held *checkpoint.Document, from u
 	}
 
 	return nil
+}
+
+// countBefore is the count of the partition's event before the message.
+func countBefore(m *event.Message) uint64 {
+	if m.IsCopy() {
+		return m.Count
+	}
+
+	return m.Count - 1
 }
 
 func hole(held *checkpoint.Document, to, from uint64, before event.Position) error {

@@ -22,7 +22,9 @@ import (
 type marker struct {
 	place checkpoint.Place // whose count is of no partition
 	heads []uint64
-	came  time.Time // by the clock of this process
+	// lastBarrier is the event number of the last schema change before it.
+	lastBarrier int64
+	came        time.Time // by the clock of this process
 }
 
 // markers is the last one that came. One goroutine writes, lanes read.
@@ -139,20 +141,24 @@ func (o *Owner) parseMarker(msg jetstream.Msg) (*marker, error) {
 		return nil, errors.New("a marker of another stream")
 	}
 
-	return &marker{place: checkpoint.PlaceOf(&m, metadata.Sequence.Stream), heads: payload.GetHeads(), came: time.Now()}, nil
+	return &marker{
+		place: checkpoint.PlaceOf(&m, metadata.Sequence.Stream), heads: payload.GetHeads(), came: time.Now(),
+		lastBarrier: int64(payload.GetLastBarrier()), //nolint:gosec // far below 2^63
+	}, nil
 }
 
 // settling tells that the lane began elsewhere than the checkpoint says and has
 // not committed a place since: what is settled is known by the reader alone.
 func (l *lane) settling(held *checkpoint.Document) bool { return l.start.moved && held.IsAt(&l.began) }
 
-// settledAt tells whether the partition has settled every event before the marker, and its checkpoint does not say so
-// yet. count is that of the last settled event, in the marker's generation.
+// settledAt tells whether the partition has settled every event before the marker and passed every schema change, and
+// its checkpoint does not say so yet. count is that of the last settled event, in the marker's generation.
 func (l *lane) settledAt(m *marker) (count uint64, ok bool) { return l.settledBy(m, l.reader.Passed()) }
 
 // settledBy is settledAt of a reader that has passed events up to this count.
 func (l *lane) settledBy(m *marker, passed uint64) (count uint64, ok bool) {
-	if m == nil || m.place.StreamID != l.held.StreamID || m.place.Generation != l.start.from.Generation {
+	if m == nil || m.place.StreamID != l.held.StreamID || m.place.Generation != l.start.from.Generation ||
+		!l.passage.MayMoveTo(m.lastBarrier, l.held.Event) {
 		return 0, false
 	}
 

@@ -60,6 +60,7 @@ type Options struct {
 	Apply        apply.Options
 	Park         park.Policy
 	Refetch      fetcher       // nil: nobody can be asked
+	Schema       executor      // of schema changes
 	Tracer       trace.Tracer  // of spans, one a batch, that link to the events' sampled traces
 	InitPoll     time.Duration // how often to look for a stream that flow init has not made yet
 }
@@ -80,7 +81,8 @@ type Owner struct {
 	gate   *semaphore.Weighted // partitions being acquired
 	images *semaphore.Weighted // documents of the source in memory
 
-	markers *markers
+	markers  *markers
+	crossing *crossing
 
 	atLeastOnce atomic.Bool
 
@@ -119,6 +121,8 @@ func New(target *mongo.Client, nc *nats.Conn, js jetstream.JetStream, observe Ob
 		markers: newMarkers(),
 		reason:  "connecting",
 		warned:  map[kindOfEvent]struct{}{},
+
+		crossing: newCrossing(),
 	}
 }
 
@@ -194,6 +198,7 @@ func (o *Owner) ownStream(stop, work context.Context) {
 	var following sync.WaitGroup
 
 	following.Go(func() { o.followMarkers(stop) })
+	following.Go(func() { o.followBarriers(stop) })
 	following.Go(func() {
 		if o.awaitReplacement(stop) {
 			end()

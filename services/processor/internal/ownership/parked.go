@@ -71,6 +71,10 @@ func (p *partition) loadParked(ctx context.Context) error {
 
 // tryParked tries what is due.
 func (l *lane) tryParked(stop, work context.Context, now time.Time) error {
+	if !l.passage.MayTry(l.held.Position) {
+		return nil
+	}
+
 	busy := now.Sub(l.last) < lookEvery
 	most := asking
 
@@ -122,6 +126,10 @@ func (l *lane) settleParked(stop, work context.Context, lot *park.Lot) error {
 	u := &unit{lot: lot, changes: make([]apply.Change, len(lot.Items))}
 
 	err := l.readEvents(work, u)
+	if err == nil && lot.Items[0].Key.IsChange() {
+		err = l.repeat(stop, work, u)
+	}
+
 	if err == nil {
 		err = l.settle(stop, work, u)
 	}

@@ -14,12 +14,14 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/lease"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/barrier"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/park"
 )
@@ -52,8 +54,13 @@ type partition struct {
 	hole *consume.HoleError // met, and not healed by a higher generation yet
 	seen uint64             // highest generation that a message was seen of
 
-	// parked is what of the partition is set aside; of the goroutine that applies, too.
-	parked *park.Partition
+	// parked is what of the partition is set aside, passage what is known of schema changes; of the goroutine that
+	// applies, too.
+	parked  *park.Partition
+	passage barrier.Passage
+	// adopting is the position of a rename up to which other partitions may still hand over what they had parked; zero
+	// when none can.
+	adopting event.Position
 }
 
 // acquireLease makes this processor the one that may work on the partition. A
@@ -218,6 +225,10 @@ func (p *partition) begin(stop context.Context) (jetstream.Consumer, start, erro
 	defer cancel()
 
 	if err := p.acquire(ctx); err != nil {
+		return nil, start{}, err
+	}
+
+	if err := p.loadPassage(ctx); err != nil {
 		return nil, start{}, err
 	}
 

@@ -32,12 +32,20 @@ func (l *lane) notes(u *unit, fx *park.Effects) []apply.Note {
 	if c := fx.Cover; c != nil {
 		notes = append(notes, apply.UpsertNote(parked.Refetched, l.coveredID(c.Key), bson.D{{Key: "$set", Value: parked.Covered{
 			ID: parked.CoveredID(l.held.Flow, l.held.Partition, c.Key), Flow: l.held.Flow, Partition: l.held.Partition,
-			Key: bson.Binary{Data: []byte(c.Key)}, Time: c.Time,
+			Key: bson.Binary{Data: []byte(c.Key)}, DocumentKey: u.changes[0].Event.DocumentKey, Time: c.Time,
 		}}}))
 	}
 
 	for _, key := range fx.Forget {
 		notes = append(notes, apply.DeleteNote(parked.Refetched, l.coveredID(key)))
+	}
+
+	for i := range fx.Moves {
+		notes = append(notes, l.moving(&fx.Moves[i]))
+	}
+
+	for i := range fx.Owed {
+		notes = append(notes, l.owing(u, &fx.Owed[i])...)
 	}
 
 	return notes

@@ -96,7 +96,7 @@ func (l *lane) answered(stop, work context.Context, a *answer) error {
 		}
 
 		return l.loadParked(work)
-	case a.err != nil:
+	case a.err != nil || !l.passage.MayTry(l.held.Position):
 		l.parked.Unanswered(a.ask.Key, now)
 
 		return nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -26,11 +27,12 @@ import (
 // unit is what one transaction is to do: a batch of the stream, or parked events.
 type unit struct {
 	lot     *park.Lot
-	changes []apply.Change      // of each item; zero where nothing is written
-	batch   []*consume.Delivery // of the stream, one an item; nil for parked events
-	image   bson.Raw            // of the source, when the lot is one; nil when it has no such document
-	ordered bool                // each event by itself, in order; see reorder
-	left    bool                // the last plan left out superseded events, or changed the order of documents
+	changes []apply.Change         // of each item; zero where nothing is written
+	batch   []*consume.Delivery    // of the stream, one an item; nil for parked events
+	image   bson.Raw               // of the source, when the lot is one; nil when it has no such document
+	ordered bool                   // each event by itself, in order; see reorder
+	covered map[event.Key]bson.Raw // document keys of what the lot owes; see park.Owed
+	left    bool                   // the last plan left out superseded events, or changed the order of documents
 }
 
 // errReload says that the target's records are not those in memory.
@@ -134,7 +136,7 @@ func (u *unit) plan(fx *park.Effects, suspects *apply.Suspects) (*apply.Plan, er
 
 	if !u.lot.Image {
 		for i := range u.lot.Items {
-			if u.lot.Items[i].Fate == park.Apply {
+			if u.lot.Items[i].Fate == park.Apply && !u.lot.Items[i].Key.IsChange() { // that one was made before
 				changes = append(changes, u.changes[i])
 			}
 		}
@@ -156,6 +158,10 @@ func (u *unit) plan(fx *park.Effects, suspects *apply.Suspects) (*apply.Plan, er
 		plan.ScoutFirst()
 	default:
 		plan.Scout(suspects)
+	}
+
+	if slices.ContainsFunc(u.lot.Items, func(item park.Item) bool { return item.Key.IsCapped() }) {
+		plan.Alone()
 	}
 
 	u.left = plan.Coalesced() || u.batch != nil && plan.Scouted()
@@ -255,6 +261,10 @@ func (l *lane) committed(ctx context.Context, plan *apply.Plan, events []*consum
 	l.board.update(func(s *Status) { s.Checkpoint, s.Dead = held, dead })
 
 	for i := range events {
+		if events[i].Message.IsCopy() {
+			continue
+		}
+
 		l.observe.Event(events[i].Message.Position)
 	}
 

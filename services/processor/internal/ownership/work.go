@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
@@ -35,13 +36,18 @@ func (l *lane) apply(running, stop, work context.Context) error {
 		l.arm(timer)
 
 		looked, err := l.turn(running, stop, work, timer.C, tick.C)
-		if errors.Is(err, errNoMore) {
-			return nil
+
+		switch {
+		case err != nil || l.batch == nil:
+		case l.batch[0].IsBarrier():
+			err = l.cross(running, stop, work, l.batch[0])
+		case l.noRoom == "" || looked || l.parked.Bytes() < l.fullAt:
+			// A batch that has no room is tried again when some may have been made, not after each parked event.
+			err = l.settleBatch(stop, work, l.batch)
 		}
 
-		// A batch that has no room is tried again when some may have been made, not after each parked event.
-		if err == nil && l.batch != nil && (l.noRoom == "" || looked || l.parked.Bytes() < l.fullAt) {
-			err = l.settleBatch(stop, work, l.batch)
+		if errors.Is(err, errNoMore) {
+			return nil
 		}
 
 		if err != nil {
@@ -51,6 +57,10 @@ func (l *lane) apply(running, stop, work context.Context) error {
 		if l.batch != nil && l.noRoom == "" {
 			// An ack that does not arrive costs a delivery later; nothing else.
 			_ = l.batch[len(l.batch)-1].Ack()
+
+			if l.batch[0].IsBarrier() {
+				l.crossed <- struct{}{}
+			}
 
 			release(l.batch)
 			l.batch, l.last = nil, time.Now()
@@ -102,6 +112,10 @@ func (l *lane) onTick(stop, work context.Context) error {
 		}
 	}
 
+	if err := l.adopt(work); err != nil && !mongodb.IsTransient(err) {
+		return err
+	}
+
 	return l.look(work)
 }
 
@@ -123,7 +137,7 @@ func release(events []*consume.Delivery) {
 // arm sets the timer to when something parked is due.
 func (l *lane) arm(timer *time.Timer) {
 	at, ok := l.parked.Due()
-	if !ok {
+	if !ok || !l.passage.MayTry(l.held.Position) {
 		timer.Stop()
 
 		return
@@ -185,6 +199,13 @@ func (l *lane) unitOf(events []*consume.Delivery) (*unit, error) {
 		}
 
 		if !d.Event.Operation.IsDocument() {
+			continue
+		}
+
+		if m.Pin != event.PinNone {
+			u.ordered, items[i].Whole = true, false
+			items[i].Key = event.CollectionKey(d.Event.Namespace, m.Pin)
+
 			continue
 		}
 

@@ -21,6 +21,7 @@ func (l *Lot) Done(fx *Effects, now time.Time) {
 	}
 
 	l.forget(fx)
+	l.departed(now)
 
 	touched := map[event.Key]bool{}
 

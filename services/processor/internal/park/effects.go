@@ -28,6 +28,11 @@ type Effects struct {
 	// GiveWay says that the document of the first item is to be deleted: it may hold, in a unique index, what the
 	// event that conflicts with it is waiting for.
 	GiveWay bool
+
+	// Moves are records that follow their collection to another name, and Owed documents that the source is to be asked
+	// for under that name.
+	Moves []Move
+	Owed  []Owed
 }
 
 // Cover is a document with the time of the image that it was replaced by.
@@ -79,6 +84,7 @@ func (l *Lot) Effects() Effects {
 	}
 
 	b.fx.Forget = l.p.passed(l.until)
+	b.depart()
 
 	return b.fx
 }
@@ -106,7 +112,7 @@ func (b *build) arrived(i int, item *Item) {
 
 		if item.Fate == Refuse {
 			b.judge(&e, item)
-		} else if !item.Whole && !b.leads(item.Key) {
+		} else if !item.Whole && item.Key.IsDocument() && !b.leads(item.Key) {
 			// The mark before it may end by an operator's hand, without the change that it stands for.
 			e.Reason = parked.Unfitting
 		}
@@ -181,7 +187,7 @@ func (b *build) judge(e *Entry, item *Item) {
 
 	e.Attempts++
 
-	if e.Counted || e.Attempts > b.p.policy.Retries {
+	if e.Counted || item.refusal.Final || e.Attempts > b.p.policy.Retries {
 		if !e.Counted {
 			b.fx.Failed++
 		}
@@ -256,6 +262,10 @@ func (b *build) end(e *Entry, state parked.State) {
 // orphan marks the first delta behind a letter that died: should the mark end by an operator's hand, it must still not
 // land on a document that missed a change.
 func (b *build) orphan(item *Item) {
+	if !item.Key.IsDocument() {
+		return
+	}
+
 	d := b.p.documents[item.Key]
 
 	for _, e := range d.entries {

@@ -46,6 +46,7 @@ type Refusal struct {
 	Reason parked.Reason // Failed, Conflict or Unfitting
 	Code   int
 	Text   string // shows no content
+	Final  bool   // it must not be tried again later
 }
 
 // Lot is what one transaction does. Fates change by Refuse until the rest can be committed.
@@ -60,6 +61,8 @@ type Lot struct {
 	came  time.Time      // when it came
 	until event.Position // of a batch: where the partition is after it
 	tried []*document
+
+	leaving *departure // of a lot that departs; see Depart
 }
 
 // Sort makes a lot of a batch. Events are in the order of the stream; until is the position of the last.
@@ -84,6 +87,7 @@ func (p *Partition) Sort(items []Item) *Lot {
 		case behind[item.Key]:
 			item.Fate = Follow
 		case d == nil, lifted[item.Key]:
+		case d.first() == nil && !item.Key.IsDocument(): // one that was given up marks only its own document
 		case d.first() == nil && item.Whole: // it ends the mark, and lets pass what is behind it
 			lifted[item.Key] = true
 		default:
@@ -114,6 +118,10 @@ func (l *Lot) Refuse(number int64, why Refusal) (ok bool) {
 	}
 
 	refused := &l.Items[at]
+	if !refused.Key.IsDocument() { // the source has no document of that key
+		why.Reason = parked.Failed
+	}
+
 	refused.Fate, refused.refusal = Refuse, why
 
 	applied := false // an event of the document before the refused one, which covers what is skipped
@@ -186,6 +194,10 @@ func (p *Partition) Next(now time.Time, most int) (*Lot, []Ask) {
 
 	for len(p.due) > 0 && !p.due[0].at.After(now) && len(l.tried)+len(asks) < most && len(l.Items) < p.policy.Together && bytes < maxBytes {
 		d := p.due[0]
+		if !d.key.IsDocument() && len(l.tried) > 0 { // tried alone: not what one transaction with others does
+			break
+		}
+
 		p.leave(d)
 
 		e := d.target()
@@ -203,6 +215,10 @@ func (p *Partition) Next(now time.Time, most int) (*Lot, []Ask) {
 			if l.Items[i].Fate == Apply {
 				bytes += l.Items[i].Size
 			}
+		}
+
+		if !d.key.IsDocument() {
+			break
 		}
 	}
 
@@ -313,6 +329,10 @@ func (l *Lot) Postpone(until time.Time) {
 
 // Full says why the lot cannot be committed now: there is no room for what it parks. It is empty when there is.
 func (l *Lot) Full(now time.Time) string {
+	if l.leaving != nil { // whoever waits behind a schema change could make no room
+		return ""
+	}
+
 	bytes := l.p.bytes + l.p.view.Bytes
 
 	for i := range l.Items {
@@ -332,7 +352,7 @@ func (l *Lot) Full(now time.Time) string {
 		}
 
 		if n, size := d.waiting(); n >= l.p.policy.MaxEvents || size > l.p.policy.MaxBytes {
-			if !d.image {
+			if !d.image && d.key.IsDocument() {
 				d.image = true
 				l.p.wake(d, now)
 			}

@@ -59,8 +59,12 @@ type Entry struct {
 
 // EntryOf returns the header of a record.
 func EntryOf(r *parked.Record) (event.Key, Entry) {
-	return event.Key(r.Key.Data), Entry{
-		ID: r.ID, Rev: r.Rev, Number: r.Number, Position: r.Position, Size: r.Size, Whole: IsWhole(r.Operation),
+	key := event.Key(r.Key.Data)
+
+	return key, Entry{
+		ID: r.ID, Rev: r.Rev, Number: r.Number, Position: r.Position, Size: r.Size,
+		// One that is to be read from the source, under another name of its collection, says nothing by itself.
+		Whole: IsWhole(r.Operation) && key.IsDocument() && r.Reason != parked.Unfitting,
 		State: r.State, Reason: r.Reason, Attempts: r.Attempts, Counted: r.Counted,
 	}
 }
@@ -189,7 +193,7 @@ func (p *Partition) Changed(r *parked.Record, now time.Time) {
 
 	switch changed.State {
 	case parked.Waiting:
-		unfitting := e.Reason == parked.Unfitting || d.missed(e)
+		unfitting := key.IsDocument() && (e.Reason == parked.Unfitting || d.missed(e))
 		e.Rev, e.State, e.Attempts, e.tried = changed.Rev, parked.Waiting, 0, false
 		if e.Reason = parked.Follows; unfitting { // tried as it is, unless the document missed a change before it
 			e.Reason = parked.Unfitting

@@ -1,0 +1,179 @@
+package barrier
+
+import (
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+)
+
+// Barrier is the place of a schema change in the source's order. Numbers are signed because BSON has no other.
+type Barrier struct {
+	Event    int64          `bson:"event"` // its number, for people
+	Position event.Position `bson:"position"`
+}
+
+// Arrival says that a partition has committed everything before a barrier, and tries nothing that is parked.
+type Arrival struct {
+	Barrier `bson:"at"`
+
+	Epoch int64 `bson:"epoch"` // of the partition's owner
+}
+
+// Execution is a schema change that may have begun to run.
+type Execution struct {
+	Barrier `bson:"at"`
+
+	Epoch int64 `bson:"epoch"` // of partition 0's owner
+	// Prepared is what the target had before the command ran for the first time: whoever runs it again recognises by it
+	// what was done. It never changes for a barrier.
+	Prepared bson.Raw `bson:"prepared,omitempty"`
+	// What changes, for people and for those who hand over parked events.
+	Operation event.Operation `bson:"operation"`
+	DB        string          `bson:"db"`
+	Coll      string          `bson:"coll"`
+}
+
+// Document is the flow's document in the target, which all owners share.
+type Document struct {
+	ID      string             `bson:"_id"` // the flow
+	Flow    string             `bson:"flow"`
+	Arrived map[string]Arrival `bson:"arrived"` // by partition; see Slot
+	// Executing is the last change that was claimed, also when it has run; nil before the first.
+	Executing *Execution `bson:"executing,omitempty"`
+}
+
+// Lane is a partition that stands at a barrier, as its owner knows it.
+type Lane struct {
+	Partition int
+	Epoch     int64
+	At        Barrier
+}
+
+// Checkpoint is what of a partition's checkpoint matters here.
+type Checkpoint struct {
+	Epoch    int64
+	Position event.Position
+}
+
+// View is what was read of the target with majority: the document first, the checkpoints after it. Partition 0 needs
+// those of all partitions, the others only that of partition 0.
+type View struct {
+	Partitions  int
+	Document    Document
+	Checkpoints map[int]Checkpoint
+}
+
+// Step is what a lane does next.
+type Step int
+
+// The steps. After each but Pass and Run another view decides.
+const (
+	Wait     Step = iota
+	Announce      // write the lane's arrival
+	Claim         // write that the change is executed, unless the document's Executing has changed since the view
+	Run           // run the command, then commit the checkpoint past the barrier
+	Pass          // go on behind the barrier
+)
+
+// Verdict is a step and what is waited for.
+type Verdict struct {
+	Step Step
+	// For are the partitions that a Wait or an Announce waits for, in order.
+	For []int
+	// Executing is that of the view: what a Claim replaces, and what a Run runs with.
+	Executing *Execution
+}
+
+// Decide tells what a lane does next.
+func (v *View) Decide(l *Lane) Verdict {
+	if l.Partition == 0 {
+		return v.execute(l)
+	}
+
+	if released, known := v.Checkpoints[0]; known && !released.Position.Before(l.At.Position) {
+		return Verdict{Step: Pass}
+	}
+
+	verdict := Verdict{Step: Announce, For: v.behind(l)}
+
+	// Somebody with a higher epoch owns the partition: this lane hears of it when it commits.
+	if written, found := v.Document.Arrived[Slot(l.Partition)]; found && (written.Epoch > l.Epoch || written.Epoch == l.Epoch && written.Barrier == l.At) {
+		verdict.Step = Wait
+	}
+
+	return verdict
+}
+
+// execute decides for partition 0.
+func (v *View) execute(l *Lane) Verdict {
+	executing := v.Document.Executing
+	verdict := Verdict{Step: Wait, For: v.missing(l), Executing: executing}
+
+	switch {
+	case len(verdict.For) > 0:
+	case executing != nil && executing.Epoch > l.Epoch: // as above
+	case executing != nil && executing.Epoch == l.Epoch && executing.Barrier == l.At:
+		// The view was read after that was written, its epochs are the second look.
+		verdict.Step = Run
+	default:
+		verdict.Step = Claim
+	}
+
+	return verdict
+}
+
+// missing are the partitions that have not arrived under their present owner.
+func (v *View) missing(l *Lane) []int {
+	var missing []int
+
+	for p := 1; p < v.Partitions; p++ {
+		arrival, arrived := v.Document.Arrived[Slot(p)]
+
+		if present, known := v.Checkpoints[p]; !arrived || !known || arrival.Epoch != present.Epoch || arrival.Position.Before(l.At.Position) {
+			missing = append(missing, p)
+		}
+	}
+
+	return missing
+}
+
+// behind is missing as one sees it who does not look at the checkpoints: for people.
+func (v *View) behind(l *Lane) []int {
+	var behind []int
+
+	for p := 1; p < v.Partitions; p++ {
+		if p != l.Partition && v.Document.Arrived[Slot(p)].Position.Before(l.At.Position) {
+			behind = append(behind, p)
+		}
+	}
+
+	if behind == nil {
+		behind = []int{0}
+	}
+
+	return behind
+}
+
+// Holds returns the position up to which an owner that acquires a partition now must not try what is parked; zero when
+// it may. The document is read after the epoch was raised; held is the position of the checkpoint. The hold ends with
+// the checkpoint, or the lane, at that position or behind it.
+func (d *Document) Holds(held event.Position) event.Position {
+	if d.Executing == nil || !held.Before(d.Executing.Position) {
+		return event.Position{}
+	}
+
+	return d.Executing.Position
+}
+
+// Claimed is the execution that a Claim writes for a lane. What was prepared before stays: the command may have run
+// since.
+func (v *Verdict) Claimed(l *Lane) (e Execution, fresh bool) {
+	if v.Executing != nil && v.Executing.Barrier == l.At {
+		e = *v.Executing
+		e.Epoch = l.Epoch
+
+		return e, false
+	}
+
+	return Execution{Barrier: l.At, Epoch: l.Epoch}, true
+}

@@ -1,0 +1,104 @@
+package barrier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+)
+
+// Slot is the name of a partition in Document.Arrived.
+func Slot(partition int) string { return fmt.Sprintf("%02d", partition) }
+
+// Load returns the flow's document, empty before anybody has arrived anywhere.
+func Load(ctx context.Context, target *mongo.Client, flow string) (Document, error) {
+	var d Document
+
+	err := checkpoint.Barriers(target).FindOne(ctx, bson.D{{Key: "_id", Value: flow}}).Decode(&d)
+	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
+		return Document{}, fmt.Errorf("read barriers of flow %s: %w", flow, err)
+	}
+
+	return d, nil
+}
+
+// LoadView reads a view of the flow, in the order that it needs. Without all only the checkpoint of partition 0 is in it.
+func LoadView(ctx context.Context, target *mongo.Client, flow string, partitions int, all bool) (View, error) {
+	v := View{Partitions: partitions, Checkpoints: make(map[int]Checkpoint, partitions)}
+
+	var err error
+	if v.Document, err = Load(ctx, target, flow); err != nil {
+		return View{}, err
+	}
+
+	filter := bson.D{{Key: "_id", Value: checkpoint.ID(flow, 0)}}
+	if all {
+		filter = bson.D{{Key: "flow", Value: flow}}
+	}
+
+	cursor, err := checkpoint.Checkpoints(target).Find(ctx, filter, options.Find().
+		SetProjection(bson.D{{Key: "partition", Value: 1}, {Key: "epoch", Value: 1}, {Key: "place.position", Value: 1}}))
+	if err != nil {
+		return View{}, fmt.Errorf("read checkpoints of flow %s: %w", flow, err)
+	}
+
+	var found []checkpoint.Document
+	if err := cursor.All(ctx, &found); err != nil {
+		return View{}, fmt.Errorf("read checkpoints of flow %s: %w", flow, err)
+	}
+
+	for i := range found {
+		v.Checkpoints[found[i].Partition] = Checkpoint{Epoch: found[i].Epoch, Position: found[i].Position}
+	}
+
+	return v, nil
+}
+
+// WriteArrivals writes what Announce asked for, of all lanes of a processor at once. An older owner's that overwrites
+// a newer one's is seen in the next view, and repaired.
+func WriteArrivals(ctx context.Context, target *mongo.Client, flow string, lanes []Lane) error {
+	set := bson.D{{Key: "flow", Value: flow}}
+	for i := range lanes {
+		set = append(set, bson.E{Key: "arrived." + Slot(lanes[i].Partition), Value: Arrival{Barrier: lanes[i].At, Epoch: lanes[i].Epoch}})
+	}
+
+	_, err := checkpoint.Barriers(target).UpdateOne(ctx, bson.D{{Key: "_id", Value: flow}}, bson.D{{Key: "$set", Value: set}},
+		options.UpdateOne().SetUpsert(true))
+	if err != nil && !mongodb.IsDuplicateKey(err) { // made by another processor at the same moment: the next view tells
+		return fmt.Errorf("write arrivals of flow %s: %w", flow, err)
+	}
+
+	return nil
+}
+
+// WriteExecution writes what Claim asked for, unless the document's Executing is not before any more; then nothing is
+// written, and the next view tells why.
+func WriteExecution(ctx context.Context, target *mongo.Client, flow string, before, after *Execution) error {
+	filter := bson.D{{Key: "_id", Value: flow}}
+
+	if before == nil {
+		filter = append(filter, bson.E{Key: "executing", Value: bson.D{{Key: "$exists", Value: false}}})
+	} else {
+		filter = append(filter,
+			bson.E{Key: "executing.epoch", Value: before.Epoch},
+			bson.E{Key: "executing.at.position.t", Value: before.Position.T},
+			bson.E{Key: "executing.at.position.i", Value: before.Position.I},
+			bson.E{Key: "executing.at.position.ordinal", Value: before.Position.Ordinal})
+	}
+
+	update := bson.D{{Key: "$set", Value: bson.D{{Key: "flow", Value: flow}, {Key: "executing", Value: after}}}}
+
+	// A flow of one partition has no arrivals, and so no document.
+	_, err := checkpoint.Barriers(target).UpdateOne(ctx, filter, update, options.UpdateOne().SetUpsert(before == nil))
+	if err != nil && !mongodb.IsDuplicateKey(err) {
+		return fmt.Errorf("write execution of flow %s: %w", flow, err)
+	}
+
+	return nil
+}
