@@ -6,9 +6,10 @@
 //	1  the stream has a message     compare, make lost buckets again; ask nobody else
 //	2  the target has checkpoints   refused: they belong to a stream that is gone
 //	3  resume token of the source   before 4, so that no document falls between
-//	4  existing documents, capped collections, collations: refused by name
+//	4  existing documents; without DDL capped collections and collations, too: refused by name
 //	5  create the stream            the token stands in its metadata
-//	6  message 1                    a crash between 5 and 6 goes on here
+//	6  message 1                    with the routing table of the catalog; a crash between
+//	                                5 and 6 goes on here
 //
 // Errors are of three kinds, told apart by their exit code: refused (2), a
 // server that cannot be reached (3), everything else (1).
