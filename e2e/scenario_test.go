@@ -31,6 +31,7 @@ type scenario struct {
 
 	seed    uint64  // of everything random
 	rate    float64 // of the traffic, changes per second; 0: as fast as possible
+	schema  float64 // schema changes and writes between them, per second; 0: none
 	traffic *traffic.Traffic
 	failed  uint64 // changes that are meant to
 	others  uint64 // changes beside the traffic, in the database beside
@@ -114,7 +115,7 @@ func (s *scenario) sow() {
 	s.t.Helper()
 
 	s.seed = seed(s.t)
-	s.traffic = traffic.New(s.source(), traffic.Options{Seed: s.seed, Rate: s.rate})
+	s.traffic = traffic.New(s.source(), traffic.Options{Seed: s.seed, Rate: s.rate, Schema: s.schema})
 	require.NoError(s.t, s.traffic.Prepare(s.t.Context()))
 }
 
@@ -202,6 +203,10 @@ func (s *scenario) equal() {
 	require.NoError(s.t, err)
 	require.True(s.t, result.Equal(), "%d documents differ: %v", result.Different, result.Differences)
 	require.Positive(s.t, result.Documents)
+
+	differences, err := verify.Definitions(s.t.Context(), s.source(), s.target())
+	require.NoError(s.t, err)
+	require.Empty(s.t, differences)
 }
 
 func (s *scenario) close() {
