@@ -2,6 +2,9 @@ package e2e_test
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -11,7 +14,11 @@ import (
 )
 
 // restless is how often a second the schema changes, or a document of what changes.
-const restless = 10
+const restless = 4
+
+// schemaPatience: all partitions wait for the last of them at every schema change, so that a busy machine is slower at
+// these than at anything else.
+const schemaPatience = 10 * time.Minute
 
 // schemaVariable is how many seconds the tests of this file last; longer runs find more.
 const (
@@ -22,7 +29,7 @@ const (
 // TestSchemaChangesAmidTraffic: collections and indexes come, go and get other names while three processors apply.
 func TestSchemaChangesAmidTraffic(t *testing.T) {
 	s := openWith(t, map[string]string{"DDL": "on"})
-	s.schema = restless
+	s.schema, s.patience = restless, schemaPatience
 	s.write()
 	require.NoError(t, s.relay.Scale(t.Context(), 3))
 
@@ -35,7 +42,7 @@ func TestSchemaChangesAmidTraffic(t *testing.T) {
 // the owner of partition 0 in the middle of a schema change among them.
 func TestSchemaChangesWhileProcessorsComeAndGo(t *testing.T) {
 	s := openWith(t, map[string]string{"DDL": "on", "LEASE_TTL": "2s"})
-	s.schema = restless
+	s.schema, s.patience = restless, schemaPatience
 	s.write()
 	require.NoError(t, s.relay.Scale(t.Context(), 3))
 	s.progress(steady)
@@ -57,3 +64,27 @@ func TestSchemaChangesWhileProcessorsComeAndGo(t *testing.T) {
 	stopSupervising()
 	s.finish()
 }
+
+// TestSchemaChangesInEveryOrder writes, renames, drops and makes two collections and their indexes again as fast as it
+// goes, in round after round with another number of partitions and processors.
+func TestSchemaChangesInEveryOrder(t *testing.T) {
+	random := rand.New(rand.NewPCG(seed(t), 0))
+	end := time.Now().Add(seconds(t, schemaVariable, schemaSeconds))
+
+	for round := 1; round == 1 || time.Now().Before(end); round++ {
+		partitions, processors, given := 1+random.IntN(16), 1+random.IntN(3), 1+random.Uint64N(1_000_000)
+
+		t.Run(fmt.Sprintf("%d partitions, %d processors", partitions, processors), func(t *testing.T) {
+			s := openWith(t, map[string]string{"DDL": "on", "PARTITIONS": strconv.Itoa(partitions)})
+			s.patience = schemaPatience
+			s.seed, s.rate, s.schema, s.shelves = given, 20, 200, 2
+			s.write()
+			require.NoError(t, s.relay.Scale(t.Context(), processors))
+			require.Eventually(t, func() bool { return s.traffic.Journal().Changes() > roundChanges }, patience, 50*time.Millisecond)
+			s.finish()
+		})
+	}
+}
+
+// roundChanges is how long a round is.
+const roundChanges = 300

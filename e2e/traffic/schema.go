@@ -41,7 +41,7 @@ type collection struct {
 func newSchemaWriter(t *Traffic) *schemaWriter {
 	return &schemaWriter{
 		traffic: t, rand: t.random(len(t.writers)), pace: &pace{rate: t.options.Schema},
-		names: shelfNames(t.options.Suffix), there: map[string]*collection{},
+		names: shelfNames(t.options.Suffix)[:t.options.Shelves], there: map[string]*collection{},
 	}
 }
 
@@ -151,7 +151,8 @@ func (w *schemaWriter) rename(ctx context.Context, name string, c *collection) e
 	}
 
 	return w.command(ctx, w.traffic.db.Client().Database("admin"), bson.D{
-		{Key: "renameCollection", Value: w.traffic.db.Name() + "." + name}, {Key: "to", Value: w.traffic.db.Name() + "." + to},
+		{Key: "renameCollection", Value: w.traffic.db.Name() + "." + name},
+		{Key: "to", Value: w.traffic.db.Name() + "." + to},
 		{Key: "dropTarget", Value: true},
 	})
 }

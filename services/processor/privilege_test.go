@@ -149,7 +149,8 @@ func schemaChangesOfEveryKind(t *testing.T, w *world) {
 		{{Key: "operationType", Value: event.Rename}, {Key: "to", Value: elsewhere}},
 		{{Key: "operationType", Value: event.Create}, {Key: "operationDescription", Value: bson.D{}}},
 		{
-			{Key: "operationType", Value: event.Rename}, {Key: "to", Value: elsewhere},
+			{Key: "operationType", Value: event.Rename},
+			{Key: "to", Value: elsewhere},
 			{Key: "operationDescription", Value: field("dropTarget", bson.Binary{Subtype: bson.TypeBinaryUUID, Data: make([]byte, 16)})},
 		},
 		{{Key: "operationType", Value: event.Create}, {Key: "operationDescription", Value: bson.D{}}},

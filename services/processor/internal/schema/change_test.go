@@ -1,6 +1,7 @@
 package schema_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -46,8 +47,8 @@ func described(description bson.D) bson.E {
 	return bson.E{Key: "operationDescription", Value: description}
 }
 
-func renamed(db, coll string) bson.E {
-	return bson.E{Key: "to", Value: bson.D{{Key: "db", Value: db}, {Key: "coll", Value: coll}}}
+func renamed(coll string) bson.E {
+	return bson.E{Key: "to", Value: bson.D{{Key: "db", Value: "shop"}, {Key: "coll", Value: coll}}}
 }
 
 func must(t *testing.T, operation event.Operation, more ...bson.E) *schema.Change {
@@ -75,7 +76,7 @@ func TestParseRefuses(t *testing.T) {
 		"a changed time series":     {event.Modify, []bson.E{described(field("timeseries", field("granularity", "hours")))}, schema.ErrUnsupported},
 		"an encrypted collection":   {event.Create, []bson.E{described(field("encryptedFields", bson.D{}))}, schema.ErrUnsupported},
 		"a rename to nothing":       {event.Rename, nil, event.ErrMalformed},
-		"a rename to a database":    {event.Rename, []bson.E{renamed("shop", "")}, event.ErrMalformed},
+		"a rename to a database":    {event.Rename, []bson.E{renamed("")}, event.ErrMalformed},
 		"no indexes":                {event.CreateIndexes, []bson.E{described(field("indexes", bson.A{}))}, event.ErrMalformed},
 		"no description of indexes": {event.DropIndexes, nil, event.ErrMalformed},
 		"an index without a name":   {event.DropIndexes, []bson.E{described(field("indexes", bson.A{field("v", 2)}))}, event.ErrMalformed},
@@ -92,7 +93,7 @@ func TestWhatAChangeSaysOfItself(t *testing.T) {
 
 	require.Equal(t, "drop of shop.orders", must(t, event.Drop).String())
 	require.Equal(t, "dropDatabase of shop", must(t, event.DropDatabase).String())
-	require.Equal(t, "rename of shop.orders to shop.old", must(t, event.Rename, renamed("shop", "old")).String())
+	require.Equal(t, "rename of shop.orders to shop.old", must(t, event.Rename, renamed("old")).String())
 	require.Equal(t, "createIndexes a, b of shop.orders", must(t, event.CreateIndexes, described(indexes("a", "b"))).String())
 }
 
@@ -109,15 +110,15 @@ func TestWhichDocumentsAreConcerned(t *testing.T) {
 	}{
 		"drop":         {must(t, event.Drop), []event.Namespace{orders}, nil},
 		"dropDatabase": {must(t, event.DropDatabase), []event.Namespace{orders, items, old}, nil},
-		"rename":       {must(t, event.Rename, renamed("shop", "old")), []event.Namespace{old}, []event.Namespace{orders}},
+		"rename":       {must(t, event.Rename, renamed("old")), []event.Namespace{old}, []event.Namespace{orders}},
 		"create":       {must(t, event.Create, described(bson.D{})), nil, nil},
 		"index":        {must(t, event.CreateIndexes, described(indexes("a"))), nil, nil},
 		"modify":       {must(t, event.Modify, described(bson.D{})), nil, nil},
 	} {
 		for _, ns := range []event.Namespace{orders, items, old, elsewhere} {
 			to, moves := test.change.Moves(ns)
-			require.Equal(t, contains(test.moves, ns), moves, "%s moves %s", name, ns)
-			require.Equal(t, contains(test.drops, ns), test.change.Drops(ns), "%s drops %s", name, ns)
+			require.Equal(t, slices.Contains(test.moves, ns), moves, "%s moves %s", name, ns)
+			require.Equal(t, slices.Contains(test.drops, ns), test.change.Drops(ns), "%s drops %s", name, ns)
 			require.Equal(t, moves || test.change.Drops(ns), test.change.Concerns(ns), "%s concerns %s", name, ns)
 
 			if moves {
@@ -127,16 +128,6 @@ func TestWhichDocumentsAreConcerned(t *testing.T) {
 	}
 }
 
-func contains(list []event.Namespace, ns event.Namespace) bool {
-	for _, other := range list {
-		if other == ns {
-			return true
-		}
-	}
-
-	return false
-}
-
 func TestWhatIsSuperseded(t *testing.T) {
 	t.Parallel()
 
@@ -144,7 +135,7 @@ func TestWhatIsSuperseded(t *testing.T) {
 	build, both := must(t, event.CreateIndexes, described(indexes("a"))), must(t, event.CreateIndexes, described(indexes("a", "b")))
 	unbuild := must(t, event.DropIndexes, described(indexes("a")))
 	hide := must(t, event.Modify, described(field("index", bson.D{{Key: "name", Value: "a"}, {Key: "hidden", Value: true}})))
-	away := must(t, event.Rename, renamed("shop", "old"))
+	away := must(t, event.Rename, renamed("old"))
 	foreign := must(t, event.Create, described(bson.D{}))
 	foreign.Namespace.Coll = "items"
 
@@ -163,7 +154,7 @@ func TestWhatIsSuperseded(t *testing.T) {
 		{unbuild, hide, true},
 		{unbuild, create, false},
 		{away, create, false},
-		{must(t, event.Rename, renamed("shop", "items")), foreign, true},
+		{must(t, event.Rename, renamed("items")), foreign, true},
 		{create, create, false},
 	} {
 		require.Equal(t, test.want, test.later.Supersedes(test.earlier), "%s, earlier %s", test.later, test.earlier)
@@ -190,7 +181,7 @@ func TestIndexesMayBeLeftAlone(t *testing.T) {
 		must(t, event.Modify, described(field("validator", bson.D{}))):       false,
 		must(t, event.Create, described(bson.D{})):                           false,
 		must(t, event.Drop):                           false,
-		must(t, event.Rename, renamed("shop", "old")): false,
+		must(t, event.Rename, renamed("old")): false,
 		must(t, event.Create, described(field("clusteredIndex", field("unique", true)))): false,
 	} {
 		require.Equal(t, skipped, none.Skips(change), change)

@@ -117,7 +117,7 @@ func TestViewsAndIndexesAreModified(t *testing.T) {
 
 	view, found := w.there("view")
 	require.True(t, found)
-	require.Equal(t, `{"pipeline":[{"$match":{"v":2}}],"viewOn":"base"}`, catalog.CollectionDefinition(view.Options).String())
+	require.JSONEq(t, `{"pipeline":[{"$match":{"v":2}}],"viewOn":"base"}`, catalog.CollectionDefinition(view.Options).String())
 
 	w.make(w.told(event.CreateIndexes, "base", spec("i", "a")))
 

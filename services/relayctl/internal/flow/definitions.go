@@ -149,8 +149,7 @@ func (d *definer) make(ctx context.Context, target *mongo.Client, list []catalog
 			err = catalog.EnsureIndexes(ctx, target, c.Namespace(), [16]byte{}, c.Indexes)
 		}
 
-		var conflict *catalog.ConflictError
-		if errors.As(err, &conflict) {
+		if conflict, ok := errors.AsType[*catalog.ConflictError](err); ok {
 			return &RefusedError{What: conflict.Error(), Next: "somebody else makes collections on the target: run it again when that is over"}
 		}
 
