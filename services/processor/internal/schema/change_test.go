@@ -180,7 +180,7 @@ func TestIndexesMayBeLeftAlone(t *testing.T) {
 		must(t, event.Modify, described(field("index", field("name", "a")))): true,
 		must(t, event.Modify, described(field("validator", bson.D{}))):       false,
 		must(t, event.Create, described(bson.D{})):                           false,
-		must(t, event.Drop):                           false,
+		must(t, event.Drop):                   false,
 		must(t, event.Rename, renamed("old")): false,
 		must(t, event.Create, described(field("clusteredIndex", field("unique", true)))): false,
 	} {
