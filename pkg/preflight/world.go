@@ -24,6 +24,7 @@ type Options struct {
 	SourceURI settings.URI
 	TargetURI settings.URI
 	Filter    relayevent.Filter
+	DDL       bool // schema changes are replicated, and with them what cannot be spread over partitions
 
 	MaxBytes   int64 // of the stream; 0: the default
 	Partitions int   // 0: not said

@@ -152,7 +152,7 @@ func (p *program) printShown(s *flow.Shown) error {
 
 	for _, p := range s.Pinned {
 		if p.Pin == "encrypted" {
-			row("not replicated", fmt.Sprintf("%s (encrypted)", p.Namespace))
+			row("not replicated", p.Namespace+" (encrypted)")
 		} else {
 			row("pinned", fmt.Sprintf("%s (%s) to partition %d", p.Namespace, p.Pin, p.Partition))
 		}

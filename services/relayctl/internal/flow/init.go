@@ -108,7 +108,7 @@ func (i *initialisation) compare(stream *topology.Stream, maxBytes int64) error 
 	}
 
 	check("PARTITIONS", i.Partitions, stream.Partitions)
-	check("DDL", onOff(i.ddl()), onOff(stream.DDL))
+	check("DDL", onOff(i.ReplicatesSchema()), onOff(stream.DDL))
 	check("SKIP_ORIGINS", i.SkipOrigins.String(), strings.Join(stream.SkipOrigins, ","))
 	check("STREAM_REPLICAS", i.Replicas, stream.Replicas)
 	check("STREAM_PUBLISH", i.Publish, string(stream.Publish))
@@ -236,7 +236,7 @@ func (i *initialisation) askSource(ctx context.Context) (s topology.Settings, no
 		return s, nil, err
 	}
 
-	found, err := readScope(ctx, source, filter, i.ddl())
+	found, err := readScope(ctx, source, filter, i.ReplicatesSchema())
 	if err != nil {
 		return s, nil, mongoTrouble("SOURCE_URI", i.SourceURI, err)
 	}
@@ -268,7 +268,7 @@ func (i *initialisation) askSource(ctx context.Context) (s topology.Settings, no
 	return topology.Settings{
 		StreamID:    topology.NewStreamID(),
 		Partitions:  i.Partitions,
-		DDL:         i.ddl(),
+		DDL:         i.ReplicatesSchema(),
 		SkipOrigins: i.SkipOrigins,
 		Source:      hello.Identity(),
 		FirstToken:  base64.StdEncoding.EncodeToString(token),

@@ -98,8 +98,10 @@ func (s *InitSettings) publishMode() topology.PublishMode {
 	}
 }
 
-// ddl tells whether schema changes are replicated.
-func (s *InitSettings) ddl() bool { return s.DDL == "on" || s.DDL == "" && len(s.SkipOrigins) == 0 }
+// ReplicatesSchema tells whether schema changes are replicated.
+func (s *InitSettings) ReplicatesSchema() bool {
+	return s.DDL == "on" || s.DDL == "" && len(s.SkipOrigins) == 0
+}
 
 func checkURI(name string, uri settings.URI) error {
 	if err := mongodb.CheckURI(uri); err != nil {
