@@ -41,6 +41,11 @@ func (o Operation) IsDocument() bool {
 	}
 }
 
+// TakesAway tells whether documents are gone after the operation, or have another
+// name. It must not be repeated later: by then another collection may have the
+// name.
+func (o Operation) TakesAway() bool { return o == Drop || o == DropDatabase || o == Rename }
+
 // IsSchemaChange tells whether the operation changes a definition in a way that
 // a target can repeat. What else concerns a whole collection or more (sharding,
 // say) is known only as an operation that is none of a document.

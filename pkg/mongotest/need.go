@@ -62,16 +62,14 @@ func (c Command) Needs() []Need {
 		return []Need{{DB: c.DB, Coll: c.Coll(), Action: "createCollection", Or: "insert"}}
 	case "createIndexes":
 		return need("createIndex")
-	case "dropIndexes":
-		return need("dropIndex")
+	case "listIndexes", "collStats", "collMod":
+		return need(c.Name)
 	case "drop":
 		return need("dropCollection")
-	case "collMod":
-		return need("collMod")
+	case "dropIndexes":
+		return need("dropIndex")
 	case "renameCollection":
 		return c.ofRename()
-	case "listIndexes", "collStats":
-		return need(c.Name)
 	case "listCollections":
 		return []Need{{DB: c.DB, Action: c.Name}}
 	case "listDatabases":
@@ -85,23 +83,23 @@ func (c Command) Needs() []Need {
 	return need("?" + c.Name)
 }
 
-// ofRename: within a database, the right to rename there; to drop what had the name, too
-// (https://www.mongodb.com/docs/manual/reference/command/renameCollection/#access-control).
+// ofRename: https://www.mongodb.com/docs/manual/reference/command/renameCollection/#access-control
 func (c Command) ofRename() []Need {
-	from, _, _ := strings.Cut(c.Coll(), ".")
-	to, _ := c.Body.Lookup("to").StringValueOK()
+	from, fromColl, _ := strings.Cut(c.Body.Lookup(c.Name).StringValue(), ".")
+	to, toColl, _ := strings.Cut(c.Body.Lookup("to").StringValue(), ".")
 
-	db, coll, _ := strings.Cut(to, ".")
-	if db != from {
-		return []Need{{DB: from, Action: "?renameCollection to another database"}}
-	}
-
-	needs := []Need{{DB: db, Action: "renameCollectionSameDB"}}
+	var needs []Need
 	if isTrue(c.Body, "dropTarget") {
-		needs = append(needs, Need{DB: db, Coll: coll, Action: "dropCollection"})
+		needs = append(needs, Need{DB: to, Coll: toColl, Action: "dropCollection"})
 	}
 
-	return needs
+	if from == to {
+		return append(needs, Need{DB: from, Action: "renameCollectionSameDB"})
+	}
+
+	return append(needs,
+		Need{DB: from, Coll: fromColl, Action: "find"}, Need{DB: from, Coll: fromColl, Action: "dropCollection"},
+		Need{DB: to, Coll: toColl, Action: "insert"}, Need{DB: to, Coll: toColl, Action: "createIndex"})
 }
 
 func (c Command) ofPipeline() []Need {

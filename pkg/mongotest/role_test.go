@@ -88,7 +88,7 @@ func TestNeedsAndPrivileges(t *testing.T) {
 		"drop":                      {"shop", `{"drop": "c"}`, everywhere, "dropCollection"},
 		"rename":                    {"admin", `{"renameCollection": "shop.a", "to": "shop.b"}`, `{"resource": {"db": "shop", "collection": ""}, "actions": ["renameCollectionSameDB"]}`, ""},
 		"rename that replaces":      {"admin", `{"renameCollection": "shop.a", "to": "shop.b", "dropTarget": true}`, `{"resource": {"db": "shop", "collection": ""}, "actions": ["renameCollectionSameDB"]}`, "dropCollection"},
-		"rename elsewhere":          {"admin", `{"renameCollection": "shop.a", "to": "shelf.a"}`, everywhere, "?renameCollection to another database"},
+		"rename elsewhere":          {"admin", `{"renameCollection": "shop.a", "to": "shelf.a"}`, everywhere, "dropCollection"},
 		"free":                      {"admin", `{"killSessions": []}`, everywhere, ""},
 	} {
 		var body bson.D

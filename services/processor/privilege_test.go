@@ -11,12 +11,9 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
-	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/pkg/refetch"
-	"github.com/atlas-relay/atlas-relay/pkg/settings"
-	"github.com/atlas-relay/atlas-relay/services/processor/internal/schema"
 )
 
 // TestTargetRoleIsEnough runs all that a processor does with a user who has the role of deploy/mongodb and nothing
@@ -43,6 +40,7 @@ func TestTargetRoleIsEnough(t *testing.T) { //nolint:tparallel // what was sent 
 			"taken_over":    parkedEventsArePending,
 			"records_taken": recordsSomebodyDeletedStopThePartition,
 			"schema":        schemaChangesOfEveryKind,
+			"dropped":       whatWaitsBeforeADropIsSettledByIt,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -127,46 +125,22 @@ func uniqueIndexDecides(t *testing.T, w *world) {
 	require.NotNil(t, w.document(t, one[1]))
 }
 
-// schemaChangesOfEveryKind are told as mongod tells them.
 func schemaChangesOfEveryKind(t *testing.T, w *world) {
 	t.Helper()
+	w.start(t, nil).awaitReady(t)
 
-	client, err := mongodb.Connect(settings.URI(w.uri), mongodb.Options{})
-	require.NoError(t, err)
+	archive, other := event.Namespace{DB: w.ns.DB, Coll: "archive"}, event.Namespace{DB: w.ns.DB + "_other", Coll: "archive"}
 
-	defer func() { _ = mongodb.Disconnect(t.Context(), client) }()
-
-	executor := schema.New(client, schema.Options{})
-	field := func(name string, value any) bson.D { return bson.D{{Key: name, Value: value}} }
-	index := field("indexes", bson.A{bson.D{{Key: "key", Value: field("a", 1)}, {Key: "name", Value: "a_1"}}})
-	elsewhere := bson.D{{Key: "db", Value: w.ns.DB}, {Key: "coll", Value: "elsewhere"}}
-
-	for _, told := range []bson.D{
-		{{Key: "operationType", Value: event.Create}, {Key: "operationDescription", Value: bson.D{}}},
-		{{Key: "operationType", Value: event.CreateIndexes}, {Key: "operationDescription", Value: index}},
-		{{Key: "operationType", Value: event.Modify}, {Key: "operationDescription", Value: field("validator", field("a", 1))}},
-		{{Key: "operationType", Value: event.DropIndexes}, {Key: "operationDescription", Value: index}},
-		{{Key: "operationType", Value: event.Rename}, {Key: "to", Value: elsewhere}},
-		{{Key: "operationType", Value: event.Create}, {Key: "operationDescription", Value: bson.D{}}},
-		{
-			{Key: "operationType", Value: event.Rename},
-			{Key: "to", Value: elsewhere},
-			{Key: "operationDescription", Value: field("dropTarget", bson.Binary{Subtype: bson.TypeBinaryUUID, Data: make([]byte, 16)})},
-		},
-		{{Key: "operationType", Value: event.Create}, {Key: "operationDescription", Value: bson.D{}}},
-		{{Key: "operationType", Value: event.Drop}},
-		{{Key: "operationType", Value: event.DropDatabase}, {Key: "ns", Value: field("db", w.ns.DB)}},
-	} {
-		ns := bson.E{Key: "ns", Value: bson.D{{Key: "db", Value: w.ns.DB}, {Key: "coll", Value: w.ns.Coll}}}
-
-		e, err := event.Parse(marshal(t, append(bson.D{ns}, told...)))
-		require.NoError(t, err)
-
-		change, err := schema.Parse(&e)
-		require.NoError(t, err)
-
-		before, err := executor.Prepare(t.Context(), &change)
-		require.NoError(t, err)
-		require.NoError(t, executor.Execute(t.Context(), &change, before), change.String())
-	}
+	w.change(t, event.Create, w.ns, bson.E{Key: "operationDescription", Value: bson.D{{Key: "validator", Value: bson.D{}}}})
+	w.insert(t, 1)
+	w.change(t, event.CreateIndexes, w.ns, index("v_1", false))
+	w.change(t, event.DropIndexes, w.ns, index("v_1", false))
+	w.change(t, event.Modify, w.ns, bson.E{Key: "operationDescription", Value: bson.D{{Key: "validationLevel", Value: "off"}}})
+	w.change(t, event.Rename, w.ns, to(archive)...)
+	w.change(t, event.Create, archive)
+	w.change(t, event.Drop, archive)
+	w.insert(t, 2)
+	w.change(t, event.Create, other)
+	w.change(t, event.DropDatabase, event.Namespace{DB: other.DB})
+	w.awaitSettled(t, checkpoint.Counters{Processed: 11})
 }

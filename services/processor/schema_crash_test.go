@@ -126,7 +126,7 @@ func TestOwnerOfPartition0DiesAtEveryStepOfASchemaChange(t *testing.T) {
 				case event.Rename:
 					w.change(t, op, w.ns, to(event.Namespace{DB: w.ns.DB, Coll: "archive"})...)
 				case event.CreateIndexes:
-					w.change(t, op, w.ns, index("v_1", "v", false))
+					w.change(t, op, w.ns, index("v_1", false))
 				case event.DropDatabase:
 					w.change(t, op, event.Namespace{DB: w.ns.DB})
 				default:
@@ -223,7 +223,7 @@ func TestSchemaChangesWhileProcessorsAreKilled(t *testing.T) {
 
 	for round := range 6 {
 		w.wave(t, ids, round)
-		w.change(t, event.CreateIndexes, w.ns, index("v_1", "v", false))
+		w.change(t, event.CreateIndexes, w.ns, index("v_1", false))
 		w.change(t, event.Drop, archive)
 		w.change(t, event.Rename, w.ns, to(archive)...)
 		w.wave(t, ids[8:], round)

@@ -55,7 +55,7 @@ func (w *world) announce(tb testing.TB, e *event.Event) event.Message {
 }
 
 // change publishes the next event, which every partition has to stop at, as a listener does.
-func (w *world) change(tb testing.TB, op event.Operation, ns event.Namespace, fields ...bson.E) event.Message {
+func (w *world) change(tb testing.TB, op event.Operation, ns event.Namespace, fields ...bson.E) {
 	tb.Helper()
 
 	e := schemaEvent(tb, op, ns, fields...)
@@ -63,8 +63,6 @@ func (w *world) change(tb testing.TB, op event.Operation, ns event.Namespace, fi
 	w.counts[0]++
 	w.send(tb, &m)
 	w.last, w.lastBarrier = m, m.Event
-
-	return m
 }
 
 func (w *world) send(tb testing.TB, m *event.Message) {
@@ -85,8 +83,9 @@ func (w *world) voidChange(tb testing.TB, op event.Operation, ns event.Namespace
 	w.last.Event, w.last.Position, w.last.Skipped = m.Event, m.Position, w.last.Skipped+1
 }
 
-func index(name, field string, unique bool) bson.E {
-	spec := bson.D{{Key: "v", Value: 2}, {Key: "key", Value: bson.D{{Key: field, Value: 1}}}, {Key: "name", Value: name}}
+// index describes one on the field v.
+func index(name string, unique bool) bson.E {
+	spec := bson.D{{Key: "v", Value: 2}, {Key: "key", Value: bson.D{{Key: "v", Value: 1}}}, {Key: "name", Value: name}}
 	if unique {
 		spec = append(spec, bson.E{Key: "unique", Value: true})
 	}
@@ -164,7 +163,7 @@ func TestSchemaChangesBetweenData(t *testing.T) {
 
 	for round := range 5 {
 		w.wave(t, ids, round)
-		w.change(t, event.CreateIndexes, w.ns, index(fmt.Sprintf("v_%d", round), "v", false))
+		w.change(t, event.CreateIndexes, w.ns, index(fmt.Sprintf("v_%d", round), false))
 		w.wave(t, ids[:1], round)
 		w.change(t, event.Drop, w.ns)
 		w.change(t, event.Create, w.ns)
@@ -252,7 +251,7 @@ func TestUniqueIndexOverDuplicatesBecomesALetter(t *testing.T) {
 
 	ids := w.everywhere(t, 1)
 	w.wave(t, ids, 7)
-	w.change(t, event.CreateIndexes, w.ns, index("v_1", "v", true))
+	w.change(t, event.CreateIndexes, w.ns, index("v_1", true))
 	w.wave(t, ids, 7)
 
 	n := int64(len(ids))

@@ -63,7 +63,8 @@ type world struct {
 	lastID string
 	counts [partitions]uint64
 
-	lastBarrier uint64 // event number of the last schema change
+	lastBarrier uint64    // event number of the last schema change
+	pin         event.Pin // of the collection, if it is pinned
 }
 
 // newWorld has no stream yet: init makes it.
@@ -117,7 +118,7 @@ func (w *world) mark(tb testing.TB) {
 	require.NoError(tb, err)
 
 	m := w.last
-	m.Kind, m.Partition, m.Namespace, m.Size, m.Payload, m.Count = event.KindMarker, 0, event.Namespace{}, len(payload), payload, 0
+	m.Kind, m.Partition, m.Namespace, m.Pin, m.Size, m.Payload, m.Count = event.KindMarker, 0, event.Namespace{}, event.PinNone, len(payload), payload, 0
 
 	_, err = w.js.PublishMsg(tb.Context(), event.Encode(w.flow, &m, w.lastID))
 	require.NoError(tb, err)
@@ -147,12 +148,16 @@ func (w *world) next(tb testing.TB, op event.Operation, id any, fields ...bson.E
 		require.NoError(tb, err)
 
 		partition = key.Partition(w.partitions)
+
+		if w.pin != event.PinNone {
+			partition = event.PartitionOf(w.ns, w.partitions)
+		}
 	}
 
 	w.counts[partition]++
 
 	m := w.last
-	m.Kind, m.Partition, m.Namespace, m.Size, m.Payload = event.KindEvent, partition, w.ns, len(e.Raw), e.Raw
+	m.Kind, m.Partition, m.Namespace, m.Pin, m.Size, m.Payload = event.KindEvent, partition, w.ns, w.pin, len(e.Raw), e.Raw
 	m.Event++
 	m.Count = w.counts[partition]
 	m.Position = event.Position{T: uint32(time.Now().Unix()), I: uint32(m.Event)}

@@ -167,6 +167,9 @@ const (
 	DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_OTHER_COLLECTION DeadLetterRefusalReason = 4
 	// Somebody edited the record by hand so that it cannot be changed any more.
 	DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_UNREADABLE DeadLetterRefusalReason = 5
+	// Replay only: a drop or a rename, which might hit what the source has made
+	// since.
+	DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_UNREPEATABLE DeadLetterRefusalReason = 6
 )
 
 // Enum value maps for DeadLetterRefusalReason.
@@ -178,6 +181,7 @@ var (
 		3: "DEAD_LETTER_REFUSAL_REASON_NO_EVENT",
 		4: "DEAD_LETTER_REFUSAL_REASON_OTHER_COLLECTION",
 		5: "DEAD_LETTER_REFUSAL_REASON_UNREADABLE",
+		6: "DEAD_LETTER_REFUSAL_REASON_UNREPEATABLE",
 	}
 	DeadLetterRefusalReason_value = map[string]int32{
 		"DEAD_LETTER_REFUSAL_REASON_UNSPECIFIED":      0,
@@ -186,6 +190,7 @@ var (
 		"DEAD_LETTER_REFUSAL_REASON_NO_EVENT":         3,
 		"DEAD_LETTER_REFUSAL_REASON_OTHER_COLLECTION": 4,
 		"DEAD_LETTER_REFUSAL_REASON_UNREADABLE":       5,
+		"DEAD_LETTER_REFUSAL_REASON_UNREPEATABLE":     6,
 	}
 )
 
@@ -1528,14 +1533,15 @@ const file_relay_v1_deadletter_proto_rawDesc = "" +
 	"\x14PARKED_REASON_FAILED\x10\x01\x12\x1a\n" +
 	"\x16PARKED_REASON_CONFLICT\x10\x02\x12\x1b\n" +
 	"\x17PARKED_REASON_UNFITTING\x10\x03\x12\x19\n" +
-	"\x15PARKED_REASON_FOLLOWS\x10\x04*\x9d\x02\n" +
+	"\x15PARKED_REASON_FOLLOWS\x10\x04*\xca\x02\n" +
 	"\x17DeadLetterRefusalReason\x12*\n" +
 	"&DEAD_LETTER_REFUSAL_REASON_UNSPECIFIED\x10\x00\x12(\n" +
 	"$DEAD_LETTER_REFUSAL_REASON_NOT_FOUND\x10\x01\x12'\n" +
 	"#DEAD_LETTER_REFUSAL_REASON_NOT_DEAD\x10\x02\x12'\n" +
 	"#DEAD_LETTER_REFUSAL_REASON_NO_EVENT\x10\x03\x12/\n" +
 	"+DEAD_LETTER_REFUSAL_REASON_OTHER_COLLECTION\x10\x04\x12)\n" +
-	"%DEAD_LETTER_REFUSAL_REASON_UNREADABLE\x10\x052\xfc\x02\n" +
+	"%DEAD_LETTER_REFUSAL_REASON_UNREADABLE\x10\x05\x12+\n" +
+	"'DEAD_LETTER_REFUSAL_REASON_UNREPEATABLE\x10\x062\xfc\x02\n" +
 	"\x11DeadLetterService\x12V\n" +
 	"\x0fListDeadLetters\x12 .relay.v1.ListDeadLettersRequest\x1a!.relay.v1.ListDeadLettersResponse\x12P\n" +
 	"\rGetDeadLetter\x12\x1e.relay.v1.GetDeadLetterRequest\x1a\x1f.relay.v1.GetDeadLetterResponse\x12\\\n" +

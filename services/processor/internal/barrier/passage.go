@@ -21,7 +21,7 @@ func (p *Passage) Pass(b Barrier) { p.passed, p.standing = b, false }
 
 // MayTry tells whether what is parked may be tried; held is the position of the checkpoint.
 func (p *Passage) MayTry(held event.Position) bool {
-	return !p.standing && !(held.Before(p.hold) && p.passed.Position.Before(p.hold))
+	return !p.standing && (!held.Before(p.hold) || !p.passed.Position.Before(p.hold))
 }
 
 // MayMoveTo tells whether an idle partition may move its checkpoint to a marker that says this of the last schema

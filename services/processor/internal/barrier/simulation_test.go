@@ -483,6 +483,7 @@ func (l *lane) act(leased bool) bool {
 	l.verdict = nil
 
 	switch verdict.Step {
+	case barrier.Wait:
 	case barrier.Announce:
 		arrived := l.w.copy().Arrived
 		if arrived == nil {

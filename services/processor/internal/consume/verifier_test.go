@@ -32,6 +32,14 @@ func part(count uint64, i, n, attempt int) event.Message {
 	return m
 }
 
+// copyBehind is the copy of a schema change that comes behind the event with this count.
+func copyBehind(count uint64, attempt int) event.Message {
+	m := message(count)
+	m.Kind, m.Partition, m.Position.I, m.Attempt, m.Payload, m.Size = event.KindBarrier, 1, 1, attempt, nil, 0
+
+	return m
+}
+
 func changed(m event.Message, change func(*event.Message)) event.Message {
 	change(&m)
 
@@ -47,11 +55,15 @@ func TestVerifier(t *testing.T) {
 		taken    []uint64
 		err      error // of the last message
 	}{
-		"in order":     {messages: []event.Message{message(11), message(12)}, taken: []uint64{11, 12}},
-		"redelivered":  {messages: []event.Message{message(9), message(10), message(11)}, taken: []uint64{11}},
-		"twice":        {messages: []event.Message{message(11), message(11), message(12)}, taken: []uint64{11, 12}},
-		"hole":         {messages: []event.Message{message(11), message(13)}, taken: []uint64{11}, err: consume.ErrHole},
-		"hole at once": {messages: []event.Message{message(12)}, err: consume.ErrHole},
+		"in order":         {messages: []event.Message{message(11), message(12)}, taken: []uint64{11, 12}},
+		"redelivered":      {messages: []event.Message{message(9), message(10), message(11)}, taken: []uint64{11}},
+		"twice":            {messages: []event.Message{message(11), message(11), message(12)}, taken: []uint64{11, 12}},
+		"hole":             {messages: []event.Message{message(11), message(13)}, taken: []uint64{11}, err: consume.ErrHole},
+		"hole at once":     {messages: []event.Message{message(12)}, err: consume.ErrHole},
+		"copy":             {messages: []event.Message{message(11), copyBehind(11, 1), message(12)}, taken: []uint64{11, 11, 12}},
+		"copy at once":     {messages: []event.Message{copyBehind(10, 1), message(11)}, taken: []uint64{10, 11}},
+		"copy begun anew":  {messages: []event.Message{copyBehind(10, 1), copyBehind(10, 2), message(11)}, taken: []uint64{10, 11}},
+		"copy behind hole": {messages: []event.Message{message(11), copyBehind(12, 1)}, taken: []uint64{11}, err: consume.ErrHole},
 		"count back": {
 			messages: []event.Message{message(11), changed(message(12), func(m *event.Message) { m.Count = 11 })},
 			taken:    []uint64{11}, err: consume.ErrHole,

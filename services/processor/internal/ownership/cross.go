@@ -110,7 +110,7 @@ func (p *passing) at() barrier.Barrier {
 // waitsFor says what the partition waits for, for people.
 func (p *passing) waitsFor(partitions []int) string {
 	if len(partitions) == 1 && partitions[0] == 0 {
-		return fmt.Sprintf("waits for partition 0 to make the %s", p.name)
+		return "waits for partition 0 to make the " + p.name
 	}
 
 	numbers := make([]string, len(partitions))
@@ -236,7 +236,7 @@ func (p *passing) depart(stop, work context.Context, why *park.Refusal, change .
 }
 
 func (p *passing) tryDeparture(stop, work context.Context, why *park.Refusal, change []park.Item) error {
-	if len(change) == 0 && !takesAway(&p.change) {
+	if len(change) == 0 && !p.change.Operation.TakesAway() {
 		return nil
 	}
 
@@ -272,11 +272,6 @@ func (p *passing) tryDeparture(stop, work context.Context, why *park.Refusal, ch
 	}
 
 	return p.settle(stop, work, u)
-}
-
-// takesAway tells whether documents are gone after the change, or have another name.
-func takesAway(c *schema.Change) bool {
-	return c.Operation == event.Drop || c.Operation == event.DropDatabase || c.Operation == event.Rename
 }
 
 // passed takes in that the partition has gone on.

@@ -106,14 +106,22 @@ func (l *lane) moving(m *park.Move) apply.Note {
 	}
 
 	set := bson.D{
-		{Key: "partition", Value: partition}, {Key: "key", Value: bson.Binary{Data: []byte(m.Key)}},
-		{Key: "db", Value: ns.DB}, {Key: "coll", Value: ns.Coll},
-		{Key: "state", Value: m.After.State}, {Key: "reason", Value: m.After.Reason},
-		{Key: "attempts", Value: m.After.Attempts}, {Key: "counted", Value: m.After.Counted},
+		{Key: "partition", Value: partition},
+		{Key: "key", Value: bson.Binary{Data: []byte(m.Key)}},
+		{Key: "db", Value: ns.DB},
+		{Key: "coll", Value: ns.Coll},
+		{Key: "state", Value: m.After.State},
+		{Key: "reason", Value: m.After.Reason},
+		{Key: "attempts", Value: m.After.Attempts},
+		{Key: "counted", Value: m.After.Counted},
 	}
 
 	if m.After.State != m.Before.State {
-		set = append(set, bson.E{Key: "changed", Value: time.Now().UTC()}, bson.E{Key: "error", Value: "its collection was renamed while it waited"})
+		set = append(set, bson.E{Key: "changed", Value: time.Now().UTC()})
+	}
+
+	if m.After.State == parked.Dead && m.Before.State != parked.Dead {
+		set = append(set, bson.E{Key: "error", Value: "its collection was renamed while it waited"})
 	}
 
 	return apply.UpdateNote(parked.Collection, unchanged(m.Before), bson.D{

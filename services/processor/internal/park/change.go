@@ -122,7 +122,7 @@ func (l *Lot) departChange(d *document, c *Concern) {
 }
 
 // move hands what is parked of a document over. Of what waits the last event stands for all: the source is asked for
-// the document. Where a key stands for a whole collection nobody can be asked, and what waits is given up.
+// the document. So it is for a dead letter: its mark could come to the other partition behind an image that ends it. Where a key stands for a whole collection nobody can be asked, and what waits is given up.
 func (l *Lot) move(d *document, key event.Key) {
 	last := -1
 
@@ -142,8 +142,8 @@ func (l *Lot) move(d *document, key event.Key) {
 			l.add(d, e, Skip)
 
 			continue
-		case e.State == parked.Waiting:
-			m.After.Reason, m.After.Attempts, m.After.Counted, m.After.Whole = parked.Unfitting, 0, true, false
+		default:
+			m.After.State, m.After.Reason, m.After.Attempts, m.After.Counted, m.After.Whole = parked.Waiting, parked.Unfitting, 0, true, false
 		}
 
 		l.add(d, e, Keep)

@@ -29,7 +29,7 @@ func (i *initialisation) newDefiner(ctx context.Context) (*definer, error) {
 	d := &definer{initialisation: i}
 
 	var err error
-	if i.ddl() {
+	if i.ReplicatesSchema() {
 		d.before, err = d.readSource(ctx)
 	}
 
@@ -73,7 +73,7 @@ func (d *definer) read(ctx context.Context, client *mongo.Client) ([]catalog.Col
 // changes lie behind the token. What is there with another meaning is refused;
 // what the target has more is left alone, and told.
 func (d *definer) define(ctx context.Context) (notes []string, err error) {
-	if !d.ddl() {
+	if !d.ReplicatesSchema() {
 		return nil, nil
 	}
 

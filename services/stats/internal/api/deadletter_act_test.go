@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
@@ -127,11 +128,16 @@ func TestWhatCannotBeReplayed(t *testing.T) {
 	former.CollectionUUID, present.CollectionUUID = uuid(1), uuid(2)
 	dropped.Event, dropped.CollectionUUID = nil, uuid(2)
 	elsewhere.Coll, elsewhere.CollectionUUID = "carts", uuid(1) // once renamed, say
-	w.insert(t, former, present, dropped, elsewhere, without)
+
+	drop, index := w.record(6), w.record(7)
+	drop.Operation, drop.DocumentKey = event.Drop, nil
+	index.Operation, index.DocumentKey = event.CreateIndexes, nil
+	w.insert(t, former, present, dropped, elsewhere, without, drop, index)
 
 	want := map[string]relayv1.DeadLetterRefusalReason{
 		former.ID:  relayv1.DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_OTHER_COLLECTION,
 		dropped.ID: relayv1.DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_NO_EVENT,
+		drop.ID:    relayv1.DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_UNREPEATABLE,
 	}
 	requireRefused := func(outcome *relayv1.DeadLetterOutcome) {
 		got := make(map[string]relayv1.DeadLetterRefusalReason)
@@ -140,25 +146,33 @@ func TestWhatCannotBeReplayed(t *testing.T) {
 		}
 
 		require.Equal(t, want, got)
-		require.Equal(t, uint64(2), outcome.GetRefused())
+		require.Equal(t, uint64(3), outcome.GetRefused())
 	}
+
+	list := w.list(t, &relayv1.ListDeadLettersRequest{}).GetDeadLetters()
+	require.Equal(t, "createIndexes", list[len(list)-1].GetOperation())
+
+	shown, err := w.client.GetDeadLetter(t.Context(), &relayv1.GetDeadLetterRequest{Name: index.ID})
+	require.NoError(t, err)
+	require.Empty(t, shown.GetDocumentKeyJson())
+	require.NotEmpty(t, shown.GetEventJson())
 
 	dry, err := w.client.ReplayDeadLetters(t.Context(), &relayv1.ReplayDeadLettersRequest{
 		Selection: matching(&relayv1.DeadLetterFilter{}), RequestedBy: "ann", ValidateOnly: true,
 	})
 	require.NoError(t, err)
 	requireRefused(dry.GetOutcome())
-	require.Equal(t, uint64(3), dry.GetOutcome().GetChanged())
+	require.Equal(t, uint64(4), dry.GetOutcome().GetChanged())
 
-	requireRefused(w.replay(t, named(former.ID, dropped.ID)))
+	requireRefused(w.replay(t, named(former.ID, dropped.ID, drop.ID)))
 
 	outcome := w.replay(t, matching(&relayv1.DeadLetterFilter{}))
 	requireRefused(outcome)
-	require.Equal(t, uint64(3), outcome.GetChanged())
-	require.Equal(t, uint64(5), outcome.GetMatched())
+	require.Equal(t, uint64(4), outcome.GetChanged())
+	require.Equal(t, uint64(7), outcome.GetMatched())
 	require.Equal(t, parked.Dead, w.load(t, former.ID).State)
 
-	require.Equal(t, uint64(2), w.discard(t, matching(&relayv1.DeadLetterFilter{})).GetChanged())
+	require.Equal(t, uint64(3), w.discard(t, matching(&relayv1.DeadLetterFilter{})).GetChanged())
 }
 
 // Any number of people act on the same letters at once, by name and by filter:

@@ -171,6 +171,8 @@ func encodeRefusal(r deadletter.RefusalReason) relayv1.DeadLetterRefusalReason {
 		return relayv1.DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_OTHER_COLLECTION
 	case deadletter.Unreadable:
 		return relayv1.DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_UNREADABLE
+	case deadletter.Unrepeatable:
+		return relayv1.DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_UNREPEATABLE
 	default:
 		return relayv1.DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_UNSPECIFIED
 	}

@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 )
 
@@ -50,6 +51,7 @@ const (
 	NoEvent                       // what would be replayed is gone
 	OtherCollection               // the source has made the collection anew since
 	Unreadable                    // edited by hand
+	Unrepeatable                  // a drop or a rename: it might hit what was made since
 )
 
 // Refusal is a record that was left as it was.
@@ -254,6 +256,8 @@ func changeable(verb Verb, outdated []incarnation) bson.A {
 		bson.D{{Key: "chunks", Value: bson.D{{Key: "$gt", Value: 0}}}},
 	}}})
 
+	conditions = append(conditions, bson.D{{Key: "operation", Value: bson.D{{Key: "$nin", Value: bson.A{event.Drop, event.DropDatabase, event.Rename}}}}})
+
 	if len(outdated) > 0 {
 		var former bson.A
 		for i := range outdated {
@@ -277,6 +281,9 @@ func refuse(name string, letter *Letter, verb Verb, outdated []incarnation) *Ref
 		return &Refusal{name, NotDead, "it is " + string(letter.State) + lastAction(letter)}
 	case verb != Replay:
 		return nil
+	case letter.Operation.TakesAway():
+		return &Refusal{name, Unrepeatable, "a " + string(letter.Operation) +
+			" that comes late may hit what the source has made since; make it by hand if it is still wanted, then discard it"}
 	case letter.Event == nil && letter.Chunks == 0:
 		return &Refusal{name, NoEvent, "its event was not kept; bring the document up to the source by hand, then discard it"}
 	case slices.ContainsFunc(outdated, func(i incarnation) bool { return i.is(&letter.Record) }):
@@ -300,7 +307,7 @@ func lastAction(letter *Letter) string {
 // look reads what refuse judges, by name. Of the event only one field is read, so that its presence is known.
 func (l *Letters) look(ctx context.Context, filter bson.D, limit int64) (map[string]*Letter, error) {
 	var projection bson.D
-	for _, field := range []string{"rev", "state", "db", "coll", "collection_uuid", "chunks", "trail", "event.operationType"} {
+	for _, field := range []string{"rev", "state", "operation", "db", "coll", "collection_uuid", "chunks", "trail", "event.operationType"} {
 		projection = append(projection, bson.E{Key: field, Value: 1})
 	}
 
