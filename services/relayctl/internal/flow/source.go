@@ -139,6 +139,7 @@ func readScope(ctx context.Context, source *mongo.Client, filter event.Filter, d
 
 		switch {
 		case event.IsInternal(ns), !filter.Takes(ns):
+		case ddl && c.Type == "view": // its definition is made, and it has no documents
 		case c.Type == "view", c.Type == "timeseries":
 			s.notReplicated = append(s.notReplicated, fmt.Sprintf("%s (%s)", ns, c.Type))
 		case ddl && c.Encrypted:
@@ -177,7 +178,8 @@ const recipe = `copy them by hand, with writes to the source stopped:
     1  stop the writes to the source
     2  relayctl flow init --without-existing
     3  mongodump --uri "$SOURCE_URI" --archive=copy.gz --gzip      (not --oplog)
-    4  mongorestore --uri "$TARGET_URI" --archive=copy.gz --gzip
+    4  mongorestore --uri "$TARGET_URI" --archive=copy.gz --gzip --noIndexRestore
+       (with DDL=off without --noIndexRestore: then flow init has made no indexes)
     5  start the writes again, then the services`
 
 func refuseExisting(found []string) error {
