@@ -11,6 +11,8 @@
 //  4. All of that holds across kill -9 of any service and restarts of the servers, and while processors join, leave, die
 //     and freeze, without a person doing anything but starting what ended.
 //  5. A change that the target refuses for a reason of its document becomes a dead letter, it alone, and counts as failed.
+//  6. Where schema changes are replicated (DDL=on), collections, views and indexes of both sides have the same definitions,
+//     but for the value of an expiry.
 //
 // harness starts servers and services and waits on conditions; traffic writes to the source; fault breaks things; verify
 // checks the invariants.

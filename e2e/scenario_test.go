@@ -29,16 +29,19 @@ type scenario struct {
 	relay *harness.Relay
 	db    string
 
-	seed    uint64  // of everything random
-	rate    float64 // of the traffic, changes per second; 0: as fast as possible
-	traffic *traffic.Traffic
-	failed  uint64 // changes that are meant to
-	others  uint64 // changes beside the traffic, in the database beside
-	made    func() // what is to happen to the flow before the services start; nil: nothing
-	order   *verify.Order
-	end     chan struct{} // closed by finish
-	running chan error    // of the traffic
-	watched chan error    // of the recording
+	seed     uint64  // of everything random; 0: as the environment says
+	rate     float64 // of the traffic, changes per second; 0: as fast as possible
+	schema   float64 // schema changes and writes between them, per second; 0: none
+	shelves  int     // names of the collections that they are about; 0: as many as traffic has
+	traffic  *traffic.Traffic
+	failed   uint64 // changes that are meant to
+	others   uint64 // changes beside the traffic, in the database beside
+	made     func() // what is to happen to the flow before the services start; nil: nothing
+	order    *verify.Order
+	patience time.Duration // of waiting for the relay, where that is more than patience
+	end      chan struct{} // closed by finish
+	running  chan error    // of the traffic
+	watched  chan error    // of the recording
 }
 
 // open starts servers and services between two empty databases. The source is the server of MONGODB, if that is set:
@@ -113,8 +116,11 @@ const steady = 300
 func (s *scenario) sow() {
 	s.t.Helper()
 
-	s.seed = seed(s.t)
-	s.traffic = traffic.New(s.source(), traffic.Options{Seed: s.seed, Rate: s.rate})
+	if s.seed == 0 {
+		s.seed = seed(s.t)
+	}
+
+	s.traffic = traffic.New(s.source(), traffic.Options{Seed: s.seed, Rate: s.rate, Schema: s.schema, Shelves: s.shelves})
 	require.NoError(s.t, s.traffic.Prepare(s.t.Context()))
 }
 
@@ -165,7 +171,7 @@ func (s *scenario) progress(changes uint64) {
 func (s *scenario) await(what string, condition func(*relayv1.Stats) bool) *relayv1.Stats {
 	s.t.Helper()
 
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(s.t.Context(), max(patience, s.patience))
 	defer cancel()
 
 	sample, err := s.relay.Await(ctx, what, condition)
@@ -202,6 +208,10 @@ func (s *scenario) equal() {
 	require.NoError(s.t, err)
 	require.True(s.t, result.Equal(), "%d documents differ: %v", result.Different, result.Differences)
 	require.Positive(s.t, result.Documents)
+
+	differences, err := verify.Definitions(s.t.Context(), s.source(), s.target())
+	require.NoError(s.t, err)
+	require.Empty(s.t, differences)
 }
 
 func (s *scenario) close() {

@@ -6,7 +6,7 @@
 db.getSiblingDB("admin").runCommand({
   "createRole": "relaySource",
   "privileges": [
-    {"resource": {"db": "", "collection": ""}, "actions": ["find", "changeStream", "listCollections"]},
+    {"resource": {"db": "", "collection": ""}, "actions": ["find", "changeStream", "listCollections", "listIndexes"]},
     {"resource": {"cluster": true}, "actions": ["listDatabases"]},
     {"resource": {"db": "config", "collection": "version"}, "actions": ["find"]},
     {"resource": {"db": "local", "collection": "oplog.rs"}, "actions": ["find", "collStats"]}

@@ -71,6 +71,7 @@ func New(ctx context.Context, o Options) (*Relay, error) {
 		"TARGET_URI": o.Target.Reveal(),
 		"GRPC_ADDR":  grpcAddr,
 		"OPS_ADDR":   loopback + ":0",
+		"DDL":        "off", // who makes schema changes says so
 	}
 	maps.Copy(env, o.Env)
 

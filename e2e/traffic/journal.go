@@ -68,6 +68,14 @@ func (j *Journal) acked(changes []change, at time.Time) {
 	}
 }
 
+// schemaChanged counts an acknowledged schema change: it is an event, but none of a document.
+func (j *Journal) schemaChanged() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+
+	j.changes++
+}
+
 // Seen is told that the target shows a version of a document, or its deletion. Earlier versions that the target never
 // showed were superseded: they are as good as visible now. Not so what a deletion ended that the target never showed: a
 // document made and deleted in one batch leaves no trace, and is met when it comes back, perhaps much later.

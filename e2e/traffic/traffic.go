@@ -27,6 +27,8 @@ type Options struct {
 	Writers int     // each with documents of its own; 0 is 4
 	Suffix  string  // of the collections' names: traffics at several places of one flow must not share documents
 	Padding int     // bytes of filling in each document; 0 is 200
+	Schema  float64 // steps per second of a writer that changes the schema of collections of its own; 0 is none
+	Shelves int     // most of these collections at a time, up to 4; 0 is 4
 }
 
 // collections hold the documents. They exist before the first write: making one is an event too.
@@ -60,6 +62,10 @@ func New(db *mongo.Database, o Options) *Traffic {
 
 	if o.Padding == 0 {
 		o.Padding = 200
+	}
+
+	if o.Shelves == 0 {
+		o.Shelves = 4
 	}
 
 	t := &Traffic{db: db, options: o, journal: NewJournal(), pace: &pace{rate: o.Rate}}
@@ -108,6 +114,11 @@ func (t *Traffic) RunUntil(ctx context.Context, end <-chan struct{}) error {
 	group, ctx := errgroup.WithContext(ctx)
 
 	for _, w := range t.writers {
+		group.Go(func() error { return w.run(ctx, end) })
+	}
+
+	if t.options.Schema > 0 {
+		w := newSchemaWriter(t)
 		group.Go(func() error { return w.run(ctx, end) })
 	}
 

@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.uber.org/goleak"
 
 	"github.com/atlas-relay/atlas-relay/e2e/traffic"
@@ -73,4 +75,47 @@ func TestRateIsKept(t *testing.T) {
 	changes := writes.Journal().Changes()
 	require.LessOrEqual(t, changes, uint64(2*rate+rate/4), "never faster than asked for")
 	require.GreaterOrEqual(t, changes, uint64(rate), "a busy machine may be slower")
+}
+
+// TestSchemaWriterKeepsItsOwnPromises counts what the source tells.
+func TestSchemaWriterKeepsItsOwnPromises(t *testing.T) {
+	t.Parallel()
+
+	db := mongotest.DB(t)
+	writes := traffic.New(db, traffic.Options{Seed: 3, Rate: 1, Schema: 1000})
+	require.NoError(t, writes.Prepare(t.Context()))
+
+	told, err := db.Watch(t.Context(), mongo.Pipeline{}, options.ChangeStream().SetShowExpandedEvents(true))
+	require.NoError(t, err)
+
+	defer func() { require.NoError(t, told.Close(t.Context())) }()
+
+	order, err := verify.NewOrder(t.Context(), db, writes.Journal().Seen)
+	require.NoError(t, err)
+
+	recorded := make(chan error, 1)
+
+	go func() { recorded <- order.Run(t.Context()) }()
+
+	require.NoError(t, writes.Run(t.Context(), 3*time.Second))
+
+	changes := writes.Journal().Changes()
+
+	kinds := map[string]uint64{}
+	for n := uint64(0); n < changes && told.Next(t.Context()); n++ {
+		kinds[told.Current.Lookup("operationType").StringValue()]++
+	}
+
+	require.NoError(t, told.Err())
+	require.NoError(t, order.Finish(t.Context()))
+	require.NoError(t, <-recorded)
+	require.True(t, told.Next(t.Context()), "%v", told.Err())
+	require.Equal(t, "create", told.Current.Lookup("operationType").StringValue(), "of what ends the recording: every acknowledged change is one event")
+
+	_, err = order.Verdict()
+	require.NoError(t, err)
+
+	for _, kind := range []string{"create", "drop", "rename", "createIndexes", "dropIndexes", "modify", "insert", "update"} {
+		require.Positive(t, kinds[kind], "%s of %v", kind, kinds)
+	}
 }

@@ -22,13 +22,14 @@ type Difference struct {
 
 // IsMissing tells whether the target lacks a collection, view or index. Making
 // it takes nothing away from anybody. An option that is missing is no such case.
-func (d Difference) IsMissing() bool { return d.Target == "" && !d.isOption() }
+func (d Difference) IsMissing() bool { return d.Target == "" && !d.IsOption() }
 
 // IsExtra tells whether the target has a collection, view or index that the
 // source does not have.
-func (d Difference) IsExtra() bool { return d.Source == "" && !d.isOption() }
+func (d Difference) IsExtra() bool { return d.Source == "" && !d.IsOption() }
 
-func (d Difference) isOption() bool {
+// IsOption tells whether an option of a collection or view differs.
+func (d Difference) IsOption() bool {
 	return strings.HasPrefix(d.What, option)
 }
 
@@ -39,14 +40,17 @@ const (
 )
 
 // String says what differs, in one line.
-func (d Difference) String() string {
+func (d Difference) String() string { return d.Namespace.String() + ": " + d.Detail() }
+
+// Detail is String without the namespace.
+func (d Difference) Detail() string {
 	switch {
 	case d.IsMissing():
-		return fmt.Sprintf("%s: %s is missing on the target: %s", d.Namespace, d.What, d.Source)
+		return fmt.Sprintf("%s is missing on the target: %s", d.What, d.Source)
 	case d.IsExtra():
-		return fmt.Sprintf("%s: %s is on the target only: %s", d.Namespace, d.What, d.Target)
+		return fmt.Sprintf("%s is on the target only: %s", d.What, d.Target)
 	default:
-		return fmt.Sprintf("%s: %s differs: source %s, target %s", d.Namespace, d.What, orNone(d.Source), orNone(d.Target))
+		return fmt.Sprintf("%s differs: source %s, target %s", d.What, orNone(d.Source), orNone(d.Target))
 	}
 }
 

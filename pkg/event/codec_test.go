@@ -350,7 +350,8 @@ func FuzzDecode(f *testing.F) {
 	barrier.Kind, barrier.Partition, barrier.Namespace = event.KindBarrier, 0, event.Namespace{}
 
 	for _, m := range []event.Message{
-		message(f, changeEvent(f, "insert")), {Kind: event.KindMarker, StreamID: "s", ResumeToken: token(f, 4), Part: 1, Parts: 1, Attempt: 1},
+		message(f, changeEvent(f, "insert")),
+		{Kind: event.KindMarker, StreamID: "s", ResumeToken: token(f, 4), Part: 1, Parts: 1, Attempt: 1},
 		barrier, copyOf(f, &barrier, 3),
 	} {
 		m.TraceParent, m.Generation = traceParent, 1

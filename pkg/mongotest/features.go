@@ -21,6 +21,10 @@ type Features struct {
 	DatesBeyondYear9999  bool
 	CreateEvents         bool // an implicit creation makes a create event
 	IndexOptionsInEvents bool // createIndexes events carry the index's options
+	ModifyEventsTellAll  bool // the event of a collMod on an index, on a view, or of expireAfterSeconds "off" says what was changed
+	ViewsInEvents        bool // the create event of a view has its pipeline under that name, and no collectionUUID
+	ChecksCollectionUUID bool // a command is refused for another collection than the one of its collectionUUID; else that is ignored, or unknown
+	TextAndHashedIndexes bool
 	HashesDatabases      bool // command dbHash
 	AppendsOplogNotes    bool // command appendOplogNote
 	OplogNaturalOrder    bool // local.oplog.rs with {$natural: -1} begins at the newest entry
@@ -73,7 +77,8 @@ func featuresOf(flavor Flavor) Features {
 		return Features{
 			SplitsLargeEvents: true, BoundsReplies: true, IdenticalReplaceNoop: true, RetryableWrites: true, SingleTxnClusterTime: true,
 			KeepsEmptyTimestamp: true, KeepsDeprecatedTypes: true, DatesBeyondYear9999: true, CreateEvents: true,
-			IndexOptionsInEvents: true, HashesDatabases: true, AppendsOplogNotes: true, OplogNaturalOrder: true,
+			IndexOptionsInEvents: true, ModifyEventsTellAll: true, ViewsInEvents: true, ChecksCollectionUUID: true,
+			TextAndHashedIndexes: true, HashesDatabases: true, AppendsOplogNotes: true, OplogNaturalOrder: true,
 			SurvivesKillBySelf: true, FreesUniqueValues: true, LSIDNamesUser: true,
 		}
 	}

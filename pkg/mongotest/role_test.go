@@ -27,7 +27,7 @@ func TestRoleFiles(t *testing.T) {
 	}
 	require.Len(t, files, len(names))
 
-	reads := []string{"find", "changeStream", "listCollections", "listDatabases", "collStats"}
+	reads := []string{"find", "changeStream", "listCollections", "listDatabases", "listIndexes", "collStats"}
 
 	for _, path := range files {
 		name := filepath.Base(path)
@@ -44,7 +44,8 @@ func TestRoleFiles(t *testing.T) {
 
 			for _, action := range p.Actions {
 				require.Falsef(t, name == "source-role.js" && !slices.Contains(reads, action), "%s writes to the source", action)
-				require.NotContains(t, []string{"anyAction", "dropDatabase", "dropCollection", "shutdown"}, action, name)
+				require.NotContains(t, []string{"anyAction", "dropDatabase", "shutdown"}, action, name)
+				require.False(t, action == "dropCollection" && name != "target-role.js", name)
 			}
 		}
 	}
@@ -83,7 +84,11 @@ func TestNeedsAndPrivileges(t *testing.T) {
 		"stage that writes":         {"shop", `{"aggregate": "c", "pipeline": [{"$out": "d"}]}`, everywhere, "?$out"},
 		"of the cluster":            {"admin", `{"listDatabases": 1}`, `{"resource": {"cluster": true}, "actions": ["listDatabases"]}`, ""},
 		"not of a database":         {"admin", `{"listDatabases": 1}`, `{"resource": {"db": "", "collection": ""}, "actions": ["listDatabases"]}`, "listDatabases"},
-		"unknown command":           {"shop", `{"drop": "c"}`, everywhere, "?drop"},
+		"unknown command":           {"shop", `{"compact": "c"}`, everywhere, "?compact"},
+		"drop":                      {"shop", `{"drop": "c"}`, everywhere, "dropCollection"},
+		"rename":                    {"admin", `{"renameCollection": "shop.a", "to": "shop.b"}`, `{"resource": {"db": "shop", "collection": ""}, "actions": ["renameCollectionSameDB"]}`, ""},
+		"rename that replaces":      {"admin", `{"renameCollection": "shop.a", "to": "shop.b", "dropTarget": true}`, `{"resource": {"db": "shop", "collection": ""}, "actions": ["renameCollectionSameDB"]}`, "dropCollection"},
+		"rename elsewhere":          {"admin", `{"renameCollection": "shop.a", "to": "shelf.a"}`, everywhere, "dropCollection"},
 		"free":                      {"admin", `{"killSessions": []}`, everywhere, ""},
 	} {
 		var body bson.D

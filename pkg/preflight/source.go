@@ -142,14 +142,15 @@ func scope(_ context.Context, w *World) []Finding {
 
 		switch {
 		case event.IsInternal(ns), !w.Filter.Takes(ns):
+		case c.Type == "view" && w.DDL: // made like a collection
 		case c.Type == "view":
 			found = append(found, warn(ns.String(), "a view: it has no changes of its own, make it on the target by hand"))
 		case c.Type == "timeseries":
 			found = append(found, warn(ns.String(), "a time series collection: MongoDB has no change streams on it"))
 		case c.Encrypted:
 			found = append(found, fail(ns.String(), "a collection with queryable encryption: its state cannot be replicated"))
-		case c.Unroutable() != "":
-			found = append(found, fail(ns.String(), "its changes cannot be spread over partitions: %s", c.Unroutable()))
+		case c.Unroutable() != "" && !w.DDL:
+			found = append(found, fail(ns.String(), "its changes cannot be spread over partitions without schema changes (DDL): %s", c.Unroutable()))
 		}
 	}
 

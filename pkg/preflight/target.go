@@ -1,16 +1,13 @@
 package preflight
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
-	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 )
 
@@ -71,6 +68,11 @@ func targetChecks() []Check {
 			Why: "latency is a difference of both clocks", Remedy: "run NTP or chrony on both hosts", Needs: []string{"TGT001"},
 			run: func(_ context.Context, w *World) []Finding { return w.target.clock() },
 		},
+		{
+			Code: "TGT009", What: "indexes of the same name are the same on both sides",
+			Why: "flow init refuses them with DDL=on, and so does the target when the source changes them", Remedy: "drop the index on the target: flow init makes it as the source has it, and an index that is missing is no difference",
+			Needs: []string{"SRC006", "TGT001"}, after: []string{"TGT006"}, run: sameIndexes,
+		},
 	}
 }
 
@@ -125,59 +127,4 @@ func trial(ctx context.Context, session *mongo.Session, w *World) error {
 	}
 
 	return nil
-}
-
-// sameOptions compares the collections in scope that both sides have.
-func sameOptions(ctx context.Context, w *World) []Finding {
-	catalog, err := mongodb.Catalog(ctx, w.target.client)
-	if err != nil {
-		return one(unknown(w.target.where(), reason(err)))
-	}
-
-	there := make(map[event.Namespace]mongodb.Collection)
-	for _, c := range catalog {
-		there[event.Namespace{DB: c.DB, Coll: c.Name}] = c
-	}
-
-	var found []Finding
-
-	for _, c := range w.catalog {
-		ns := event.Namespace{DB: c.DB, Coll: c.Name}
-
-		other, both := there[ns]
-		if !both || event.IsInternal(ns) || !w.Filter.Takes(ns) {
-			continue
-		}
-
-		if d := differences(c, other); len(d) > 0 {
-			found = append(found, fail(ns.String(), "source and target differ in %s", strings.Join(d, ", ")))
-		}
-	}
-
-	return found
-}
-
-// differences names the options that decide which documents a collection takes.
-func differences(a, b mongodb.Collection) []string {
-	var names []string
-
-	if a.Type != b.Type {
-		names = append(names, fmt.Sprintf("type (%s, %s)", a.Type, b.Type))
-	}
-
-	if a.Capped != b.Capped {
-		names = append(names, fmt.Sprintf("capped (%t, %t)", a.Capped, b.Capped))
-	}
-
-	if a.Collation != b.Collation {
-		names = append(names, fmt.Sprintf("collation (%q, %q)", a.Collation, b.Collation))
-	}
-
-	for _, option := range []string{"validator", "clusteredIndex"} {
-		if !bytes.Equal(a.Options.Lookup(option).Value, b.Options.Lookup(option).Value) {
-			names = append(names, option)
-		}
-	}
-
-	return names
 }

@@ -24,6 +24,7 @@ type Options struct {
 	SourceURI settings.URI
 	TargetURI settings.URI
 	Filter    relayevent.Filter
+	DDL       bool // schema changes are replicated, and with them what cannot be spread over partitions
 
 	MaxBytes   int64 // of the stream; 0: the default
 	Partitions int   // 0: not said
@@ -42,6 +43,7 @@ type World struct {
 
 	source, target deployment
 	catalog        []mongodb.Collection // of the source, by SRC006
+	definitions    definitions          // by TGT006
 	nc             *nats.Conn           // by NTS001
 	js             jetstream.JetStream  // by NTS001
 	account        *jetstream.AccountInfo

@@ -44,6 +44,17 @@ func FromCatalog(catalog []mongodb.Collection, partitions int) *Table {
 	return t
 }
 
+// KeepPartitions leaves collections that another table knows in the partitions that
+// they have there: a rename does not change it, and what failed of a collection
+// waits in its partition.
+func (t *Table) KeepPartitions(other *Table) {
+	for uuid, entry := range t.byUUID {
+		if known := other.byUUID[uuid]; known != nil && known.Pin != event.PinNone {
+			entry.Partition = known.Partition
+		}
+	}
+}
+
 // Entries returns what the table holds, sorted by namespace.
 func (t *Table) Entries() []Entry {
 	entries := make([]Entry, 0, len(t.byNamespace))

@@ -106,6 +106,7 @@ func TestWholeSessionOfAListenerReadsOnly(t *testing.T) {
 
 	mongotest.RequireExact(t, mongotest.Role(t, file), wire.Commands(),
 		"local.oplog.rs collStats", // relayctl doctor
+		"*.* listIndexes",          // relayctl flow init and doctor
 		"config.version find")      // relayctl flow init and doctor, on mongos only
 }
 

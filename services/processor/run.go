@@ -76,7 +76,7 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 			MaxEvents: maxFollowers, MaxBytes: maxFollowerBytes, MaxTotal: int64(cfg.ParkMaxBytes),
 		},
 		Refetch:  refetch.New(nc, cfg.Flow),
-		Schema:   schema.New(target, schema.Options{}),
+		Schema:   schema.New(target, schema.Options{NoIndexes: cfg.Indexes == indexesNone}),
 		InitPoll: initPoll,
 		Tracer:   p.Tracers.Tracer("github.com/atlas-relay/atlas-relay/services/processor"),
 	})

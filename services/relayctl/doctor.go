@@ -73,6 +73,7 @@ func (p *program) examine(cmd *cobra.Command, s *flow.InitSettings) ([]preflight
 
 	o := preflight.Options{
 		Flow: s.Flow, NATS: s.NATS, SourceURI: s.SourceURI, TargetURI: s.TargetURI, MaxBytes: int64(s.MaxBytes), Log: p.log(),
+		DDL: s.ReplicatesSchema(),
 	}
 
 	if wrong != nil {

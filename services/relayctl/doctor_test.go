@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
@@ -132,7 +133,7 @@ func TestDoctorFindsTwentyMistakesInOneRun(t *testing.T) {
 	js := c.nats.JetStream(t)
 	require.NoError(t, js.DeleteKeyValue(t.Context(), "RELAY_OWNERS")) // STR003
 	require.NoError(t, js.DeleteKeyValue(t.Context(), "RELAY_STATS"))  // STR004
-	c.seedSource(t)                                                    // SRC008 ×3, TGT006 ×3
+	c.seedSource(t)                                                    // SRC008 ×3, TGT006 ×3, TGT009
 	c.seedCheckpoints(t)                                               // CHK002 ×2
 	// STR002
 	// CFG005 ×3
@@ -150,7 +151,7 @@ func TestDoctorFindsTwentyMistakesInOneRun(t *testing.T) {
 
 	found, code := c.examine(t)
 	want := map[string]int{
-		"CFG005": 5, "CFG006": 3, "STR002": 1, "STR003": 1, "STR004": 1, "SRC008": 3, "TGT006": 3, "CHK002": 2, "NTS005": 1,
+		"CFG005": 5, "CFG006": 3, "STR002": 1, "STR003": 1, "STR004": 1, "SRC008": 3, "TGT006": 3, "TGT009": 1, "CHK002": 2, "NTS005": 1,
 	}
 	require.Equal(t, want, ill(found), "%v", found)
 	require.Equal(t, 2, code)
@@ -179,6 +180,13 @@ func (c *clinic) seedSource(t *testing.T) {
 	require.NoError(t, target.CreateCollection(ctx, "orders", options.CreateCollection().SetValidator(validator)))
 	require.NoError(t, target.CreateCollection(ctx, "log"))
 	require.NoError(t, target.CreateCollection(ctx, "names"))
+
+	for db, unique := range map[*mongo.Database]bool{source: true, target: false} {
+		_, err := db.Collection("orders").Indexes().CreateOne(ctx, mongo.IndexModel{
+			Keys: bson.D{{Key: "number", Value: 1}}, Options: options.Index().SetUnique(unique),
+		})
+		require.NoError(t, err)
+	}
 }
 
 func (c *clinic) seedCheckpoints(t *testing.T) {

@@ -150,6 +150,14 @@ func (p *program) printShown(s *flow.Shown) error {
 		row("last message", s.Tail.StoreTime.Format(time.RFC3339))
 	}
 
+	for _, p := range s.Pinned {
+		if p.Pin == "encrypted" {
+			row("not replicated", p.Namespace+" (encrypted)")
+		} else {
+			row("pinned", fmt.Sprintf("%s (%s) to partition %d", p.Namespace, p.Pin, p.Partition))
+		}
+	}
+
 	_, err := fmt.Fprint(p.out, text.String())
 
 	return err

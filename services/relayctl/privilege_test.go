@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -28,7 +31,7 @@ func TestRolesAreEnoughForRelayctl(t *testing.T) {
 	sourceWire, targetWire := source.NewWire(t), target.NewWire(t)
 	c := &clinic{source: source, target: target, nats: natstest.New(t)}
 	c.env = map[string]string{
-		"FLOW": "a-b", "NATS_URL": c.nats.URL(), "STREAM_MAX_BYTES": "64MiB", "PARTITIONS": "4", "WITHOUT_EXISTING": "true",
+		"FLOW": "a-b", "NATS_URL": c.nats.URL(), "STREAM_MAX_BYTES": "64MiB", "PARTITIONS": "4", "WITHOUT_EXISTING": "true", "DDL": "on",
 		"SOURCE_URI": sourceWire.Through(source.UserWith(t, sourceRoot, sourceFile)).Reveal(),
 		"TARGET_URI": targetWire.Through(target.UserWith(t, targetRoot, targetFile)).Reveal(),
 	}
@@ -43,6 +46,9 @@ func TestRolesAreEnoughForRelayctl(t *testing.T) {
 	_, err := sourceRoot.Database("shop").Collection("orders").InsertOne(t.Context(), bson.D{})
 	require.NoError(t, err)
 	_, err = targetRoot.Database("shop").Collection("orders").InsertOne(t.Context(), bson.D{})
+	require.NoError(t, err)
+
+	_, err = sourceRoot.Database("shop").Collection("items").Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: bson.D{{Key: "a", Value: 1}}})
 	require.NoError(t, err)
 
 	run("flow", "init")
@@ -87,6 +93,20 @@ func forget(t *testing.T, source *mongo.Client) {
 	}
 }
 
+// withoutLists is a copy of a role's file that may not list collections.
+func withoutLists(t *testing.T, path string) string {
+	t.Helper()
+
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Contains(t, string(content), `"listCollections", `)
+
+	less := filepath.Join(t.TempDir(), "role.js")
+	require.NoError(t, os.WriteFile(less, bytes.ReplaceAll(content, []byte(`"listCollections", `), nil), 0o600))
+
+	return less
+}
+
 // TestDoctorFindsMissingRights gives each side the role of somebody else.
 func TestDoctorFindsMissingRights(t *testing.T) {
 	t.Parallel()
@@ -98,7 +118,7 @@ func TestDoctorFindsMissingRights(t *testing.T) {
 
 	c.env = map[string]string{
 		"FLOW": "a-b", "NATS_URL": c.nats.URL(), "STREAM_MAX_BYTES": "64MiB",
-		"SOURCE_URI": c.source.UserWith(t, c.source.Client(t), "../../deploy/mongodb/target-role.js").Reveal(),
+		"SOURCE_URI": c.source.UserWith(t, c.source.Client(t), withoutLists(t, "../../deploy/mongodb/target-role.js")).Reveal(),
 		"TARGET_URI": c.target.UserWith(t, c.target.Client(t), "../../deploy/mongodb/stats-role.js").Reveal(),
 	}
 

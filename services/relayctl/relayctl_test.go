@@ -270,7 +270,7 @@ func TestAllMistakesAtOnceAndNoSecret(t *testing.T) {
 
 	require.Equal(t, 2, r.code)
 
-	for _, name := range []string{"SOURCE_URI", "STREAM_REPLICAS", "STREAM_PUBLISH", "SKIP_ORIGINS", "DDL", "STREAM_MAX_BYTES", "INCLUDE_NAMESPACES"} {
+	for _, name := range []string{"SOURCE_URI", "STREAM_REPLICAS", "STREAM_PUBLISH", "SKIP_ORIGINS", "DDL=on", "STREAM_MAX_BYTES", "INCLUDE_NAMESPACES"} {
 		require.Contains(t, r.errOut, name)
 	}
 

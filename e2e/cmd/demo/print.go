@@ -145,6 +145,19 @@ func (p *printer) Differences(c *verify.Comparison) error {
 	return fmt.Errorf("source and target differ in %d documents; the first %d are above", c.Different, len(c.Differences))
 }
 
+// Definitions prints what the collections and indexes of both sides differ in and returns an error that counts it.
+func (p *printer) Definitions(differences []string) error {
+	if len(differences) == 0 {
+		return nil
+	}
+
+	for _, difference := range differences {
+		p.Linef("%s", difference)
+	}
+
+	return fmt.Errorf("source and target differ in %d definitions of collections and indexes", len(differences))
+}
+
 // Verdict is the end of a run in which everything held.
 func (p *printer) Verdict(d *demo, c *verify.Comparison, events int) {
 	p.Linef("\nsource and target are equal: %d documents in %d collections, %.1f MB compared byte by byte", c.Documents, c.Collections, float64(c.Bytes)/1e6)
@@ -152,6 +165,10 @@ func (p *printer) Verdict(d *demo, c *verify.Comparison, events int) {
 	p.Linef("What this showed: every change of the source was captured into JetStream and applied to the target in")
 	p.Linef("transactions with its checkpoint. The target's own change stream had %d writes; the version of every", events)
 	p.Linef("document only grew: none came twice, none out of order. The counters add up exactly.")
+
+	if d.schema > 0 {
+		p.Linef("Collections and indexes were made, renamed, changed and dropped amid the traffic: their definitions are equal, too.")
+	}
 
 	if d.cfg.Chaos {
 		p.Linef("All of that with %s of processors meanwhile.", d.hits)

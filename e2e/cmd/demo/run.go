@@ -25,6 +25,10 @@ import (
 // database is the only one that the demo writes to, on source and target.
 const database = "relay_demo"
 
+// schemaRate is how many steps a second the writer does who makes, renames and drops collections and indexes, with writes
+// to them between.
+const schemaRate = 5
+
 const (
 	reachPatience = 10 * time.Second
 	startPatience = time.Minute     // until the flow replicates
@@ -43,6 +47,7 @@ type demo struct {
 	order    *verify.Order
 	rate     int
 	seed     uint64
+	schema   float64 // steps per second of the writer of schema changes
 	hits     fault.Hits
 	began    time.Time // of the traffic
 	ended    time.Time // everything was applied
@@ -164,7 +169,11 @@ func (d *demo) startRelay(ctx context.Context) error {
 		}
 	}
 
-	d.traffic = traffic.New(d.source(), traffic.Options{Seed: d.seed, Rate: float64(d.rate)})
+	if err := d.chooseSchema(ctx); err != nil {
+		return err
+	}
+
+	d.traffic = traffic.New(d.source(), traffic.Options{Seed: d.seed, Rate: float64(d.rate), Schema: d.schema})
 	if err := d.traffic.Prepare(ctx); err != nil {
 		return err
 	}
@@ -177,7 +186,7 @@ func (d *demo) startRelay(ctx context.Context) error {
 
 	flow := "demo-" + bson.NewObjectID().Hex()[16:]
 
-	d.relay, err = d.world.Relay(ctx, d.programs, flow, map[string]string{"INCLUDE_NAMESPACES": database + ".*"})
+	d.relay, err = d.world.Relay(ctx, d.programs, flow, map[string]string{"INCLUDE_NAMESPACES": database + ".*", "DDL": "on"})
 	if err != nil {
 		return err
 	}
@@ -202,6 +211,22 @@ func (d *demo) startRelay(ctx context.Context) error {
 	}
 
 	d.out.Processes(d)
+
+	return nil
+}
+
+// chooseSchema leaves schema changes out where the source's events do not tell them.
+func (d *demo) chooseSchema(ctx context.Context) error {
+	features, err := mongotest.FeaturesOf(ctx, d.world.Source.Client)
+	if err != nil {
+		return err
+	}
+
+	if features.IndexOptionsInEvents {
+		d.schema = schemaRate
+	} else {
+		d.out.Linef("no schema changes in this run: the events of this stand-in do not say what an index is")
+	}
 
 	return nil
 }
@@ -318,7 +343,12 @@ func (d *demo) judge(ctx context.Context) error {
 		return err
 	}
 
-	if err := errors.Join(orderErr, counterErr, d.out.Differences(result)); err != nil {
+	definitions, err := verify.Definitions(ctx, d.source(), d.target())
+	if err != nil {
+		return err
+	}
+
+	if err := errors.Join(orderErr, counterErr, d.out.Differences(result), d.out.Definitions(definitions)); err != nil {
 		return err
 	}
 

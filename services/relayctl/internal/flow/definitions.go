@@ -29,7 +29,7 @@ func (i *initialisation) newDefiner(ctx context.Context) (*definer, error) {
 	d := &definer{initialisation: i}
 
 	var err error
-	if i.DDL == onOff(true) {
+	if i.ReplicatesSchema() {
 		d.before, err = d.readSource(ctx)
 	}
 
@@ -73,7 +73,7 @@ func (d *definer) read(ctx context.Context, client *mongo.Client) ([]catalog.Col
 // changes lie behind the token. What is there with another meaning is refused;
 // what the target has more is left alone, and told.
 func (d *definer) define(ctx context.Context) (notes []string, err error) {
-	if d.DDL != onOff(true) {
+	if !d.ReplicatesSchema() {
 		return nil, nil
 	}
 
@@ -149,8 +149,7 @@ func (d *definer) make(ctx context.Context, target *mongo.Client, list []catalog
 			err = catalog.EnsureIndexes(ctx, target, c.Namespace(), [16]byte{}, c.Indexes)
 		}
 
-		var conflict *catalog.ConflictError
-		if errors.As(err, &conflict) {
+		if conflict, ok := errors.AsType[*catalog.ConflictError](err); ok {
 			return &RefusedError{What: conflict.Error(), Next: "somebody else makes collections on the target: run it again when that is over"}
 		}
 

@@ -7,10 +7,11 @@
 //	2  the target has checkpoints   refused: they belong to a stream that is gone
 //	3  catalog of the source        once before and once after 4: equal, or refused (DDL=on)
 //	4  resume token of the source   before 5, so that no document falls between
-//	5  existing documents           refused by name, unless they are copied otherwise
+//	5  existing documents; without DDL capped collections and collations, too: refused by name
 //	6  definitions on the target    made where missing, refused where they differ (DDL=on)
 //	7  create the stream            the token stands in its metadata
-//	8  message 1                    a crash between 7 and 8 goes on here
+//	8  message 1                    with the routing table of the catalog; a crash between
+//	                                7 and 8 goes on here
 //
 // Errors are of three kinds, told apart by their exit code: refused (2), a
 // server that cannot be reached (3), everything else (1).

@@ -9,7 +9,9 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/gap"
+	"github.com/atlas-relay/atlas-relay/pkg/routing"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
 // finish has the stream go on behind a recorded gap and says so in the record.
@@ -104,9 +106,9 @@ func (a *acceptance) publishMarker(ctx context.Context, g *gap.Document) error {
 }
 
 // afterTail returns what is counted before a marker behind the tail: an event
-// whose last part is missing has not happened, and nobody can finish it any more.
+// whose last message is missing has not happened, and nobody can finish it any more.
 func afterTail(tail *topology.Stored) (number, skipped uint64) {
-	if tail.Kind == event.KindEvent && !tail.IsLastPart() {
+	if !tail.EndsEvent() {
 		return tail.Event - 1, tail.Skipped
 	}
 
@@ -129,6 +131,10 @@ func (a *acceptance) markerPayload(ctx context.Context, g *gap.Document) ([]byte
 		return nil, err
 	}
 
+	if err := a.renewSchema(ctx, &last, marker); err != nil {
+		return nil, err
+	}
+
 	marker.OpenTransaction = nil // its rest lies in the gap
 	marker.ReplacesStreamId = ""
 	marker.AcceptedGap = g.ID
@@ -140,4 +146,37 @@ func (a *acceptance) markerPayload(ctx context.Context, g *gap.Document) ([]byte
 	}
 
 	return payload, nil
+}
+
+// renewSchema has the routing table be that of the source's catalog: what happened to
+// the schema in the gap nobody has seen. Collections that were known stay in their
+// partitions.
+func (a *acceptance) renewSchema(ctx context.Context, last *topology.Stored, marker *relayv1.Marker) error {
+	if !a.stream.DDL {
+		return nil
+	}
+
+	barriers, err := a.stream.BarriersAfter(ctx, last.Sequence)
+	if err != nil {
+		return err
+	}
+
+	for i := range barriers {
+		marker.LastBarrier = barriers[i].Event
+	}
+
+	known, err := routing.FromMarker(marker.GetPinned(), a.stream.Partitions)
+	if err != nil {
+		return fmt.Errorf("marker %d of stream %s: %w", last.Sequence, a.stream.Name(), err)
+	}
+
+	table, err := readTable(ctx, a.source, a.stream.Partitions)
+	if err != nil {
+		return mongoTrouble("SOURCE_URI", a.SourceURI, err)
+	}
+
+	table.KeepPartitions(known)
+	marker.Pinned = table.Encode()
+
+	return nil
 }

@@ -102,8 +102,20 @@ func (a *acceptance) makeStream(ctx context.Context, g *gap.Document) error {
 }
 
 func (a *acceptance) publishRenewal(ctx context.Context, stream *topology.Stream, g *gap.Document) error {
+	var pinned []*relayv1.PinnedNamespace
+
+	if stream.DDL {
+		table, err := readTable(ctx, a.source, g.Partitions)
+		if err != nil {
+			return mongoTrouble("SOURCE_URI", a.SourceURI, err)
+		}
+
+		pinned = table.Encode()
+	}
+
 	payload, err := proto.Marshal(&relayv1.Marker{
 		Heads:            make([]uint64, g.Partitions),
+		Pinned:           pinned,
 		Filter:           &relayv1.Filter{Include: a.Include.Patterns(), Exclude: a.Exclude.Patterns(), SkipOrigins: stream.SkipOrigins},
 		ReplacesStreamId: topology.JoinStreamIDs(g.Replaces),
 		AcceptedGap:      g.ID,

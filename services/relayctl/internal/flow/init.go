@@ -108,7 +108,7 @@ func (i *initialisation) compare(stream *topology.Stream, maxBytes int64) error 
 	}
 
 	check("PARTITIONS", i.Partitions, stream.Partitions)
-	check("DDL", i.DDL, onOff(stream.DDL))
+	check("DDL", onOff(i.ReplicatesSchema()), onOff(stream.DDL))
 	check("SKIP_ORIGINS", i.SkipOrigins.String(), strings.Join(stream.SkipOrigins, ","))
 	check("STREAM_REPLICAS", i.Replicas, stream.Replicas)
 	check("STREAM_PUBLISH", i.Publish, string(stream.Publish))
@@ -236,15 +236,15 @@ func (i *initialisation) askSource(ctx context.Context) (s topology.Settings, no
 		return s, nil, err
 	}
 
-	found, err := readScope(ctx, source, filter)
+	found, err := readScope(ctx, source, filter, i.ReplicatesSchema())
 	if err != nil {
 		return s, nil, mongoTrouble("SOURCE_URI", i.SourceURI, err)
 	}
 
 	if len(found.unroutable) > 0 {
 		return s, nil, &RefusedError{
-			What: "collections that this version cannot replicate: " + some(found.unroutable),
-			Next: "leave them out with EXCLUDE_NAMESPACES",
+			What: "collections that cannot be replicated without schema changes: " + some(found.unroutable),
+			Next: "leave them out with EXCLUDE_NAMESPACES, or unset DDL",
 		}
 	}
 
@@ -262,13 +262,13 @@ func (i *initialisation) askSource(ctx context.Context) (s topology.Settings, no
 	}
 
 	if len(found.notReplicated) > 0 {
-		notes = append(notes, "without change events, so not replicated: "+some(found.notReplicated))
+		notes = append(notes, "not replicated: "+some(found.notReplicated))
 	}
 
 	return topology.Settings{
 		StreamID:    topology.NewStreamID(),
 		Partitions:  i.Partitions,
-		DDL:         i.DDL == onOff(true),
+		DDL:         i.ReplicatesSchema(),
 		SkipOrigins: i.SkipOrigins,
 		Source:      hello.Identity(),
 		FirstToken:  base64.StdEncoding.EncodeToString(token),
@@ -287,8 +287,14 @@ func (i *initialisation) publishFirst(ctx context.Context, stream *topology.Stre
 		return &RefusedError{What: "stream " + stream.Name() + " has no usable first token in its metadata", Next: "relayctl flow delete --yes, then flow init"}
 	}
 
+	pinned, err := i.pinned(ctx, stream)
+	if err != nil {
+		return err
+	}
+
 	payload, err := proto.Marshal(&relayv1.Marker{
 		Heads:  make([]uint64, stream.Partitions),
+		Pinned: pinned,
 		Filter: &relayv1.Filter{Include: i.Include.Patterns(), Exclude: i.Exclude.Patterns(), SkipOrigins: stream.SkipOrigins},
 	})
 	if err != nil {
@@ -311,6 +317,29 @@ func (i *initialisation) publishFirst(ctx context.Context, stream *topology.Stre
 	}
 
 	return err
+}
+
+// pinned returns the routing table that the stream begins with. What happens to the
+// schema between the first token and the catalog of now comes again as events, which
+// the table bears (package routing).
+func (i *initialisation) pinned(ctx context.Context, stream *topology.Stream) ([]*relayv1.PinnedNamespace, error) {
+	if !stream.DDL {
+		return nil, nil
+	}
+
+	source, _, err := connectMongo(ctx, "SOURCE_URI", i.SourceURI, true)
+	if err != nil {
+		return nil, err
+	}
+
+	defer func() { _ = mongodb.Disconnect(ctx, source) }() // the server ends what is left by itself
+
+	table, err := readTable(ctx, source, stream.Partitions)
+	if err != nil {
+		return nil, mongoTrouble("SOURCE_URI", i.SourceURI, err)
+	}
+
+	return table.Encode(), nil
 }
 
 func openTrouble(url fmt.Stringer, flow string, err error) error {

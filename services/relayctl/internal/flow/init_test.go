@@ -234,11 +234,60 @@ func TestInitRefusesWhatCannotBeRouted(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, w.db.CreateCollection(t.Context(), "log", options.CreateCollection().SetCapped(true).SetSizeInBytes(1<<20)))
 
-	_, err := w.init(t)
+	_, err := w.init(t, "DDL", "off")
 	requireRefused(t, err, w.db.Name()+".log", "capped", "EXCLUDE_NAMESPACES")
 
 	_, err = w.init(t, "EXCLUDE_NAMESPACES", w.db.Name()+".log")
 	require.NoError(t, err)
+	require.False(t, w.open(t).DDL)
+
+	first, err := w.open(t).LastMarker(t.Context())
+	require.NoError(t, err)
+
+	marker, err := first.Marker()
+	require.NoError(t, err)
+	require.Empty(t, marker.GetPinned())
+}
+
+// TestInitPinsWhatCannotBeSpread: with schema changes the routing table says where it
+// goes, also of what the filter leaves out now.
+func TestInitPinsWhatCannotBeSpread(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	require.NoError(t, w.db.CreateCollection(t.Context(), "log", options.CreateCollection().SetCapped(true).SetSizeInBytes(1<<20)))
+	require.NoError(t, w.db.CreateCollection(t.Context(), "names", options.CreateCollection().SetCollation(&options.Collation{Locale: "de"})))
+	require.NoError(t, w.db.CreateCollection(t.Context(), "plain"))
+
+	_, err := w.init(t, "EXCLUDE_NAMESPACES", w.db.Name()+".names")
+	require.NoError(t, err)
+	require.True(t, w.open(t).DDL, "the default")
+
+	shown, err := w.show(t)
+	require.NoError(t, err)
+
+	pins := map[string]string{}
+
+	for _, p := range shown.Pinned {
+		if db, coll, _ := strings.Cut(p.Namespace, "."); db == w.db.Name() {
+			pins[coll] = p.Pin
+			require.Equal(t, event.PartitionOf(event.Namespace{DB: db, Coll: coll}, w.open(t).Partitions), p.Partition)
+		}
+	}
+
+	require.Equal(t, map[string]string{"log": "capped", "names": "collation"}, pins)
+}
+
+func TestSchemaChangesAreOffWhereOriginsAreSkipped(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	_, err := w.init(t, "SKIP_ORIGINS", "other")
+	require.NoError(t, err)
+	require.False(t, w.open(t).DDL)
+
+	_, err = w.init(t, "DDL", "off")
+	require.NoError(t, err, "it agrees")
 }
 
 func TestInitRefusesCheckpointsWithoutStream(t *testing.T) {

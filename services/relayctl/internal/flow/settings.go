@@ -46,7 +46,7 @@ type InitSettings struct {
 	Include     settings.Namespaces `env:"INCLUDE_NAMESPACES" help:"namespaces to replicate, comma list of db.coll and db.*; empty: all"`
 	Exclude     settings.Namespaces `env:"EXCLUDE_NAMESPACES" help:"namespaces to leave out; wins over INCLUDE_NAMESPACES"`
 	SkipOrigins settings.Flows      `env:"SKIP_ORIGINS"       help:"flows whose changes at the source are left out, comma list: the opposite one where two flows run both ways; empty for the listener: as the stream was made"`
-	DDL         string              `env:"DDL"                envDefault:"off" help:"replication of schema changes; this version can off"`
+	DDL         string              `env:"DDL"                help:"replication of schema changes (create, drop, rename, indexes, collMod), and with it of capped collections and collations: on or off, fixed for the life of the stream; empty: on, off with SKIP_ORIGINS"`
 
 	Indexes string `env:"INDEXES"            envDefault:"same" oneof:"same,none" help:"indexes of the target where DDL is on: same as the source's, or none: the target's are left alone"`
 
@@ -75,7 +75,9 @@ func (s *InitSettings) Validate() error {
 	refuse(s.Publish != "" && s.Publish != "chain" && s.Publish != "batch", "STREAM_PUBLISH", s.Publish, "must be chain or batch", "unset STREAM_PUBLISH")
 	refuse(s.Publish == "chain" && s.Replicas > 1, "STREAM_PUBLISH", s.Publish,
 		"must be batch with several replicas: the id chain stops them for good", "unset STREAM_PUBLISH, or STREAM_REPLICAS=1")
-	refuse(s.DDL != "on" && s.DDL != "off", "DDL", s.DDL, "must be on or off", "DDL=on")
+	refuse(s.DDL != "" && s.DDL != "on" && s.DDL != "off", "DDL", s.DDL, "must be on or off", "unset DDL")
+	refuse(s.DDL == "on" && len(s.SkipOrigins) > 0, "DDL", s.DDL,
+		"must be off with SKIP_ORIGINS: a schema change says not whose it is, and one that came back would hit what was made since", "unset DDL")
 
 	if _, err := s.filter(); err != nil {
 		refuse(true, "INCLUDE_NAMESPACES, EXCLUDE_NAMESPACES", nil, err.Error(), "")
@@ -94,6 +96,11 @@ func (s *InitSettings) publishMode() topology.PublishMode {
 	default:
 		return topology.PublishChain
 	}
+}
+
+// ReplicatesSchema tells whether schema changes are replicated.
+func (s *InitSettings) ReplicatesSchema() bool {
+	return s.DDL == "on" || s.DDL == "" && len(s.SkipOrigins) == 0
 }
 
 func checkURI(name string, uri settings.URI) error {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/atlas-relay/atlas-relay/pkg/routing"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
@@ -32,6 +33,16 @@ type Shown struct {
 
 	// Of the last message; null when the stream is empty.
 	Tail *ShownTail `json:"tail"`
+
+	// Pinned is the routing table as of the last marker, the whole source's.
+	Pinned []ShownPin `json:"pinned"`
+}
+
+// ShownPin is a collection whose events are not spread by document.
+type ShownPin struct {
+	Namespace string `json:"namespace"`
+	Pin       string `json:"pin"` // capped, collation, or encrypted: its events are skipped
+	Partition int    `json:"partition"`
 }
 
 // ShownTail is the stream's last message.
@@ -72,7 +83,7 @@ func Show(ctx context.Context, s *ShowSettings, log *slog.Logger) (*Shown, error
 		SkipOrigins: append([]string{}, stream.SkipOrigins...),
 		Publish:     string(stream.Publish), Replicas: stream.Replicas,
 		FirstSequence: state.FirstSeq, LastSequence: state.LastSeq, Messages: state.Msgs, Bytes: state.Bytes, MaxBytes: config.MaxBytes,
-		Consumers: state.Consumers,
+		Consumers: state.Consumers, Pinned: []ShownPin{},
 	}
 
 	tail, err := stream.Tail(ctx)
@@ -89,5 +100,40 @@ func Show(ctx context.Context, s *ShowSettings, log *slog.Logger) (*Shown, error
 		ResumeToken: base64.RawStdEncoding.EncodeToString(tail.ResumeToken), StoreTime: tail.Time,
 	}
 
+	if shown.Pinned, err = pinsOf(ctx, stream); err != nil {
+		return nil, fmt.Errorf("NATS at %s: %w", s.NATS.URL, err)
+	}
+
 	return shown, nil
+}
+
+// pinsOf reads the routing table of the last marker.
+func pinsOf(ctx context.Context, stream *topology.Stream) ([]ShownPin, error) {
+	last, err := stream.LastMarker(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	marker, err := last.Marker()
+	if err != nil {
+		return nil, err
+	}
+
+	table, err := routing.FromMarker(marker.GetPinned(), stream.Partitions)
+	if err != nil {
+		return nil, err
+	}
+
+	pins := []ShownPin{}
+
+	for _, e := range table.Entries() {
+		pin := ShownPin{Namespace: e.Namespace.String(), Pin: e.Pin.String(), Partition: e.Partition}
+		if e.Encrypted {
+			pin.Pin = "encrypted"
+		}
+
+		pins = append(pins, pin)
+	}
+
+	return pins, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
+	"github.com/atlas-relay/atlas-relay/pkg/routing"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
 )
 
@@ -111,11 +112,21 @@ func presentToken(ctx context.Context, source *mongo.Client) (bson.Raw, error) {
 // scope is what of the source's catalog the filter takes.
 type scope struct {
 	replicated    []event.Namespace
-	unroutable    []string // with the reason; this version cannot order their changes
-	notReplicated []string // views and time series: they have no change events
+	unroutable    []string // with the reason: without a routing table nobody could order their changes
+	notReplicated []string // with what they are
 }
 
-func readScope(ctx context.Context, source *mongo.Client, filter event.Filter) (scope, error) {
+// readTable makes the routing table of the whole deployment: a filter may change.
+func readTable(ctx context.Context, source *mongo.Client, partitions int) (*routing.Table, error) {
+	catalog, err := mongodb.Catalog(ctx, source)
+	if err != nil {
+		return nil, err
+	}
+
+	return routing.FromCatalog(catalog, partitions), nil
+}
+
+func readScope(ctx context.Context, source *mongo.Client, filter event.Filter, ddl bool) (scope, error) {
 	catalog, err := mongodb.Catalog(ctx, source)
 	if err != nil {
 		return scope{}, err
@@ -128,9 +139,12 @@ func readScope(ctx context.Context, source *mongo.Client, filter event.Filter) (
 
 		switch {
 		case event.IsInternal(ns), !filter.Takes(ns):
+		case ddl && c.Type == "view": // its definition is made, and it has no documents
 		case c.Type == "view", c.Type == "timeseries":
 			s.notReplicated = append(s.notReplicated, fmt.Sprintf("%s (%s)", ns, c.Type))
-		case c.Unroutable() != "":
+		case ddl && c.Encrypted:
+			s.notReplicated = append(s.notReplicated, fmt.Sprintf("%s (encrypted)", ns))
+		case !ddl && c.Unroutable() != "":
 			s.unroutable = append(s.unroutable, fmt.Sprintf("%s: %s", ns, c.Unroutable()))
 		default:
 			s.replicated = append(s.replicated, ns)
@@ -164,7 +178,8 @@ const recipe = `copy them by hand, with writes to the source stopped:
     1  stop the writes to the source
     2  relayctl flow init --without-existing
     3  mongodump --uri "$SOURCE_URI" --archive=copy.gz --gzip      (not --oplog)
-    4  mongorestore --uri "$TARGET_URI" --archive=copy.gz --gzip
+    4  mongorestore --uri "$TARGET_URI" --archive=copy.gz --gzip --noIndexRestore
+       (with DDL=off without --noIndexRestore: then flow init has made no indexes)
     5  start the writes again, then the services`
 
 func refuseExisting(found []string) error {

@@ -73,6 +73,15 @@ func (w *world) init(t *testing.T, more ...string) (*flow.Made, error) {
 	return flow.Init(ctx, &s, set, slog.New(slog.DiscardHandler))
 }
 
+func (w *world) show(t *testing.T) (*flow.Shown, error) {
+	t.Helper()
+
+	var s flow.ShowSettings
+	require.NoError(t, settings.Load(&s, map[string]string{"FLOW": w.flow(), "NATS_URL": w.nats.URL()}))
+
+	return flow.Show(t.Context(), &s, slog.New(slog.DiscardHandler))
+}
+
 func (w *world) open(t *testing.T) *topology.Stream {
 	t.Helper()
 

@@ -105,6 +105,38 @@ func TestHeadsComeFromTheMarkerAfterAPurge(t *testing.T) {
 	require.True(t, *s.AddsUp)
 }
 
+// A schema change of which there are but copies has not happened, however long its
+// listener is away.
+func TestUnfinishedBarrier(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+	w.event(t, 2, time.Now())
+	w.reportHealthy(t)
+
+	barrier := func(partition int, count uint64) *event.Message {
+		return &event.Message{
+			Kind: event.KindBarrier, Partition: partition, StreamID: w.stream.StreamID, ResumeToken: emptyDocument(),
+			Event: 2, Count: count, Position: event.Position{T: uint32(time.Now().Unix()), I: 2}, Part: 1, Parts: 1, Attempt: 1, Payload: []byte("change"),
+		}
+	}
+
+	w.publish(t, barrier(2, 1)) // 3
+
+	s := await(t, w.flow(t), isOK)
+	require.Equal(t, uint64(1), *s.Pending)
+	require.Equal(t, uint64(1), *s.Total)
+	require.True(t, *s.AddsUp)
+
+	w.publish(t, barrier(1, 0))
+	w.publish(t, barrier(0, 1)) // 5
+
+	s = await(t, w.flow(t), func(s *tally.Stats) bool { return s.Stream != nil && s.Stream.LastSequence == 5 })
+	require.Equal(t, uint64(2), *s.Pending)
+	require.True(t, *s.AddsUp)
+}
+
 // An event whose parts are not all there is pending. When it is dropped, the
 // marker after it says that its count was given back.
 func TestUnfinishedEvent(t *testing.T) {

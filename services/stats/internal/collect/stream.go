@@ -82,6 +82,11 @@ func (f *Flow) figures(ctx context.Context, checkpoints map[int]checkpoint.Docum
 		return nil, false, err
 	}
 
+	total := tail.Event
+	if tail.IsCopy() {
+		total-- // no partition has the schema change itself yet
+	}
+
 	return &tally.Stream{
 		Name:          stream.Name(),
 		ID:            stream.StreamID,
@@ -92,7 +97,7 @@ func (f *Flow) figures(ctx context.Context, checkpoints map[int]checkpoint.Docum
 		MaxBytes:      uint64(max(config.MaxBytes, 0)),
 		Generation:    tail.Generation,
 		Position:      tail.Position,
-		Total:         tail.Event,
+		Total:         total,
 		Skipped:       tail.Skipped,
 		Heads:         heads,
 	}, tail.Sequence == state.LastSeq, nil
@@ -157,7 +162,7 @@ func oldest(ctx context.Context, stream *topology.Stream, head uint64, d checkpo
 
 	// The usual case in a flow that keeps up needs no request of its own. A
 	// partition without a message has zero parts.
-	if pending > 1 || last.Parts != 1 {
+	if pending > 1 || last.Parts != 1 || last.IsCopy() {
 		next, err := stream.NextOf(ctx, partition, uint64(max(d.Sequence, 0))+1)
 		if errors.Is(err, topology.ErrNoMessage) {
 			return nil, nil //nolint:nilnil // see above
