@@ -54,7 +54,7 @@ func browse(t *testing.T, url string) *browser {
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1280, 900), chromedp.UserDataDir(t.TempDir()),
 		chromedp.WSURLReadTimeout(patience))
 
-	allocator, endAllocator := chromedp.NewExecAllocator(context.Background(), options...)
+	allocator, endAllocator := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...) // it ends in the clean-up
 	ctx, endTab := chromedp.NewContext(allocator)
 	b := &browser{t: t, ctx: ctx}
 
@@ -117,34 +117,43 @@ func (b *browser) eval(expression string) any {
 	return value
 }
 
+// textOf is the expression for what stands in an element.
+func textOf(selector string) string {
+	return fmt.Sprintf("document.querySelector(%s)?.textContent ?? ''", quote(selector))
+}
+
+// quote makes a string of JavaScript.
+func quote(text string) string {
+	quoted, _ := json.Marshal(text) //nolint:errchkjson // a string: it cannot fail
+
+	return string(quoted)
+}
+
 // text is what stands in an element.
 func (b *browser) text(selector string) string {
 	b.t.Helper()
 
-	quoted, err := json.Marshal(selector)
-	require.NoError(b.t, err)
-
-	text, _ := b.eval(fmt.Sprintf("document.querySelector(%s)?.textContent ?? ''", quoted)).(string)
+	text, _ := b.eval(textOf(selector)).(string)
 
 	return text
 }
 
 // awaits waits until the text of an element fulfils a condition.
-func (b *browser) awaits(selector, what string, condition func(text string) bool) string {
+func (b *browser) awaits(selector, what string, condition func(text string) bool) {
 	b.t.Helper()
 
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 
 	last := ""
-	err := harness.Await(ctx, 100*time.Millisecond, func(context.Context) (bool, error) {
-		last = b.text(selector)
+	err := harness.Await(ctx, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
+		var err error
 
-		return condition(last), nil
+		last, err = chromedp.Run(ctx, chromedp.Evaluate[string](textOf(selector)))
+
+		return err == nil && condition(last), err
 	})
 	require.NoError(b.t, err, "%s should %s, says %q; status %q, reasons %q", selector, what, last, b.text("#word"), b.text("#reasons"))
-
-	return last
 }
 
 func (b *browser) shows(selector, part string) {
@@ -171,11 +180,8 @@ func (b *browser) tabTo(selector string) {
 
 	const most = 200
 
-	quoted, err := json.Marshal(selector)
-	require.NoError(b.t, err)
-
 	for range most {
-		if b.eval(fmt.Sprintf("document.activeElement?.matches(%s) ?? false", quoted)) == true {
+		if b.eval(fmt.Sprintf("document.activeElement?.matches(%s) ?? false", quote(selector))) == true {
 			return
 		}
 

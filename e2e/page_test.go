@@ -113,7 +113,17 @@ func TestPage(t *testing.T) {
 	b.shows("#word", "OK")
 	b.shows("#audit tbody", "mended")
 	b.shows("#audit tbody", "ann from 127.0.0.1")
-	s.await("the document applied", func(sample *relayv1.Stats) bool { return sample.GetDeadLetters() == 0 && sample.GetParkedChanges() == 0 })
+	s.await("the document applied", func(sample *relayv1.Stats) bool {
+		return sample.GetDeadLetters() == 0 && sample.GetParkedChanges() == 0
+	})
+
+	// What nobody can be asked for is unknown, not 0.
+	require.NoError(t, s.world.NATS.Stop(t.Context()))
+	is(figure("Captured"), "unknown")
+	b.shows(`[data-figure="Captured"] small`, "because NATS")
+	require.NoError(t, s.world.NATS.Start())
+	is(figure("Captured"), "51")
+	b.shows("#word", "OK")
 
 	// The service is away, and comes back.
 	require.NoError(t, s.relay.Stats.Stop(t.Context()))
@@ -134,6 +144,44 @@ func TestPage(t *testing.T) {
 	b.press(kb.Enter)
 	is(figure("Captured"), "52")
 
+	b.requireNoTrouble()
+}
+
+// TestPageAsksForAToken: beside a file of tokens whoever shows none may look, from this host, and change nothing.
+func TestPageAsksForAToken(t *testing.T) {
+	const token = "0123456789abcdef"
+
+	file := filepath.Join(t.TempDir(), "tokens")
+	require.NoError(t, os.WriteFile(file, []byte("ann operator "+token+"\n"), 0o600))
+
+	env := quickToFail()
+	env["API_TOKENS_FILE"] = file
+
+	s := openWith(t, env)
+	s.picky()
+	s.replicate()
+	s.place(bson.D{{Key: "_id", Value: 1}, {Key: "bad", Value: true}})
+
+	b := browse(t, s.relay.PageURL())
+	b.shows("#letters-count", "1")
+
+	b.tabTo("#discard-all")
+	b.press(kb.Enter)
+	b.shows("#token-why", "a token is needed")
+	b.tabTo("#token-value")
+	b.press(strings.Split(token, "")...)
+	b.press(kb.Enter)
+	b.shows("#confirm-what", "1 of 1")
+	b.tabTo("#confirm-who")
+	b.press("a")
+	b.tabTo("#confirm-why")
+	b.press("b")
+	b.tabTo("#confirm-typed")
+	b.press(strings.Split("discard 1", "")...)
+	b.press(kb.Enter)
+	b.shows("#letters-done", "Discarded 1 of 1")
+	b.shows("#audit tbody", "a (token ann) from 127.0.0.1")
+	b.shows("#letters-count", "0")
 	b.requireNoTrouble()
 }
 
@@ -186,7 +234,7 @@ func TestScreenshots(t *testing.T) {
 		require.NoError(t, os.WriteFile(file, small.Bytes(), 0o644))
 	}
 
-	require.False(t, strings.Contains(b.text("#word"), "NO DATA"))
+	require.NotContains(t, b.text("#word"), "NO DATA")
 	b.requireNoTrouble()
 	close(s.end)
 	require.NoError(t, <-s.running)

@@ -3,6 +3,7 @@ package show
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
@@ -22,14 +23,19 @@ func Audit(w io.Writer, records []*relayv1.AuditRecord) error {
 	fmt.Fprintln(table, "TIME\tACTION\tCHANGED\tLEFT\tWHO\tFOR\tWHY")
 
 	for _, r := range records {
-		why := plainText(r.GetWhy())
-		if r.GetFailedBecause() != "" {
-			why += " (ended early: " + plainText(r.GetFailedBecause()) + ")"
-		}
-
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", moment(r.GetTime()), plainText(r.GetAction()), number(r.Changed), number(r.Refused),
-			plainText(r.GetWho()), plainText(r.GetSelection()), why)
+		fmt.Fprintln(table, strings.Join(auditCells(r), "\t"))
 	}
 
 	return table.Flush()
+}
+
+func auditCells(r *relayv1.AuditRecord) []string {
+	why := plainText(r.GetWhy())
+	if r.GetFailedBecause() != "" {
+		why += " (ended early: " + plainText(r.GetFailedBecause()) + ")"
+	}
+
+	return []string{
+		moment(r.GetTime()), plainText(r.GetAction()), number(r.Changed), number(r.Refused), plainText(r.GetWho()), plainText(r.GetSelection()), why,
+	}
 }

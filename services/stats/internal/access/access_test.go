@@ -2,7 +2,6 @@ package access_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -145,7 +144,7 @@ func TestTheFileIsReadAgain(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 
-	go func() { done <- loaded.Watch(ctx, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
+	go func() { done <- loaded.Watch(ctx, slog.New(slog.DiscardHandler)) }()
 
 	becomes := func(token string, want bool) {
 		t.Helper()

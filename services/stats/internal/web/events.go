@@ -44,13 +44,11 @@ func newEvents(conn *grpc.ClientConn, translate *runtime.ServeMux) *events {
 
 // ServeHTTP implements http.Handler.
 func (e *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	refuse := func(err error) { runtime.HTTPError(r.Context(), e.translate, marshaler(), w, r, err) }
-
 	select {
 	case e.turns <- struct{}{}:
 		defer func() { <-e.turns }()
 	default:
-		refuse(status.Errorf(codes.ResourceExhausted, "there are %d event streams already", mostEvents))
+		e.refuse(w, r, status.Errorf(codes.ResourceExhausted, "there are %d event streams already", mostEvents))
 
 		return
 	}
@@ -65,14 +63,14 @@ func (e *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Flow: r.PathValue("flow"), Interval: durationpb.New(eventInterval),
 	})
 	if err != nil {
-		refuse(err)
+		e.refuse(w, r, err)
 
 		return
 	}
 
 	sample, err := stream.Recv()
 	if err != nil {
-		refuse(err)
+		e.refuse(w, r, err)
 
 		return
 	}
@@ -90,6 +88,11 @@ func (e *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !errors.Is(r.Context().Err(), context.Canceled) {
 		_ = out.write("error", status.Convert(err).Proto())
 	}
+}
+
+// refuse answers as the translator does.
+func (e *events) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	runtime.HTTPError(r.Context(), e.translate, marshaler(), w, r, err)
 }
 
 type eventWriter struct {

@@ -16,9 +16,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.uber.org/goleak"
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/api"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
@@ -80,7 +82,14 @@ func open(t *testing.T, guard *access.Guard, letters ...*deadletter.Letters) *si
 	return s
 }
 
-func (s *site) do(method, path, body string, headers ...string) *http.Response {
+// answer is a response that was read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (s *site) request(method, path, body string, headers ...string) *http.Request {
 	s.t.Helper()
 
 	request, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
@@ -94,25 +103,33 @@ func (s *site) do(method, path, body string, headers ...string) *http.Response {
 		request.Header.Set(headers[i], headers[i+1])
 	}
 
-	response, err := s.client.Do(request)
-	require.NoError(s.t, err)
-	s.t.Cleanup(func() { _ = response.Body.Close() })
+	return request
+}
 
-	return response
+func (s *site) do(method, path, body string, headers ...string) answer {
+	s.t.Helper()
+
+	response, err := s.client.Do(s.request(method, path, body, headers...))
+	require.NoError(s.t, err)
+
+	defer response.Body.Close()
+
+	content, err := io.ReadAll(response.Body)
+	require.NoError(s.t, err)
+
+	return answer{response.StatusCode, response.Header, content}
 }
 
 func (s *site) json(status int, method, path, body string, headers ...string) map[string]any {
 	s.t.Helper()
 
-	response := s.do(method, path, body, headers...)
-	content, err := io.ReadAll(response.Body)
-	require.NoError(s.t, err)
-	require.Equal(s.t, status, response.StatusCode, string(content))
+	got := s.do(method, path, body, headers...)
+	require.Equal(s.t, status, got.status, string(got.body))
 
-	var answer map[string]any
-	require.NoError(s.t, json.Unmarshal(content, &answer), string(content))
+	var decoded map[string]any
+	require.NoError(s.t, json.Unmarshal(got.body, &decoded), string(got.body))
 
-	return answer
+	return decoded
 }
 
 func loopback() *access.Guard { return access.New(access.Nobody, nil) }
@@ -150,7 +167,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	s.json(http.StatusNotFound, http.MethodGet, "/v1/flows/b/events", "")
 	s.json(http.StatusBadRequest, http.MethodGet, "/v1/flows/a/timeline?step=0.5s", "")
 	s.json(http.StatusNotFound, http.MethodGet, "/v1/nothing", "")
-	require.Equal(t, http.StatusNotFound, s.do(http.MethodGet, "/nothing", "").StatusCode)
+	require.Equal(t, http.StatusNotFound, s.do(http.MethodGet, "/nothing", "").status)
 }
 
 func marshal(t *testing.T, v any) string {
@@ -166,7 +183,11 @@ func TestEvents(t *testing.T) {
 	t.Parallel()
 
 	s := open(t, loopback())
-	response := s.do(http.MethodGet, "/v1/flows/a/events", "")
+	response, err := s.client.Do(s.request(http.MethodGet, "/v1/flows/a/events", ""))
+	require.NoError(t, err)
+
+	defer response.Body.Close()
+
 	require.Equal(t, "text/event-stream", response.Header.Get("Content-Type"))
 
 	lines := bufio.NewScanner(response.Body)
@@ -199,6 +220,40 @@ func TestEvents(t *testing.T) {
 	require.Equal(t, "error", event)
 	require.Contains(t, data, "stopping")
 	require.False(t, lines.Scan(), "it ends")
+}
+
+// Names of records have slashes, in an address too.
+func TestADeadLetterByItsName(t *testing.T) {
+	t.Parallel()
+
+	target := mongotest.Shared(t).Client(t)
+	name := parked.ID("a", bson.NewObjectID().Hex(), 0, 3, 7)
+
+	event, err := bson.Marshal(bson.D{{Key: "secret", Value: "<b>"}})
+	require.NoError(t, err)
+
+	_, err = parked.Records(target).InsertOne(t.Context(), parked.Record{ID: name, Flow: "a", State: parked.Dead, DB: "shop", Coll: "orders", DocumentKey: event, Event: event})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_, _ = parked.Records(target).DeleteOne(context.WithoutCancel(t.Context()), bson.D{{Key: "_id", Value: name}})
+	})
+
+	s := open(t, loopback(), deadletter.New("a", target))
+
+	masked := s.do(http.MethodGet, "/v1/flows/a/deadLetters/"+name+"?view=DEAD_LETTER_VIEW_BASIC", "")
+	require.Equal(t, http.StatusOK, masked.status, string(masked.body))
+	require.Contains(t, string(masked.body), name)
+	require.NotContains(t, string(masked.body), "secret")
+
+	whole := s.json(http.StatusOK, http.MethodGet, "/v1/flows/a/deadLetters/"+name, "")
+	require.Contains(t, whole["event_json"], `"<b>"`)
+
+	body := `{"selection": {"names": {"names": ["` + name + `"]}}, "requested_by": "ann", "validate_only": true}`
+	outcome := s.json(http.StatusOK, http.MethodPost, "/v1/flows/a/deadLetters:discard", body)
+	require.Contains(t, marshal(t, outcome), `"changed":"1"`)
+
+	listed := s.do(http.MethodGet, "/v1/flows/a/deadLetters?filter.namespace.database=shop&states=PARKED_STATE_DEAD&page_size=1000", "")
+	require.Contains(t, string(listed.body), name)
 }
 
 // Who asks from elsewhere needs a token, over HTTP as over gRPC; and nothing that he sends makes him someone else.
@@ -241,9 +296,9 @@ func TestAnotherSiteChangesNothing(t *testing.T) {
 	s := open(t, loopback())
 	path := "/v1/flows/a/deadLetters:discard"
 
-	require.Equal(t, http.StatusForbidden, s.do(http.MethodPost, path, "{}", "Sec-Fetch-Site", "cross-site").StatusCode)
-	require.Equal(t, http.StatusForbidden, s.do(http.MethodPost, path, "{}", "Origin", "https://evil.example").StatusCode)
-	require.Equal(t, http.StatusNotFound, s.do(http.MethodPost, path, "{}").StatusCode, "it gets as far as that there is no such flow")
+	require.Equal(t, http.StatusForbidden, s.do(http.MethodPost, path, "{}", "Sec-Fetch-Site", "cross-site").status)
+	require.Equal(t, http.StatusForbidden, s.do(http.MethodPost, path, "{}", "Origin", "https://evil.example").status)
+	require.Equal(t, http.StatusNotFound, s.do(http.MethodPost, path, "{}").status, "it gets as far as that there is no such flow")
 }
 
 func TestThePage(t *testing.T) {
@@ -251,19 +306,19 @@ func TestThePage(t *testing.T) {
 
 	s := open(t, loopback())
 	page := s.do(http.MethodGet, "/", "")
-	require.Equal(t, http.StatusOK, page.StatusCode)
-	require.Contains(t, page.Header.Get("Content-Type"), "text/html")
+	require.Equal(t, http.StatusOK, page.status)
+	require.Contains(t, page.header.Get("Content-Type"), "text/html")
 
-	policy := page.Header.Get("Content-Security-Policy")
+	policy := page.header.Get("Content-Security-Policy")
 	for _, part := range []string{"default-src 'none'", "script-src 'self';", "style-src 'self';", "require-trusted-types-for 'script'", "frame-ancestors 'none'"} {
 		require.Contains(t, policy, part)
 	}
 
 	require.NotContains(t, policy, "unsafe")
 
-	again := s.do(http.MethodGet, "/", "", "If-None-Match", page.Header.Get("Etag"))
-	require.Equal(t, http.StatusNotModified, again.StatusCode)
-	require.Equal(t, "text/javascript; charset=utf-8", s.do(http.MethodGet, "/js/app.js", "").Header.Get("Content-Type"))
+	again := s.do(http.MethodGet, "/", "", "If-None-Match", page.header.Get("Etag"))
+	require.Equal(t, http.StatusNotModified, again.status)
+	require.Equal(t, "text/javascript; charset=utf-8", s.do(http.MethodGet, "/js/app.js", "").header.Get("Content-Type"))
 }
 
 // All files together, as they go over the wire; and no file asks for anything from elsewhere.
@@ -286,14 +341,12 @@ func TestThePageIsSmallAndAlone(t *testing.T) {
 		require.NoError(t, err)
 
 		response := s.do(http.MethodGet, strings.TrimPrefix(filepath.ToSlash(name), "page"), "", "Accept-Encoding", "gzip")
-		require.Equal(t, http.StatusOK, response.StatusCode, name)
+		require.Equal(t, http.StatusOK, response.status, name)
 
-		wire, err := io.ReadAll(response.Body)
-		require.NoError(t, err)
-
+		wire := response.body
 		total += len(wire)
 
-		if response.Header.Get("Content-Encoding") == "gzip" {
+		if response.header.Get("Content-Encoding") == "gzip" {
 			unpacked, err := gzip.NewReader(bytes.NewReader(wire))
 			require.NoError(t, err)
 			wire, err = io.ReadAll(unpacked)

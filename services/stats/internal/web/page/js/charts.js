@@ -91,6 +91,7 @@ export class Charts {
     this.#plots.forEach(({ plot, kind }) => {
       plot.setData([this.#points[0], ...kind.series.map(([, i]) => this.#points[i + 1])], false);
       plot.setScale("x", { min: end - this.#window, max: end });
+      plot.setLegend(null, false);
     });
   }
 

@@ -3,7 +3,7 @@
 import { act } from "./act.js";
 import { explain, flowPath, get } from "./api.js";
 import { byID, el, row, say, setText } from "./dom.js";
-import { count, error, namespace, since, when, word } from "./format.js";
+import { count, error, namespace, when, word } from "./format.js";
 import { showLetter } from "./letter.js";
 
 const pageSize = 50;
@@ -135,7 +135,7 @@ export class Letters {
     if (letter.unreadable_because) return row(box, "", "", letter.unreadable_because, "", "", details);
 
     return row(box, namespace(letter.namespace), letter.operation, error(letter.error || word("PARKED_REASON", letter.reason).toLowerCase(), letter.error_code),
-      el("td", { class: "number" }, String(letter.attempts)), el("td", { class: "nowrap", title: when(letter.change_time) }, since(letter.change_time)), details);
+      el("td", { class: "number" }, String(letter.attempts)), el("td", { class: "nowrap" }, when(letter.change_time)), details);
   }
 
   #selectAll(on) {
