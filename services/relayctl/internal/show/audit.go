@@ -36,6 +36,7 @@ func auditCells(r *relayv1.AuditRecord) []string {
 	}
 
 	return []string{
-		moment(r.GetTime()), plainText(r.GetAction()), number(r.Changed), number(r.Refused), plainText(r.GetWho()), plainText(r.GetSelection()), why,
+		moment(r.GetTime()), plainText(r.GetAction()), number(r.Changed), number(r.Refused), //nolint:protogetter // the getter says 0 for what is unknown
+		plainText(r.GetWho()), plainText(r.GetSelection()), why,
 	}
 }
