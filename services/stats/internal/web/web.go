@@ -11,7 +11,6 @@ package web
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -21,6 +20,7 @@ import (
 	"github.com/klauspost/compress/gzhttp"
 	"google.golang.org/grpc"
 
+	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
 	gateway "github.com/atlas-relay/atlas-relay/services/stats/internal/gateway/relay/v1"
 )
 
@@ -64,32 +64,7 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 
 // Serve answers until ctx ends; answers under way are finished.
 func (s *Server) Serve(ctx context.Context) error {
-	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(s.listener) }()
-
-	select {
-	case err := <-served:
-		return fmt.Errorf("serve HTTP on %s: %w", s.Addr(), err)
-	case <-ctx.Done():
-	}
-
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer cancel()
-
-	err := s.http.Shutdown(bounded)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = s.http.Close()
-	}
-
-	if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
-		err = errors.Join(err, ended)
-	}
-
-	if err != nil {
-		return fmt.Errorf("stop serving HTTP: %w", err)
-	}
-
-	return nil
+	return lifecycle.ServeHTTP(ctx, "HTTP", s.http, s.listener, stopTimeout)
 }
 
 func newHandler(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
