@@ -20,6 +20,10 @@ demo: ## Show the main job on this machine: two MongoDBs, NATS, the services, li
 test: ## Run every test, with the race detector (MONGODB=uri: against that server)
 	go test -race -shuffle=on -p 2 -timeout 30m work
 
+.PHONY: test-web
+test-web: ## Run the tests of the page in a headless Chromium (make test runs them too)
+	go test -race -v -run '^TestPage' ./e2e
+
 .PHONY: build
 build: ## Build the binaries into bin/
 	@mkdir -p bin

@@ -49,15 +49,18 @@ type Relay struct {
 	dir        string
 	env        map[string]string
 	grpcAddr   string
+	httpAddr   string
 	conn       *grpc.ClientConn
 }
 
 // New prepares a relay; nothing runs yet. The caller must Stop it.
 func New(ctx context.Context, o Options) (*Relay, error) {
-	grpcAddr, err := FreeAddr(ctx)
+	addrs, err := freeAddrs(ctx, 2)
 	if err != nil {
 		return nil, err
 	}
+
+	grpcAddr, httpAddr := addrs[0], addrs[1]
 
 	conn, err := grpc.NewClient(grpcAddr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -70,6 +73,7 @@ func New(ctx context.Context, o Options) (*Relay, error) {
 		"SOURCE_URI": o.Source.Reveal(),
 		"TARGET_URI": o.Target.Reveal(),
 		"GRPC_ADDR":  grpcAddr,
+		"HTTP_ADDR":  httpAddr,
 		"OPS_ADDR":   loopback + ":0",
 		"DDL":        "off", // who makes schema changes says so
 	}
@@ -86,6 +90,7 @@ func New(ctx context.Context, o Options) (*Relay, error) {
 		dir:      o.Dir,
 		env:      env,
 		grpcAddr: grpcAddr,
+		httpAddr: httpAddr,
 		conn:     conn,
 	}
 
@@ -122,6 +127,9 @@ func (r *Relay) Services() []*Service {
 
 // GRPCAddr is where the statistics answer.
 func (r *Relay) GRPCAddr() string { return r.grpcAddr }
+
+// PageURL is where the page of the statistics is.
+func (r *Relay) PageURL() string { return "http://" + r.httpAddr + "/" }
 
 // Init makes the flow's stream: the source's changes count from here.
 func (r *Relay) Init(ctx context.Context) error { return r.mustCtl(ctx, "flow", "init") }

@@ -11,7 +11,6 @@ package ops
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -20,6 +19,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
 )
 
 const (
@@ -54,32 +55,8 @@ func (s *Server) Addr() string {
 
 // Serve answers until ctx ends. Run it as a lifecycle task marked Last, so that a drain can be watched.
 func (s *Server) Serve(ctx context.Context) error {
-	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(s.listener) }()
-
-	select {
-	case err := <-served:
-		return fmt.Errorf("serve ops on %s: %w", s.Addr(), err)
-	case <-ctx.Done():
-	}
-
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-	defer cancel()
-
-	err := s.http.Shutdown(bounded)
-	if errors.Is(err, context.DeadlineExceeded) { // a profile may run for 30 s; nobody waits for it
-		err = s.http.Close()
-	}
-
-	if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
-		err = errors.Join(err, ended)
-	}
-
-	if err != nil {
-		return fmt.Errorf("stop serving ops: %w", err)
-	}
-
-	return nil
+	// A profile may run for 30 s; nobody waits for it.
+	return lifecycle.ServeHTTP(ctx, "ops", s.http, s.listener, shutdownTimeout)
 }
 
 func handler(health *Health, metrics prometheus.Gatherer) http.Handler {

@@ -31,6 +31,7 @@ type question struct {
 	flow     string
 	watch    bool
 	interval time.Duration
+	environ  map[string]string // for the token
 }
 
 func (p *program) addQuestionFlags(cmd *cobra.Command, q *question) {
@@ -39,7 +40,9 @@ func (p *program) addQuestionFlags(cmd *cobra.Command, q *question) {
 		server = "127.0.0.1:50051"
 	}
 
-	cmd.Flags().StringVar(&q.server, "server", server, "address of the stats service ("+serverVariable+")")
+	q.environ = p.environ
+
+	cmd.Flags().StringVar(&q.server, "server", server, "address of the stats service ("+serverVariable+"); it is shown the token of "+tokenVariable+" or "+tokenFileVariable)
 	cmd.Flags().StringVar(&q.flow, "flow", p.environ["FLOW"], "name of the flow; empty: the only one of the service (FLOW)")
 }
 
@@ -121,7 +124,7 @@ func (p *program) stats() *cobra.Command {
 
 // watch prints samples until the user ends it, which is no failure.
 func (p *program) watch(ctx context.Context, q *question) error {
-	conn, err := dial(q.server)
+	conn, err := q.dial()
 	if err != nil {
 		return err
 	}
@@ -159,7 +162,7 @@ func (p *program) watch(ctx context.Context, q *question) error {
 }
 
 func ask(ctx context.Context, q *question) (*relayv1.Stats, error) {
-	conn, err := dial(q.server)
+	conn, err := q.dial()
 	if err != nil {
 		return nil, err
 	}
@@ -176,10 +179,15 @@ func ask(ctx context.Context, q *question) (*relayv1.Stats, error) {
 	return response.GetStats(), nil
 }
 
-func dial(server string, more ...grpc.DialOption) (*grpc.ClientConn, error) {
-	conn, err := grpc.NewClient(server, append(more, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+func (q *question) dial(more ...grpc.DialOption) (*grpc.ClientConn, error) {
+	token, err := newBearer(q.environ)
 	if err != nil {
-		return nil, &refusedError{what: fmt.Sprintf("--server %s: %v", server, err), next: "give host:port of the stats service's GRPC_ADDR"}
+		return nil, err
+	}
+
+	conn, err := grpc.NewClient(q.server, append(more, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithPerRPCCredentials(token))...)
+	if err != nil {
+		return nil, &refusedError{what: fmt.Sprintf("--server %s: %v", q.server, err), next: "give host:port of the stats service's GRPC_ADDR"}
 	}
 
 	return conn, nil
@@ -198,7 +206,7 @@ func explain(err error, server string) error {
 	}
 
 	switch s.Code() {
-	case codes.NotFound, codes.InvalidArgument, codes.FailedPrecondition:
+	case codes.NotFound, codes.InvalidArgument, codes.FailedPrecondition, codes.Unauthenticated, codes.PermissionDenied:
 		return &refusedError{what: s.Message(), next: remedy}
 	case codes.Unavailable, codes.DeadlineExceeded:
 		if remedy != "" {

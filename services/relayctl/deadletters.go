@@ -248,7 +248,7 @@ func onePage(ctx context.Context, client relayv1.DeadLetterServiceClient, reques
 
 // withLetters asks the service; its errors come back explained, others as they are.
 func withLetters(q *question, ask func(relayv1.DeadLetterServiceClient) error) error {
-	conn, err := dial(q.server, grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)))
+	conn, err := q.dial(grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)))
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func (p *program) flowGaps() *cobra.Command {
 
 // fetchGaps reads all pages.
 func fetchGaps(ctx context.Context, q *question) (*relayv1.ListGapsResponse, error) {
-	conn, err := dial(q.server)
+	conn, err := q.dial()
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
 )
 
 // Config is everything the stats service can be told.
@@ -16,6 +17,10 @@ type Config struct {
 	settings.Common
 
 	GRPCAddr string `env:"GRPC_ADDR" envDefault:":50051" help:"address of the gRPC API"`
+	HTTPAddr string `env:"HTTP_ADDR" envDefault:":8080" help:"address of the page and of the JSON API; off: neither"`
+
+	APIOpen       string `env:"API_OPEN" envDefault:"none" oneof:"none,viewer,operator" help:"what callers from other hosts may do without a token; from this host they may read, and everything while API_TOKENS_FILE is not set"`
+	APITokensFile string `env:"API_TOKENS_FILE" help:"path of the tokens, one a line: name, role (viewer or operator), secret; read again when it changes"`
 
 	TargetURI  settings.URI    `env:"TARGET_URI"  help:"MongoDB that FLOW writes to; its checkpoints are read"`
 	TargetURIs settings.Secret `env:"TARGET_URIS" help:"instead of FLOW and TARGET_URI, several flows: comma list of flow=uri"`
@@ -23,6 +28,7 @@ type Config struct {
 
 const (
 	defaultOpsAddr = ":8083"
+	off            = "off" // an address that is not served
 	// memoryBudget is where the garbage collector works harder; a sample of 64
 	// partitions needs less than 1 MiB, messages of 1 MiB under way included
 	// some 20.
@@ -42,6 +48,21 @@ func LoadConfig(environ map[string]string) (*Config, error) {
 	}
 
 	return cfg, nil
+}
+
+// tokens are those of API_TOKENS_FILE; nil without it.
+func (c *Config) tokens() (*access.Tokens, error) {
+	if c.APITokensFile == "" {
+		return nil, nil //nolint:nilnil // there are none, which is no error
+	}
+
+	return access.LoadTokens(c.APITokensFile)
+}
+
+func (c *Config) guard(tokens *access.Tokens) *access.Guard {
+	open, _ := access.ParseRole(c.APIOpen) // Load has checked it
+
+	return access.New(open, tokens)
 }
 
 // Targets returns the target of each flow.
@@ -74,6 +95,17 @@ func parseTargets(text string) map[string]settings.URI {
 
 // Validate implements the check that settings.Load makes.
 func (c *Config) Validate() error {
+	if _, err := c.tokens(); err != nil {
+		return errors.Join(c.validateTargets(), settings.Mistake{
+			Name: "API_TOKENS_FILE", Value: c.APITokensFile, Rule: "must name a file of tokens: " + err.Error(),
+			Fix: "write one token a line: name, viewer or operator, and a secret (openssl rand -hex 16)",
+		})
+	}
+
+	return c.validateTargets()
+}
+
+func (c *Config) validateTargets() error {
 	switch {
 	case c.TargetURI == "" && c.TargetURIs == "":
 		return settings.Mistake{

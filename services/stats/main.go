@@ -1,4 +1,4 @@
-// The stats service tells how flows are doing, over gRPC and as metrics.
+// The stats service tells how flows are doing, over gRPC and HTTP, on a page, and as metrics.
 package main
 
 import (

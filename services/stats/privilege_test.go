@@ -40,7 +40,7 @@ func TestStatsRoleIsEnough(t *testing.T) {
 
 	environ := map[string]string{
 		"FLOW": "f", "NATS_URL": natstest.New(t).URL(), "TARGET_URI": wire.Through(server.UserWith(t, root, file)).Reveal(),
-		"GRPC_ADDR": grpcAddr, "OPS_ADDR": freeAddr(t), "LOG_LEVEL": "error",
+		"GRPC_ADDR": grpcAddr, "HTTP_ADDR": "127.0.0.1:0", "OPS_ADDR": freeAddr(t), "LOG_LEVEL": "error",
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -64,8 +64,7 @@ func TestStatsRoleIsEnough(t *testing.T) {
 	cancel()
 	require.NoError(t, <-done)
 
-	mongotest.RequireExact(t, mongotest.Role(t, file), wire.Commands(),
-		"atlas_relay.audit insert") // who did what to which letter: granted before it is written
+	mongotest.RequireExact(t, mongotest.Role(t, file), wire.Commands())
 }
 
 // seedLetters makes three dead letters.

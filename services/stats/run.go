@@ -17,6 +17,8 @@ import (
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/api"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/collect"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/timeline"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/web"
 )
 
 const (
@@ -64,7 +66,16 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 		letters = append(letters, of)
 	}
 
-	server, err := api.Listen(ctx, cfg.GRPCAddr, flows, letters)
+	tokens, err := cfg.tokens()
+	if err != nil {
+		return err
+	}
+
+	timelines, tasks := recorders(flows)
+
+	server, err := api.Listen(ctx, api.Options{
+		Addr: cfg.GRPCAddr, Guard: cfg.guard(tokens), Flows: flows, Letters: letters, Timelines: timelines,
+	})
 	if err != nil {
 		return err
 	}
@@ -72,9 +83,44 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 	p.Log.InfoContext(ctx, "serving gRPC", slog.String("grpc_addr", server.Addr()))
 	p.Metrics.MustRegister(newMetrics(func() (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, scrapeTimeout) }, flows))
 
-	return p.Run(ctx,
+	if tokens != nil {
+		tasks = append(tasks, lifecycle.Task{Name: "tokens", Run: func(ctx context.Context) error { return tokens.Watch(ctx, p.Log) }})
+	}
+
+	if cfg.HTTPAddr != off {
+		conn, err := server.Dial()
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+
+		page, err := web.Listen(ctx, cfg.HTTPAddr, conn)
+		if err != nil {
+			return err
+		}
+
+		p.Log.InfoContext(ctx, "serving HTTP", slog.String("http_addr", page.Addr()))
+
+		tasks = append(tasks, lifecycle.Task{Name: "http", Run: page.Serve})
+	}
+
+	return p.Run(ctx, append(tasks,
 		lifecycle.Task{Name: "reports", Run: book.Run},
 		lifecycle.Task{Name: "nats", Run: func(ctx context.Context) error { return natsconn.Watch(ctx, nc) }},
 		lifecycle.Task{Name: "grpc", Run: server.Serve},
-	)
+	)...)
+}
+
+// recorders are the timelines of the flows, and what fills them.
+func recorders(flows []api.Flow) (map[string]*timeline.Timeline, []lifecycle.Task) {
+	lines := make(map[string]*timeline.Timeline, len(flows))
+	tasks := make([]lifecycle.Task, 0, len(flows))
+
+	for _, flow := range flows {
+		line := new(timeline.Timeline)
+		lines[flow.Name()] = line
+		tasks = append(tasks, lifecycle.Task{Name: "timeline " + flow.Name(), Run: func(ctx context.Context) error { return line.Record(ctx, flow) }})
+	}
+
+	return lines, tasks
 }

@@ -53,7 +53,7 @@ func TestStartsBeforeItsServers(t *testing.T) {
 
 	go func() {
 		done <- realMain(ctx, nil, map[string]string{
-			"NATS_URL": nats.URL(), "TARGET_URI": mongoDB.URI().Reveal(), "GRPC_ADDR": grpcAddr, "OPS_ADDR": opsAddr, "LOG_LEVEL": "error",
+			"NATS_URL": nats.URL(), "TARGET_URI": mongoDB.URI().Reveal(), "GRPC_ADDR": grpcAddr, "HTTP_ADDR": "127.0.0.1:0", "OPS_ADDR": opsAddr, "LOG_LEVEL": "error",
 		})
 	}()
 

@@ -48,7 +48,7 @@ func (p *printer) Processes(d *demo) {
 	for _, s := range d.relay.Services() {
 		where := ""
 		if s == d.relay.Stats {
-			where = "  gRPC " + d.relay.GRPCAddr()
+			where = "  page " + d.relay.PageURL() + "  gRPC " + d.relay.GRPCAddr()
 		}
 
 		p.Linef("  %-11s pid %d%s", s.Name, s.Process().PID(), where)

@@ -150,6 +150,59 @@ func (ParkedReason) EnumDescriptor() ([]byte, []int) {
 	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{1}
 }
 
+// DeadLetterView is how much of a record is answered.
+type DeadLetterView int32
+
+const (
+	// As FULL.
+	DeadLetterView_DEAD_LETTER_VIEW_UNSPECIFIED DeadLetterView = 0
+	// No content of documents: neither key nor event.
+	DeadLetterView_DEAD_LETTER_VIEW_BASIC DeadLetterView = 1
+	// With the document's key and the event.
+	DeadLetterView_DEAD_LETTER_VIEW_FULL DeadLetterView = 2
+)
+
+// Enum value maps for DeadLetterView.
+var (
+	DeadLetterView_name = map[int32]string{
+		0: "DEAD_LETTER_VIEW_UNSPECIFIED",
+		1: "DEAD_LETTER_VIEW_BASIC",
+		2: "DEAD_LETTER_VIEW_FULL",
+	}
+	DeadLetterView_value = map[string]int32{
+		"DEAD_LETTER_VIEW_UNSPECIFIED": 0,
+		"DEAD_LETTER_VIEW_BASIC":       1,
+		"DEAD_LETTER_VIEW_FULL":        2,
+	}
+)
+
+func (x DeadLetterView) Enum() *DeadLetterView {
+	p := new(DeadLetterView)
+	*p = x
+	return p
+}
+
+func (x DeadLetterView) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DeadLetterView) Descriptor() protoreflect.EnumDescriptor {
+	return file_relay_v1_deadletter_proto_enumTypes[2].Descriptor()
+}
+
+func (DeadLetterView) Type() protoreflect.EnumType {
+	return &file_relay_v1_deadletter_proto_enumTypes[2]
+}
+
+func (x DeadLetterView) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DeadLetterView.Descriptor instead.
+func (DeadLetterView) EnumDescriptor() ([]byte, []int) {
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{2}
+}
+
 // DeadLetterRefusalReason is why a record was left as it was.
 type DeadLetterRefusalReason int32
 
@@ -205,11 +258,11 @@ func (x DeadLetterRefusalReason) String() string {
 }
 
 func (DeadLetterRefusalReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_relay_v1_deadletter_proto_enumTypes[2].Descriptor()
+	return file_relay_v1_deadletter_proto_enumTypes[3].Descriptor()
 }
 
 func (DeadLetterRefusalReason) Type() protoreflect.EnumType {
-	return &file_relay_v1_deadletter_proto_enumTypes[2]
+	return &file_relay_v1_deadletter_proto_enumTypes[3]
 }
 
 func (x DeadLetterRefusalReason) Number() protoreflect.EnumNumber {
@@ -218,7 +271,7 @@ func (x DeadLetterRefusalReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DeadLetterRefusalReason.Descriptor instead.
 func (DeadLetterRefusalReason) EnumDescriptor() ([]byte, []int) {
-	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{2}
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{3}
 }
 
 // DeadLetter is one event that was set aside. Times are of the clock of the
@@ -479,7 +532,8 @@ type DeadLetterAction struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "replay" or "discard".
 	Action string `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
-	// Who, as the client said, and the address that the request came from.
+	// Who: as the client said, with the name of the token that it showed, if any,
+	// and the address that the request came from.
 	Who string `protobuf:"bytes,2,opt,name=who,proto3" json:"who,omitempty"`
 	// Why, in that person's words; may be empty.
 	Why string `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
@@ -766,7 +820,9 @@ type GetDeadLetterRequest struct {
 	// Name of the flow, as in ListDeadLettersRequest.
 	Flow string `protobuf:"bytes,1,opt,name=flow,proto3" json:"flow,omitempty"`
 	// Name of the record, whatever its state.
-	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// How much of it.
+	View          DeadLetterView `protobuf:"varint,3,opt,name=view,proto3,enum=relay.v1.DeadLetterView" json:"view,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -813,6 +869,13 @@ func (x *GetDeadLetterRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *GetDeadLetterRequest) GetView() DeadLetterView {
+	if x != nil {
+		return x.View
+	}
+	return DeadLetterView_DEAD_LETTER_VIEW_UNSPECIFIED
 }
 
 // GetDeadLetterResponse is one record with content.
@@ -917,6 +980,208 @@ func (x *GetDeadLetterResponse) GetFollowersWaiting() uint64 {
 	return 0
 }
 
+// ListDeadLetterGroupsRequest asks for the groups of a flow's dead letters.
+type ListDeadLetterGroupsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the flow, as in ListDeadLettersRequest.
+	Flow string `protobuf:"bytes,1,opt,name=flow,proto3" json:"flow,omitempty"`
+	// Which dead letters.
+	Filter        *DeadLetterFilter `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadLetterGroupsRequest) Reset() {
+	*x = ListDeadLetterGroupsRequest{}
+	mi := &file_relay_v1_deadletter_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadLetterGroupsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadLetterGroupsRequest) ProtoMessage() {}
+
+func (x *ListDeadLetterGroupsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_v1_deadletter_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadLetterGroupsRequest.ProtoReflect.Descriptor instead.
+func (*ListDeadLetterGroupsRequest) Descriptor() ([]byte, []int) {
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListDeadLetterGroupsRequest) GetFlow() string {
+	if x != nil {
+		return x.Flow
+	}
+	return ""
+}
+
+func (x *ListDeadLetterGroupsRequest) GetFilter() *DeadLetterFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+// ListDeadLetterGroupsResponse is the groups.
+type ListDeadLetterGroupsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The largest groups, at most 100.
+	Groups []*DeadLetterGroup `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
+	// Whether there are more dead letters than were looked at, or more groups than
+	// are answered: the counts are so many at least.
+	Incomplete    bool `protobuf:"varint,2,opt,name=incomplete,proto3" json:"incomplete,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadLetterGroupsResponse) Reset() {
+	*x = ListDeadLetterGroupsResponse{}
+	mi := &file_relay_v1_deadletter_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadLetterGroupsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadLetterGroupsResponse) ProtoMessage() {}
+
+func (x *ListDeadLetterGroupsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_v1_deadletter_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadLetterGroupsResponse.ProtoReflect.Descriptor instead.
+func (*ListDeadLetterGroupsResponse) Descriptor() ([]byte, []int) {
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListDeadLetterGroupsResponse) GetGroups() []*DeadLetterGroup {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *ListDeadLetterGroupsResponse) GetIncomplete() bool {
+	if x != nil {
+		return x.Incomplete
+	}
+	return false
+}
+
+// DeadLetterGroup is the dead letters of one collection with one error code.
+type DeadLetterGroup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Collection of the documents.
+	Namespace *Namespace `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Code of the target's last error; 0 when there was none.
+	ErrorCode int32 `protobuf:"varint,2,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"`
+	// The error of one of them, in words.
+	Error string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	// How many; of the flow, the first 10000 are looked at.
+	DeadLetters uint64 `protobuf:"varint,4,opt,name=dead_letters,json=deadLetters,proto3" json:"dead_letters,omitempty"`
+	// When the first of them died.
+	FirstChangeTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=first_change_time,json=firstChangeTime,proto3" json:"first_change_time,omitempty"`
+	// When the last of them died.
+	LastChangeTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last_change_time,json=lastChangeTime,proto3" json:"last_change_time,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *DeadLetterGroup) Reset() {
+	*x = DeadLetterGroup{}
+	mi := &file_relay_v1_deadletter_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadLetterGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadLetterGroup) ProtoMessage() {}
+
+func (x *DeadLetterGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_v1_deadletter_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadLetterGroup.ProtoReflect.Descriptor instead.
+func (*DeadLetterGroup) Descriptor() ([]byte, []int) {
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *DeadLetterGroup) GetNamespace() *Namespace {
+	if x != nil {
+		return x.Namespace
+	}
+	return nil
+}
+
+func (x *DeadLetterGroup) GetErrorCode() int32 {
+	if x != nil {
+		return x.ErrorCode
+	}
+	return 0
+}
+
+func (x *DeadLetterGroup) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *DeadLetterGroup) GetDeadLetters() uint64 {
+	if x != nil {
+		return x.DeadLetters
+	}
+	return 0
+}
+
+func (x *DeadLetterGroup) GetFirstChangeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstChangeTime
+	}
+	return nil
+}
+
+func (x *DeadLetterGroup) GetLastChangeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastChangeTime
+	}
+	return nil
+}
+
 // DeadLetterNames is a list of names.
 type DeadLetterNames struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -928,7 +1193,7 @@ type DeadLetterNames struct {
 
 func (x *DeadLetterNames) Reset() {
 	*x = DeadLetterNames{}
-	mi := &file_relay_v1_deadletter_proto_msgTypes[7]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -940,7 +1205,7 @@ func (x *DeadLetterNames) String() string {
 func (*DeadLetterNames) ProtoMessage() {}
 
 func (x *DeadLetterNames) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_deadletter_proto_msgTypes[7]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -953,7 +1218,7 @@ func (x *DeadLetterNames) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetterNames.ProtoReflect.Descriptor instead.
 func (*DeadLetterNames) Descriptor() ([]byte, []int) {
-	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{7}
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeadLetterNames) GetNames() []string {
@@ -979,7 +1244,7 @@ type DeadLetterSelection struct {
 
 func (x *DeadLetterSelection) Reset() {
 	*x = DeadLetterSelection{}
-	mi := &file_relay_v1_deadletter_proto_msgTypes[8]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -991,7 +1256,7 @@ func (x *DeadLetterSelection) String() string {
 func (*DeadLetterSelection) ProtoMessage() {}
 
 func (x *DeadLetterSelection) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_deadletter_proto_msgTypes[8]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1004,7 +1269,7 @@ func (x *DeadLetterSelection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetterSelection.ProtoReflect.Descriptor instead.
 func (*DeadLetterSelection) Descriptor() ([]byte, []int) {
-	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{8}
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeadLetterSelection) GetSelection() isDeadLetterSelection_Selection {
@@ -1069,7 +1334,7 @@ type ReplayDeadLettersRequest struct {
 
 func (x *ReplayDeadLettersRequest) Reset() {
 	*x = ReplayDeadLettersRequest{}
-	mi := &file_relay_v1_deadletter_proto_msgTypes[9]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1346,7 @@ func (x *ReplayDeadLettersRequest) String() string {
 func (*ReplayDeadLettersRequest) ProtoMessage() {}
 
 func (x *ReplayDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_deadletter_proto_msgTypes[9]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1359,7 @@ func (x *ReplayDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*ReplayDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{9}
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReplayDeadLettersRequest) GetFlow() string {
@@ -1143,7 +1408,7 @@ type ReplayDeadLettersResponse struct {
 
 func (x *ReplayDeadLettersResponse) Reset() {
 	*x = ReplayDeadLettersResponse{}
-	mi := &file_relay_v1_deadletter_proto_msgTypes[10]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1155,7 +1420,7 @@ func (x *ReplayDeadLettersResponse) String() string {
 func (*ReplayDeadLettersResponse) ProtoMessage() {}
 
 func (x *ReplayDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_deadletter_proto_msgTypes[10]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1168,7 +1433,7 @@ func (x *ReplayDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*ReplayDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{10}
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReplayDeadLettersResponse) GetOutcome() *DeadLetterOutcome {
@@ -1197,7 +1462,7 @@ type DiscardDeadLettersRequest struct {
 
 func (x *DiscardDeadLettersRequest) Reset() {
 	*x = DiscardDeadLettersRequest{}
-	mi := &file_relay_v1_deadletter_proto_msgTypes[11]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1209,7 +1474,7 @@ func (x *DiscardDeadLettersRequest) String() string {
 func (*DiscardDeadLettersRequest) ProtoMessage() {}
 
 func (x *DiscardDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_deadletter_proto_msgTypes[11]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1222,7 +1487,7 @@ func (x *DiscardDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*DiscardDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{11}
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DiscardDeadLettersRequest) GetFlow() string {
@@ -1271,7 +1536,7 @@ type DiscardDeadLettersResponse struct {
 
 func (x *DiscardDeadLettersResponse) Reset() {
 	*x = DiscardDeadLettersResponse{}
-	mi := &file_relay_v1_deadletter_proto_msgTypes[12]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1283,7 +1548,7 @@ func (x *DiscardDeadLettersResponse) String() string {
 func (*DiscardDeadLettersResponse) ProtoMessage() {}
 
 func (x *DiscardDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_deadletter_proto_msgTypes[12]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1296,7 +1561,7 @@ func (x *DiscardDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*DiscardDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{12}
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DiscardDeadLettersResponse) GetOutcome() *DeadLetterOutcome {
@@ -1324,7 +1589,7 @@ type DeadLetterOutcome struct {
 
 func (x *DeadLetterOutcome) Reset() {
 	*x = DeadLetterOutcome{}
-	mi := &file_relay_v1_deadletter_proto_msgTypes[13]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1336,7 +1601,7 @@ func (x *DeadLetterOutcome) String() string {
 func (*DeadLetterOutcome) ProtoMessage() {}
 
 func (x *DeadLetterOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_deadletter_proto_msgTypes[13]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1349,7 +1614,7 @@ func (x *DeadLetterOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetterOutcome.ProtoReflect.Descriptor instead.
 func (*DeadLetterOutcome) Descriptor() ([]byte, []int) {
-	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{13}
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeadLetterOutcome) GetMatched() uint64 {
@@ -1395,7 +1660,7 @@ type DeadLetterRefusal struct {
 
 func (x *DeadLetterRefusal) Reset() {
 	*x = DeadLetterRefusal{}
-	mi := &file_relay_v1_deadletter_proto_msgTypes[14]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1407,7 +1672,7 @@ func (x *DeadLetterRefusal) String() string {
 func (*DeadLetterRefusal) ProtoMessage() {}
 
 func (x *DeadLetterRefusal) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_deadletter_proto_msgTypes[14]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1420,7 +1685,7 @@ func (x *DeadLetterRefusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetterRefusal.ProtoReflect.Descriptor instead.
 func (*DeadLetterRefusal) Descriptor() ([]byte, []int) {
-	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{14}
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeadLetterRefusal) GetName() string {
@@ -1500,10 +1765,11 @@ const file_relay_v1_deadletter_proto_rawDesc = "" +
 	"page_token\x18\x05 \x01(\tR\tpageToken\"z\n" +
 	"\x17ListDeadLettersResponse\x127\n" +
 	"\fdead_letters\x18\x01 \x03(\v2\x14.relay.v1.DeadLetterR\vdeadLetters\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\">\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"l\n" +
 	"\x14GetDeadLetterRequest\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"\xd6\x02\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12,\n" +
+	"\x04view\x18\x03 \x01(\x0e2\x18.relay.v1.DeadLetterViewR\x04view\"\xd6\x02\n" +
 	"\x15GetDeadLetterResponse\x125\n" +
 	"\vdead_letter\x18\x01 \x01(\v2\x14.relay.v1.DeadLetterR\n" +
 	"deadLetter\x12*\n" +
@@ -1514,7 +1780,23 @@ const file_relay_v1_deadletter_proto_rawDesc = "" +
 	"event_json\x18\x04 \x01(\tR\teventJson\x122\n" +
 	"\x15event_missing_because\x18\x05 \x01(\tR\x13eventMissingBecause\x12;\n" +
 	"\x1aevent_json_missing_because\x18\x06 \x01(\tR\x17eventJsonMissingBecause\x12+\n" +
-	"\x11followers_waiting\x18\a \x01(\x04R\x10followersWaiting\"'\n" +
+	"\x11followers_waiting\x18\a \x01(\x04R\x10followersWaiting\"e\n" +
+	"\x1bListDeadLetterGroupsRequest\x12\x12\n" +
+	"\x04flow\x18\x01 \x01(\tR\x04flow\x122\n" +
+	"\x06filter\x18\x02 \x01(\v2\x1a.relay.v1.DeadLetterFilterR\x06filter\"q\n" +
+	"\x1cListDeadLetterGroupsResponse\x121\n" +
+	"\x06groups\x18\x01 \x03(\v2\x19.relay.v1.DeadLetterGroupR\x06groups\x12\x1e\n" +
+	"\n" +
+	"incomplete\x18\x02 \x01(\bR\n" +
+	"incomplete\"\xaa\x02\n" +
+	"\x0fDeadLetterGroup\x121\n" +
+	"\tnamespace\x18\x01 \x01(\v2\x13.relay.v1.NamespaceR\tnamespace\x12\x1d\n" +
+	"\n" +
+	"error_code\x18\x02 \x01(\x05R\terrorCode\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\x12!\n" +
+	"\fdead_letters\x18\x04 \x01(\x04R\vdeadLetters\x12F\n" +
+	"\x11first_change_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x0ffirstChangeTime\x12D\n" +
+	"\x10last_change_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x0elastChangeTime\"'\n" +
 	"\x0fDeadLetterNames\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\"\x8b\x01\n" +
 	"\x13DeadLetterSelection\x121\n" +
@@ -1558,7 +1840,11 @@ const file_relay_v1_deadletter_proto_rawDesc = "" +
 	"\x14PARKED_REASON_FAILED\x10\x01\x12\x1a\n" +
 	"\x16PARKED_REASON_CONFLICT\x10\x02\x12\x1b\n" +
 	"\x17PARKED_REASON_UNFITTING\x10\x03\x12\x19\n" +
-	"\x15PARKED_REASON_FOLLOWS\x10\x04*\xca\x02\n" +
+	"\x15PARKED_REASON_FOLLOWS\x10\x04*i\n" +
+	"\x0eDeadLetterView\x12 \n" +
+	"\x1cDEAD_LETTER_VIEW_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16DEAD_LETTER_VIEW_BASIC\x10\x01\x12\x19\n" +
+	"\x15DEAD_LETTER_VIEW_FULL\x10\x02*\xca\x02\n" +
 	"\x17DeadLetterRefusalReason\x12*\n" +
 	"&DEAD_LETTER_REFUSAL_REASON_UNSPECIFIED\x10\x00\x12(\n" +
 	"$DEAD_LETTER_REFUSAL_REASON_NOT_FOUND\x10\x01\x12'\n" +
@@ -1566,10 +1852,11 @@ const file_relay_v1_deadletter_proto_rawDesc = "" +
 	"#DEAD_LETTER_REFUSAL_REASON_NO_EVENT\x10\x03\x12/\n" +
 	"+DEAD_LETTER_REFUSAL_REASON_OTHER_COLLECTION\x10\x04\x12)\n" +
 	"%DEAD_LETTER_REFUSAL_REASON_UNREADABLE\x10\x05\x12+\n" +
-	"'DEAD_LETTER_REFUSAL_REASON_UNREPEATABLE\x10\x062\xfc\x02\n" +
+	"'DEAD_LETTER_REFUSAL_REASON_UNREPEATABLE\x10\x062\xe3\x03\n" +
 	"\x11DeadLetterService\x12V\n" +
 	"\x0fListDeadLetters\x12 .relay.v1.ListDeadLettersRequest\x1a!.relay.v1.ListDeadLettersResponse\x12P\n" +
-	"\rGetDeadLetter\x12\x1e.relay.v1.GetDeadLetterRequest\x1a\x1f.relay.v1.GetDeadLetterResponse\x12\\\n" +
+	"\rGetDeadLetter\x12\x1e.relay.v1.GetDeadLetterRequest\x1a\x1f.relay.v1.GetDeadLetterResponse\x12e\n" +
+	"\x14ListDeadLetterGroups\x12%.relay.v1.ListDeadLetterGroupsRequest\x1a&.relay.v1.ListDeadLetterGroupsResponse\x12\\\n" +
 	"\x11ReplayDeadLetters\x12\".relay.v1.ReplayDeadLettersRequest\x1a#.relay.v1.ReplayDeadLettersResponse\x12_\n" +
 	"\x12DiscardDeadLetters\x12#.relay.v1.DiscardDeadLettersRequest\x1a$.relay.v1.DiscardDeadLettersResponseB;Z9github.com/atlas-relay/atlas-relay/proto/relay/v1;relayv1b\x06proto3"
 
@@ -1585,70 +1872,82 @@ func file_relay_v1_deadletter_proto_rawDescGZIP() []byte {
 	return file_relay_v1_deadletter_proto_rawDescData
 }
 
-var file_relay_v1_deadletter_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_relay_v1_deadletter_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_relay_v1_deadletter_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_relay_v1_deadletter_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_relay_v1_deadletter_proto_goTypes = []any{
-	(ParkedState)(0),                   // 0: relay.v1.ParkedState
-	(ParkedReason)(0),                  // 1: relay.v1.ParkedReason
-	(DeadLetterRefusalReason)(0),       // 2: relay.v1.DeadLetterRefusalReason
-	(*DeadLetter)(nil),                 // 3: relay.v1.DeadLetter
-	(*DeadLetterAction)(nil),           // 4: relay.v1.DeadLetterAction
-	(*DeadLetterFilter)(nil),           // 5: relay.v1.DeadLetterFilter
-	(*ListDeadLettersRequest)(nil),     // 6: relay.v1.ListDeadLettersRequest
-	(*ListDeadLettersResponse)(nil),    // 7: relay.v1.ListDeadLettersResponse
-	(*GetDeadLetterRequest)(nil),       // 8: relay.v1.GetDeadLetterRequest
-	(*GetDeadLetterResponse)(nil),      // 9: relay.v1.GetDeadLetterResponse
-	(*DeadLetterNames)(nil),            // 10: relay.v1.DeadLetterNames
-	(*DeadLetterSelection)(nil),        // 11: relay.v1.DeadLetterSelection
-	(*ReplayDeadLettersRequest)(nil),   // 12: relay.v1.ReplayDeadLettersRequest
-	(*ReplayDeadLettersResponse)(nil),  // 13: relay.v1.ReplayDeadLettersResponse
-	(*DiscardDeadLettersRequest)(nil),  // 14: relay.v1.DiscardDeadLettersRequest
-	(*DiscardDeadLettersResponse)(nil), // 15: relay.v1.DiscardDeadLettersResponse
-	(*DeadLetterOutcome)(nil),          // 16: relay.v1.DeadLetterOutcome
-	(*DeadLetterRefusal)(nil),          // 17: relay.v1.DeadLetterRefusal
-	(*Namespace)(nil),                  // 18: relay.v1.Namespace
-	(*Position)(nil),                   // 19: relay.v1.Position
-	(*timestamppb.Timestamp)(nil),      // 20: google.protobuf.Timestamp
+	(ParkedState)(0),                     // 0: relay.v1.ParkedState
+	(ParkedReason)(0),                    // 1: relay.v1.ParkedReason
+	(DeadLetterView)(0),                  // 2: relay.v1.DeadLetterView
+	(DeadLetterRefusalReason)(0),         // 3: relay.v1.DeadLetterRefusalReason
+	(*DeadLetter)(nil),                   // 4: relay.v1.DeadLetter
+	(*DeadLetterAction)(nil),             // 5: relay.v1.DeadLetterAction
+	(*DeadLetterFilter)(nil),             // 6: relay.v1.DeadLetterFilter
+	(*ListDeadLettersRequest)(nil),       // 7: relay.v1.ListDeadLettersRequest
+	(*ListDeadLettersResponse)(nil),      // 8: relay.v1.ListDeadLettersResponse
+	(*GetDeadLetterRequest)(nil),         // 9: relay.v1.GetDeadLetterRequest
+	(*GetDeadLetterResponse)(nil),        // 10: relay.v1.GetDeadLetterResponse
+	(*ListDeadLetterGroupsRequest)(nil),  // 11: relay.v1.ListDeadLetterGroupsRequest
+	(*ListDeadLetterGroupsResponse)(nil), // 12: relay.v1.ListDeadLetterGroupsResponse
+	(*DeadLetterGroup)(nil),              // 13: relay.v1.DeadLetterGroup
+	(*DeadLetterNames)(nil),              // 14: relay.v1.DeadLetterNames
+	(*DeadLetterSelection)(nil),          // 15: relay.v1.DeadLetterSelection
+	(*ReplayDeadLettersRequest)(nil),     // 16: relay.v1.ReplayDeadLettersRequest
+	(*ReplayDeadLettersResponse)(nil),    // 17: relay.v1.ReplayDeadLettersResponse
+	(*DiscardDeadLettersRequest)(nil),    // 18: relay.v1.DiscardDeadLettersRequest
+	(*DiscardDeadLettersResponse)(nil),   // 19: relay.v1.DiscardDeadLettersResponse
+	(*DeadLetterOutcome)(nil),            // 20: relay.v1.DeadLetterOutcome
+	(*DeadLetterRefusal)(nil),            // 21: relay.v1.DeadLetterRefusal
+	(*Namespace)(nil),                    // 22: relay.v1.Namespace
+	(*Position)(nil),                     // 23: relay.v1.Position
+	(*timestamppb.Timestamp)(nil),        // 24: google.protobuf.Timestamp
 }
 var file_relay_v1_deadletter_proto_depIdxs = []int32{
 	0,  // 0: relay.v1.DeadLetter.state:type_name -> relay.v1.ParkedState
 	1,  // 1: relay.v1.DeadLetter.reason:type_name -> relay.v1.ParkedReason
-	18, // 2: relay.v1.DeadLetter.namespace:type_name -> relay.v1.Namespace
-	19, // 3: relay.v1.DeadLetter.position:type_name -> relay.v1.Position
-	20, // 4: relay.v1.DeadLetter.first_time:type_name -> google.protobuf.Timestamp
-	20, // 5: relay.v1.DeadLetter.last_time:type_name -> google.protobuf.Timestamp
-	20, // 6: relay.v1.DeadLetter.change_time:type_name -> google.protobuf.Timestamp
-	4,  // 7: relay.v1.DeadLetter.actions:type_name -> relay.v1.DeadLetterAction
-	19, // 8: relay.v1.DeadLetter.run_end:type_name -> relay.v1.Position
-	20, // 9: relay.v1.DeadLetterAction.time:type_name -> google.protobuf.Timestamp
-	18, // 10: relay.v1.DeadLetterFilter.namespace:type_name -> relay.v1.Namespace
-	20, // 11: relay.v1.DeadLetterFilter.since:type_name -> google.protobuf.Timestamp
-	20, // 12: relay.v1.DeadLetterFilter.until:type_name -> google.protobuf.Timestamp
-	5,  // 13: relay.v1.ListDeadLettersRequest.filter:type_name -> relay.v1.DeadLetterFilter
+	22, // 2: relay.v1.DeadLetter.namespace:type_name -> relay.v1.Namespace
+	23, // 3: relay.v1.DeadLetter.position:type_name -> relay.v1.Position
+	24, // 4: relay.v1.DeadLetter.first_time:type_name -> google.protobuf.Timestamp
+	24, // 5: relay.v1.DeadLetter.last_time:type_name -> google.protobuf.Timestamp
+	24, // 6: relay.v1.DeadLetter.change_time:type_name -> google.protobuf.Timestamp
+	5,  // 7: relay.v1.DeadLetter.actions:type_name -> relay.v1.DeadLetterAction
+	23, // 8: relay.v1.DeadLetter.run_end:type_name -> relay.v1.Position
+	24, // 9: relay.v1.DeadLetterAction.time:type_name -> google.protobuf.Timestamp
+	22, // 10: relay.v1.DeadLetterFilter.namespace:type_name -> relay.v1.Namespace
+	24, // 11: relay.v1.DeadLetterFilter.since:type_name -> google.protobuf.Timestamp
+	24, // 12: relay.v1.DeadLetterFilter.until:type_name -> google.protobuf.Timestamp
+	6,  // 13: relay.v1.ListDeadLettersRequest.filter:type_name -> relay.v1.DeadLetterFilter
 	0,  // 14: relay.v1.ListDeadLettersRequest.states:type_name -> relay.v1.ParkedState
-	3,  // 15: relay.v1.ListDeadLettersResponse.dead_letters:type_name -> relay.v1.DeadLetter
-	3,  // 16: relay.v1.GetDeadLetterResponse.dead_letter:type_name -> relay.v1.DeadLetter
-	10, // 17: relay.v1.DeadLetterSelection.names:type_name -> relay.v1.DeadLetterNames
-	5,  // 18: relay.v1.DeadLetterSelection.filter:type_name -> relay.v1.DeadLetterFilter
-	11, // 19: relay.v1.ReplayDeadLettersRequest.selection:type_name -> relay.v1.DeadLetterSelection
-	16, // 20: relay.v1.ReplayDeadLettersResponse.outcome:type_name -> relay.v1.DeadLetterOutcome
-	11, // 21: relay.v1.DiscardDeadLettersRequest.selection:type_name -> relay.v1.DeadLetterSelection
-	16, // 22: relay.v1.DiscardDeadLettersResponse.outcome:type_name -> relay.v1.DeadLetterOutcome
-	17, // 23: relay.v1.DeadLetterOutcome.refusals:type_name -> relay.v1.DeadLetterRefusal
-	2,  // 24: relay.v1.DeadLetterRefusal.reason:type_name -> relay.v1.DeadLetterRefusalReason
-	6,  // 25: relay.v1.DeadLetterService.ListDeadLetters:input_type -> relay.v1.ListDeadLettersRequest
-	8,  // 26: relay.v1.DeadLetterService.GetDeadLetter:input_type -> relay.v1.GetDeadLetterRequest
-	12, // 27: relay.v1.DeadLetterService.ReplayDeadLetters:input_type -> relay.v1.ReplayDeadLettersRequest
-	14, // 28: relay.v1.DeadLetterService.DiscardDeadLetters:input_type -> relay.v1.DiscardDeadLettersRequest
-	7,  // 29: relay.v1.DeadLetterService.ListDeadLetters:output_type -> relay.v1.ListDeadLettersResponse
-	9,  // 30: relay.v1.DeadLetterService.GetDeadLetter:output_type -> relay.v1.GetDeadLetterResponse
-	13, // 31: relay.v1.DeadLetterService.ReplayDeadLetters:output_type -> relay.v1.ReplayDeadLettersResponse
-	15, // 32: relay.v1.DeadLetterService.DiscardDeadLetters:output_type -> relay.v1.DiscardDeadLettersResponse
-	29, // [29:33] is the sub-list for method output_type
-	25, // [25:29] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	4,  // 15: relay.v1.ListDeadLettersResponse.dead_letters:type_name -> relay.v1.DeadLetter
+	2,  // 16: relay.v1.GetDeadLetterRequest.view:type_name -> relay.v1.DeadLetterView
+	4,  // 17: relay.v1.GetDeadLetterResponse.dead_letter:type_name -> relay.v1.DeadLetter
+	6,  // 18: relay.v1.ListDeadLetterGroupsRequest.filter:type_name -> relay.v1.DeadLetterFilter
+	13, // 19: relay.v1.ListDeadLetterGroupsResponse.groups:type_name -> relay.v1.DeadLetterGroup
+	22, // 20: relay.v1.DeadLetterGroup.namespace:type_name -> relay.v1.Namespace
+	24, // 21: relay.v1.DeadLetterGroup.first_change_time:type_name -> google.protobuf.Timestamp
+	24, // 22: relay.v1.DeadLetterGroup.last_change_time:type_name -> google.protobuf.Timestamp
+	14, // 23: relay.v1.DeadLetterSelection.names:type_name -> relay.v1.DeadLetterNames
+	6,  // 24: relay.v1.DeadLetterSelection.filter:type_name -> relay.v1.DeadLetterFilter
+	15, // 25: relay.v1.ReplayDeadLettersRequest.selection:type_name -> relay.v1.DeadLetterSelection
+	20, // 26: relay.v1.ReplayDeadLettersResponse.outcome:type_name -> relay.v1.DeadLetterOutcome
+	15, // 27: relay.v1.DiscardDeadLettersRequest.selection:type_name -> relay.v1.DeadLetterSelection
+	20, // 28: relay.v1.DiscardDeadLettersResponse.outcome:type_name -> relay.v1.DeadLetterOutcome
+	21, // 29: relay.v1.DeadLetterOutcome.refusals:type_name -> relay.v1.DeadLetterRefusal
+	3,  // 30: relay.v1.DeadLetterRefusal.reason:type_name -> relay.v1.DeadLetterRefusalReason
+	7,  // 31: relay.v1.DeadLetterService.ListDeadLetters:input_type -> relay.v1.ListDeadLettersRequest
+	9,  // 32: relay.v1.DeadLetterService.GetDeadLetter:input_type -> relay.v1.GetDeadLetterRequest
+	11, // 33: relay.v1.DeadLetterService.ListDeadLetterGroups:input_type -> relay.v1.ListDeadLetterGroupsRequest
+	16, // 34: relay.v1.DeadLetterService.ReplayDeadLetters:input_type -> relay.v1.ReplayDeadLettersRequest
+	18, // 35: relay.v1.DeadLetterService.DiscardDeadLetters:input_type -> relay.v1.DiscardDeadLettersRequest
+	8,  // 36: relay.v1.DeadLetterService.ListDeadLetters:output_type -> relay.v1.ListDeadLettersResponse
+	10, // 37: relay.v1.DeadLetterService.GetDeadLetter:output_type -> relay.v1.GetDeadLetterResponse
+	12, // 38: relay.v1.DeadLetterService.ListDeadLetterGroups:output_type -> relay.v1.ListDeadLetterGroupsResponse
+	17, // 39: relay.v1.DeadLetterService.ReplayDeadLetters:output_type -> relay.v1.ReplayDeadLettersResponse
+	19, // 40: relay.v1.DeadLetterService.DiscardDeadLetters:output_type -> relay.v1.DiscardDeadLettersResponse
+	36, // [36:41] is the sub-list for method output_type
+	31, // [31:36] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_relay_v1_deadletter_proto_init() }
@@ -1658,7 +1957,7 @@ func file_relay_v1_deadletter_proto_init() {
 	}
 	file_relay_v1_position_proto_init()
 	file_relay_v1_deadletter_proto_msgTypes[2].OneofWrappers = []any{}
-	file_relay_v1_deadletter_proto_msgTypes[8].OneofWrappers = []any{
+	file_relay_v1_deadletter_proto_msgTypes[11].OneofWrappers = []any{
 		(*DeadLetterSelection_Names)(nil),
 		(*DeadLetterSelection_Filter)(nil),
 	}
@@ -1667,8 +1966,8 @@ func file_relay_v1_deadletter_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_relay_v1_deadletter_proto_rawDesc), len(file_relay_v1_deadletter_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   15,
+			NumEnums:      4,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

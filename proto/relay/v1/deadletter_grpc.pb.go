@@ -21,10 +21,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	DeadLetterService_ListDeadLetters_FullMethodName    = "/relay.v1.DeadLetterService/ListDeadLetters"
-	DeadLetterService_GetDeadLetter_FullMethodName      = "/relay.v1.DeadLetterService/GetDeadLetter"
-	DeadLetterService_ReplayDeadLetters_FullMethodName  = "/relay.v1.DeadLetterService/ReplayDeadLetters"
-	DeadLetterService_DiscardDeadLetters_FullMethodName = "/relay.v1.DeadLetterService/DiscardDeadLetters"
+	DeadLetterService_ListDeadLetters_FullMethodName      = "/relay.v1.DeadLetterService/ListDeadLetters"
+	DeadLetterService_GetDeadLetter_FullMethodName        = "/relay.v1.DeadLetterService/GetDeadLetter"
+	DeadLetterService_ListDeadLetterGroups_FullMethodName = "/relay.v1.DeadLetterService/ListDeadLetterGroups"
+	DeadLetterService_ReplayDeadLetters_FullMethodName    = "/relay.v1.DeadLetterService/ReplayDeadLetters"
+	DeadLetterService_DiscardDeadLetters_FullMethodName   = "/relay.v1.DeadLetterService/DiscardDeadLetters"
 )
 
 // DeadLetterServiceClient is the client API for DeadLetterService service.
@@ -45,6 +46,9 @@ type DeadLetterServiceClient interface {
 	// GetDeadLetter returns one record with its event. NOT_FOUND if the flow has
 	// no such record. An answer may have 72 MiB: raise the client's limit.
 	GetDeadLetter(ctx context.Context, in *GetDeadLetterRequest, opts ...grpc.CallOption) (*GetDeadLetterResponse, error)
+	// ListDeadLetterGroups counts dead letters by what went wrong where, the
+	// largest group first.
+	ListDeadLetterGroups(ctx context.Context, in *ListDeadLetterGroupsRequest, opts ...grpc.CallOption) (*ListDeadLetterGroupsResponse, error)
 	// ReplayDeadLetters has events tried again from their first attempt on, by
 	// the same rules of order. What is not dead any more is left alone, and
 	// listed as such.
@@ -76,6 +80,16 @@ func (c *deadLetterServiceClient) GetDeadLetter(ctx context.Context, in *GetDead
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetDeadLetterResponse)
 	err := c.cc.Invoke(ctx, DeadLetterService_GetDeadLetter_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *deadLetterServiceClient) ListDeadLetterGroups(ctx context.Context, in *ListDeadLetterGroupsRequest, opts ...grpc.CallOption) (*ListDeadLetterGroupsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDeadLetterGroupsResponse)
+	err := c.cc.Invoke(ctx, DeadLetterService_ListDeadLetterGroups_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -120,6 +134,9 @@ type DeadLetterServiceServer interface {
 	// GetDeadLetter returns one record with its event. NOT_FOUND if the flow has
 	// no such record. An answer may have 72 MiB: raise the client's limit.
 	GetDeadLetter(context.Context, *GetDeadLetterRequest) (*GetDeadLetterResponse, error)
+	// ListDeadLetterGroups counts dead letters by what went wrong where, the
+	// largest group first.
+	ListDeadLetterGroups(context.Context, *ListDeadLetterGroupsRequest) (*ListDeadLetterGroupsResponse, error)
 	// ReplayDeadLetters has events tried again from their first attempt on, by
 	// the same rules of order. What is not dead any more is left alone, and
 	// listed as such.
@@ -142,6 +159,9 @@ func (UnimplementedDeadLetterServiceServer) ListDeadLetters(context.Context, *Li
 }
 func (UnimplementedDeadLetterServiceServer) GetDeadLetter(context.Context, *GetDeadLetterRequest) (*GetDeadLetterResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetDeadLetter not implemented")
+}
+func (UnimplementedDeadLetterServiceServer) ListDeadLetterGroups(context.Context, *ListDeadLetterGroupsRequest) (*ListDeadLetterGroupsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDeadLetterGroups not implemented")
 }
 func (UnimplementedDeadLetterServiceServer) ReplayDeadLetters(context.Context, *ReplayDeadLettersRequest) (*ReplayDeadLettersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReplayDeadLetters not implemented")
@@ -206,6 +226,24 @@ func _DeadLetterService_GetDeadLetter_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DeadLetterService_ListDeadLetterGroups_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDeadLetterGroupsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DeadLetterServiceServer).ListDeadLetterGroups(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DeadLetterService_ListDeadLetterGroups_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DeadLetterServiceServer).ListDeadLetterGroups(ctx, req.(*ListDeadLetterGroupsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _DeadLetterService_ReplayDeadLetters_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReplayDeadLettersRequest)
 	if err := dec(in); err != nil {
@@ -256,6 +294,10 @@ var DeadLetterService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetDeadLetter",
 			Handler:    _DeadLetterService_GetDeadLetter_Handler,
+		},
+		{
+			MethodName: "ListDeadLetterGroups",
+			Handler:    _DeadLetterService_ListDeadLetterGroups_Handler,
 		},
 		{
 			MethodName: "ReplayDeadLetters",

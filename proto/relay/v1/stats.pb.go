@@ -91,6 +91,135 @@ func (Status) EnumDescriptor() ([]byte, []int) {
 	return file_relay_v1_stats_proto_rawDescGZIP(), []int{0}
 }
 
+// ListFlowsRequest asks for the flows.
+type ListFlowsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListFlowsRequest) Reset() {
+	*x = ListFlowsRequest{}
+	mi := &file_relay_v1_stats_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListFlowsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListFlowsRequest) ProtoMessage() {}
+
+func (x *ListFlowsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_v1_stats_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListFlowsRequest.ProtoReflect.Descriptor instead.
+func (*ListFlowsRequest) Descriptor() ([]byte, []int) {
+	return file_relay_v1_stats_proto_rawDescGZIP(), []int{0}
+}
+
+// ListFlowsResponse is all flows; there are a few at most, so it has no pages.
+type ListFlowsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The flows, ordered by name.
+	Flows         []*Flow `protobuf:"bytes,1,rep,name=flows,proto3" json:"flows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListFlowsResponse) Reset() {
+	*x = ListFlowsResponse{}
+	mi := &file_relay_v1_stats_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListFlowsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListFlowsResponse) ProtoMessage() {}
+
+func (x *ListFlowsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_v1_stats_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListFlowsResponse.ProtoReflect.Descriptor instead.
+func (*ListFlowsResponse) Descriptor() ([]byte, []int) {
+	return file_relay_v1_stats_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ListFlowsResponse) GetFlows() []*Flow {
+	if x != nil {
+		return x.Flows
+	}
+	return nil
+}
+
+// Flow is one direction: one source to one target.
+type Flow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the flow.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Flow) Reset() {
+	*x = Flow{}
+	mi := &file_relay_v1_stats_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Flow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Flow) ProtoMessage() {}
+
+func (x *Flow) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_v1_stats_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Flow.ProtoReflect.Descriptor instead.
+func (*Flow) Descriptor() ([]byte, []int) {
+	return file_relay_v1_stats_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Flow) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // GetStatsRequest asks for one sample.
 type GetStatsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -103,7 +232,7 @@ type GetStatsRequest struct {
 
 func (x *GetStatsRequest) Reset() {
 	*x = GetStatsRequest{}
-	mi := &file_relay_v1_stats_proto_msgTypes[0]
+	mi := &file_relay_v1_stats_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -115,7 +244,7 @@ func (x *GetStatsRequest) String() string {
 func (*GetStatsRequest) ProtoMessage() {}
 
 func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_stats_proto_msgTypes[0]
+	mi := &file_relay_v1_stats_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -128,7 +257,7 @@ func (x *GetStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetStatsRequest) Descriptor() ([]byte, []int) {
-	return file_relay_v1_stats_proto_rawDescGZIP(), []int{0}
+	return file_relay_v1_stats_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetStatsRequest) GetFlow() string {
@@ -149,7 +278,7 @@ type GetStatsResponse struct {
 
 func (x *GetStatsResponse) Reset() {
 	*x = GetStatsResponse{}
-	mi := &file_relay_v1_stats_proto_msgTypes[1]
+	mi := &file_relay_v1_stats_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -161,7 +290,7 @@ func (x *GetStatsResponse) String() string {
 func (*GetStatsResponse) ProtoMessage() {}
 
 func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_stats_proto_msgTypes[1]
+	mi := &file_relay_v1_stats_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -174,7 +303,7 @@ func (x *GetStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetStatsResponse) Descriptor() ([]byte, []int) {
-	return file_relay_v1_stats_proto_rawDescGZIP(), []int{1}
+	return file_relay_v1_stats_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetStatsResponse) GetStats() *Stats {
@@ -197,7 +326,7 @@ type WatchStatsRequest struct {
 
 func (x *WatchStatsRequest) Reset() {
 	*x = WatchStatsRequest{}
-	mi := &file_relay_v1_stats_proto_msgTypes[2]
+	mi := &file_relay_v1_stats_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -209,7 +338,7 @@ func (x *WatchStatsRequest) String() string {
 func (*WatchStatsRequest) ProtoMessage() {}
 
 func (x *WatchStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_stats_proto_msgTypes[2]
+	mi := &file_relay_v1_stats_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -222,7 +351,7 @@ func (x *WatchStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatsRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatsRequest) Descriptor() ([]byte, []int) {
-	return file_relay_v1_stats_proto_rawDescGZIP(), []int{2}
+	return file_relay_v1_stats_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *WatchStatsRequest) GetFlow() string {
@@ -250,7 +379,7 @@ type WatchStatsResponse struct {
 
 func (x *WatchStatsResponse) Reset() {
 	*x = WatchStatsResponse{}
-	mi := &file_relay_v1_stats_proto_msgTypes[3]
+	mi := &file_relay_v1_stats_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -262,7 +391,7 @@ func (x *WatchStatsResponse) String() string {
 func (*WatchStatsResponse) ProtoMessage() {}
 
 func (x *WatchStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_stats_proto_msgTypes[3]
+	mi := &file_relay_v1_stats_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -275,7 +404,7 @@ func (x *WatchStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatsResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatsResponse) Descriptor() ([]byte, []int) {
-	return file_relay_v1_stats_proto_rawDescGZIP(), []int{3}
+	return file_relay_v1_stats_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WatchStatsResponse) GetStats() *Stats {
@@ -373,7 +502,7 @@ type Stats struct {
 
 func (x *Stats) Reset() {
 	*x = Stats{}
-	mi := &file_relay_v1_stats_proto_msgTypes[4]
+	mi := &file_relay_v1_stats_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -385,7 +514,7 @@ func (x *Stats) String() string {
 func (*Stats) ProtoMessage() {}
 
 func (x *Stats) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_stats_proto_msgTypes[4]
+	mi := &file_relay_v1_stats_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -398,7 +527,7 @@ func (x *Stats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stats.ProtoReflect.Descriptor instead.
 func (*Stats) Descriptor() ([]byte, []int) {
-	return file_relay_v1_stats_proto_rawDescGZIP(), []int{4}
+	return file_relay_v1_stats_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Stats) GetFlow() string {
@@ -652,7 +781,7 @@ type StreamStats struct {
 
 func (x *StreamStats) Reset() {
 	*x = StreamStats{}
-	mi := &file_relay_v1_stats_proto_msgTypes[5]
+	mi := &file_relay_v1_stats_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +793,7 @@ func (x *StreamStats) String() string {
 func (*StreamStats) ProtoMessage() {}
 
 func (x *StreamStats) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_stats_proto_msgTypes[5]
+	mi := &file_relay_v1_stats_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,7 +806,7 @@ func (x *StreamStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamStats.ProtoReflect.Descriptor instead.
 func (*StreamStats) Descriptor() ([]byte, []int) {
-	return file_relay_v1_stats_proto_rawDescGZIP(), []int{5}
+	return file_relay_v1_stats_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StreamStats) GetName() string {
@@ -760,7 +889,7 @@ type ProcessorInstance struct {
 
 func (x *ProcessorInstance) Reset() {
 	*x = ProcessorInstance{}
-	mi := &file_relay_v1_stats_proto_msgTypes[6]
+	mi := &file_relay_v1_stats_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +901,7 @@ func (x *ProcessorInstance) String() string {
 func (*ProcessorInstance) ProtoMessage() {}
 
 func (x *ProcessorInstance) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_stats_proto_msgTypes[6]
+	mi := &file_relay_v1_stats_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +914,7 @@ func (x *ProcessorInstance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessorInstance.ProtoReflect.Descriptor instead.
 func (*ProcessorInstance) Descriptor() ([]byte, []int) {
-	return file_relay_v1_stats_proto_rawDescGZIP(), []int{6}
+	return file_relay_v1_stats_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ProcessorInstance) GetInstance() *Instance {
@@ -860,7 +989,7 @@ type PartitionStats struct {
 
 func (x *PartitionStats) Reset() {
 	*x = PartitionStats{}
-	mi := &file_relay_v1_stats_proto_msgTypes[7]
+	mi := &file_relay_v1_stats_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -872,7 +1001,7 @@ func (x *PartitionStats) String() string {
 func (*PartitionStats) ProtoMessage() {}
 
 func (x *PartitionStats) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_stats_proto_msgTypes[7]
+	mi := &file_relay_v1_stats_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -885,7 +1014,7 @@ func (x *PartitionStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionStats.ProtoReflect.Descriptor instead.
 func (*PartitionStats) Descriptor() ([]byte, []int) {
-	return file_relay_v1_stats_proto_rawDescGZIP(), []int{7}
+	return file_relay_v1_stats_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PartitionStats) GetPartition() uint32 {
@@ -1021,7 +1150,7 @@ type UnsupportedEvents struct {
 
 func (x *UnsupportedEvents) Reset() {
 	*x = UnsupportedEvents{}
-	mi := &file_relay_v1_stats_proto_msgTypes[8]
+	mi := &file_relay_v1_stats_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1033,7 +1162,7 @@ func (x *UnsupportedEvents) String() string {
 func (*UnsupportedEvents) ProtoMessage() {}
 
 func (x *UnsupportedEvents) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_stats_proto_msgTypes[8]
+	mi := &file_relay_v1_stats_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1046,7 +1175,7 @@ func (x *UnsupportedEvents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnsupportedEvents.ProtoReflect.Descriptor instead.
 func (*UnsupportedEvents) Descriptor() ([]byte, []int) {
-	return file_relay_v1_stats_proto_rawDescGZIP(), []int{8}
+	return file_relay_v1_stats_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UnsupportedEvents) GetNamespace() *Namespace {
@@ -1095,7 +1224,12 @@ var File_relay_v1_stats_proto protoreflect.FileDescriptor
 
 const file_relay_v1_stats_proto_rawDesc = "" +
 	"\n" +
-	"\x14relay/v1/stats.proto\x12\brelay.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12relay/v1/gap.proto\x1a\x17relay/v1/position.proto\x1a\x15relay/v1/report.proto\"%\n" +
+	"\x14relay/v1/stats.proto\x12\brelay.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14relay/v1/audit.proto\x1a\x12relay/v1/gap.proto\x1a\x17relay/v1/position.proto\x1a\x15relay/v1/report.proto\x1a\x17relay/v1/timeline.proto\"\x12\n" +
+	"\x10ListFlowsRequest\"9\n" +
+	"\x11ListFlowsResponse\x12$\n" +
+	"\x05flows\x18\x01 \x03(\v2\x0e.relay.v1.FlowR\x05flows\"\x1a\n" +
+	"\x04Flow\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"%\n" +
 	"\x0fGetStatsRequest\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\"9\n" +
 	"\x10GetStatsResponse\x12%\n" +
@@ -1213,12 +1347,15 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x0fSTATUS_DEGRADED\x10\x02\x12\x13\n" +
 	"\x0fSTATUS_DIVERGED\x10\x03\x12\x0f\n" +
 	"\vSTATUS_DOWN\x10\x04\x12\x12\n" +
-	"\x0eSTATUS_UNKNOWN\x10\x052\xdf\x01\n" +
+	"\x0eSTATUS_UNKNOWN\x10\x052\xcc\x03\n" +
 	"\fStatsService\x12A\n" +
 	"\bGetStats\x12\x19.relay.v1.GetStatsRequest\x1a\x1a.relay.v1.GetStatsResponse\x12I\n" +
 	"\n" +
 	"WatchStats\x12\x1b.relay.v1.WatchStatsRequest\x1a\x1c.relay.v1.WatchStatsResponse0\x01\x12A\n" +
-	"\bListGaps\x12\x19.relay.v1.ListGapsRequest\x1a\x1a.relay.v1.ListGapsResponseB;Z9github.com/atlas-relay/atlas-relay/proto/relay/v1;relayv1b\x06proto3"
+	"\bListGaps\x12\x19.relay.v1.ListGapsRequest\x1a\x1a.relay.v1.ListGapsResponse\x12D\n" +
+	"\tListFlows\x12\x1a.relay.v1.ListFlowsRequest\x1a\x1b.relay.v1.ListFlowsResponse\x12J\n" +
+	"\vGetTimeline\x12\x1c.relay.v1.GetTimelineRequest\x1a\x1d.relay.v1.GetTimelineResponse\x12Y\n" +
+	"\x10ListAuditRecords\x12!.relay.v1.ListAuditRecordsRequest\x1a\".relay.v1.ListAuditRecordsResponseB;Z9github.com/atlas-relay/atlas-relay/proto/relay/v1;relayv1b\x06proto3"
 
 var (
 	file_relay_v1_stats_proto_rawDescOnce sync.Once
@@ -1233,67 +1370,81 @@ func file_relay_v1_stats_proto_rawDescGZIP() []byte {
 }
 
 var file_relay_v1_stats_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_relay_v1_stats_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_relay_v1_stats_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_relay_v1_stats_proto_goTypes = []any{
-	(Status)(0),                   // 0: relay.v1.Status
-	(*GetStatsRequest)(nil),       // 1: relay.v1.GetStatsRequest
-	(*GetStatsResponse)(nil),      // 2: relay.v1.GetStatsResponse
-	(*WatchStatsRequest)(nil),     // 3: relay.v1.WatchStatsRequest
-	(*WatchStatsResponse)(nil),    // 4: relay.v1.WatchStatsResponse
-	(*Stats)(nil),                 // 5: relay.v1.Stats
-	(*StreamStats)(nil),           // 6: relay.v1.StreamStats
-	(*ProcessorInstance)(nil),     // 7: relay.v1.ProcessorInstance
-	(*PartitionStats)(nil),        // 8: relay.v1.PartitionStats
-	(*UnsupportedEvents)(nil),     // 9: relay.v1.UnsupportedEvents
-	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
-	(*ListenerReport)(nil),        // 12: relay.v1.ListenerReport
-	(HistoryTrend)(0),             // 13: relay.v1.HistoryTrend
-	(HistoryLevel)(0),             // 14: relay.v1.HistoryLevel
-	(*Position)(nil),              // 15: relay.v1.Position
-	(*Instance)(nil),              // 16: relay.v1.Instance
-	(PartitionState)(0),           // 17: relay.v1.PartitionState
-	(*Namespace)(nil),             // 18: relay.v1.Namespace
-	(*ListGapsRequest)(nil),       // 19: relay.v1.ListGapsRequest
-	(*ListGapsResponse)(nil),      // 20: relay.v1.ListGapsResponse
+	(Status)(0),                      // 0: relay.v1.Status
+	(*ListFlowsRequest)(nil),         // 1: relay.v1.ListFlowsRequest
+	(*ListFlowsResponse)(nil),        // 2: relay.v1.ListFlowsResponse
+	(*Flow)(nil),                     // 3: relay.v1.Flow
+	(*GetStatsRequest)(nil),          // 4: relay.v1.GetStatsRequest
+	(*GetStatsResponse)(nil),         // 5: relay.v1.GetStatsResponse
+	(*WatchStatsRequest)(nil),        // 6: relay.v1.WatchStatsRequest
+	(*WatchStatsResponse)(nil),       // 7: relay.v1.WatchStatsResponse
+	(*Stats)(nil),                    // 8: relay.v1.Stats
+	(*StreamStats)(nil),              // 9: relay.v1.StreamStats
+	(*ProcessorInstance)(nil),        // 10: relay.v1.ProcessorInstance
+	(*PartitionStats)(nil),           // 11: relay.v1.PartitionStats
+	(*UnsupportedEvents)(nil),        // 12: relay.v1.UnsupportedEvents
+	(*durationpb.Duration)(nil),      // 13: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),    // 14: google.protobuf.Timestamp
+	(*ListenerReport)(nil),           // 15: relay.v1.ListenerReport
+	(HistoryTrend)(0),                // 16: relay.v1.HistoryTrend
+	(HistoryLevel)(0),                // 17: relay.v1.HistoryLevel
+	(*Position)(nil),                 // 18: relay.v1.Position
+	(*Instance)(nil),                 // 19: relay.v1.Instance
+	(PartitionState)(0),              // 20: relay.v1.PartitionState
+	(*Namespace)(nil),                // 21: relay.v1.Namespace
+	(*ListGapsRequest)(nil),          // 22: relay.v1.ListGapsRequest
+	(*GetTimelineRequest)(nil),       // 23: relay.v1.GetTimelineRequest
+	(*ListAuditRecordsRequest)(nil),  // 24: relay.v1.ListAuditRecordsRequest
+	(*ListGapsResponse)(nil),         // 25: relay.v1.ListGapsResponse
+	(*GetTimelineResponse)(nil),      // 26: relay.v1.GetTimelineResponse
+	(*ListAuditRecordsResponse)(nil), // 27: relay.v1.ListAuditRecordsResponse
 }
 var file_relay_v1_stats_proto_depIdxs = []int32{
-	5,  // 0: relay.v1.GetStatsResponse.stats:type_name -> relay.v1.Stats
-	10, // 1: relay.v1.WatchStatsRequest.interval:type_name -> google.protobuf.Duration
-	5,  // 2: relay.v1.WatchStatsResponse.stats:type_name -> relay.v1.Stats
-	11, // 3: relay.v1.Stats.sample_time:type_name -> google.protobuf.Timestamp
-	0,  // 4: relay.v1.Stats.status:type_name -> relay.v1.Status
-	10, // 5: relay.v1.Stats.capture_lag:type_name -> google.protobuf.Duration
-	10, // 6: relay.v1.Stats.lag:type_name -> google.protobuf.Duration
-	6,  // 7: relay.v1.Stats.stream:type_name -> relay.v1.StreamStats
-	12, // 8: relay.v1.Stats.listeners:type_name -> relay.v1.ListenerReport
-	7,  // 9: relay.v1.Stats.processors:type_name -> relay.v1.ProcessorInstance
-	8,  // 10: relay.v1.Stats.partitions:type_name -> relay.v1.PartitionStats
-	9,  // 11: relay.v1.Stats.unsupported:type_name -> relay.v1.UnsupportedEvents
-	10, // 12: relay.v1.Stats.history_remaining:type_name -> google.protobuf.Duration
-	10, // 13: relay.v1.Stats.history_window:type_name -> google.protobuf.Duration
-	13, // 14: relay.v1.Stats.history_trend:type_name -> relay.v1.HistoryTrend
-	14, // 15: relay.v1.Stats.history_level:type_name -> relay.v1.HistoryLevel
-	15, // 16: relay.v1.StreamStats.position:type_name -> relay.v1.Position
-	16, // 17: relay.v1.ProcessorInstance.instance:type_name -> relay.v1.Instance
-	11, // 18: relay.v1.ProcessorInstance.report_time:type_name -> google.protobuf.Timestamp
-	17, // 19: relay.v1.PartitionStats.state:type_name -> relay.v1.PartitionState
-	15, // 20: relay.v1.PartitionStats.position:type_name -> relay.v1.Position
-	10, // 21: relay.v1.PartitionStats.lag:type_name -> google.protobuf.Duration
-	18, // 22: relay.v1.UnsupportedEvents.namespace:type_name -> relay.v1.Namespace
-	15, // 23: relay.v1.UnsupportedEvents.first_position:type_name -> relay.v1.Position
-	15, // 24: relay.v1.UnsupportedEvents.last_position:type_name -> relay.v1.Position
-	1,  // 25: relay.v1.StatsService.GetStats:input_type -> relay.v1.GetStatsRequest
-	3,  // 26: relay.v1.StatsService.WatchStats:input_type -> relay.v1.WatchStatsRequest
-	19, // 27: relay.v1.StatsService.ListGaps:input_type -> relay.v1.ListGapsRequest
-	2,  // 28: relay.v1.StatsService.GetStats:output_type -> relay.v1.GetStatsResponse
-	4,  // 29: relay.v1.StatsService.WatchStats:output_type -> relay.v1.WatchStatsResponse
-	20, // 30: relay.v1.StatsService.ListGaps:output_type -> relay.v1.ListGapsResponse
-	28, // [28:31] is the sub-list for method output_type
-	25, // [25:28] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	3,  // 0: relay.v1.ListFlowsResponse.flows:type_name -> relay.v1.Flow
+	8,  // 1: relay.v1.GetStatsResponse.stats:type_name -> relay.v1.Stats
+	13, // 2: relay.v1.WatchStatsRequest.interval:type_name -> google.protobuf.Duration
+	8,  // 3: relay.v1.WatchStatsResponse.stats:type_name -> relay.v1.Stats
+	14, // 4: relay.v1.Stats.sample_time:type_name -> google.protobuf.Timestamp
+	0,  // 5: relay.v1.Stats.status:type_name -> relay.v1.Status
+	13, // 6: relay.v1.Stats.capture_lag:type_name -> google.protobuf.Duration
+	13, // 7: relay.v1.Stats.lag:type_name -> google.protobuf.Duration
+	9,  // 8: relay.v1.Stats.stream:type_name -> relay.v1.StreamStats
+	15, // 9: relay.v1.Stats.listeners:type_name -> relay.v1.ListenerReport
+	10, // 10: relay.v1.Stats.processors:type_name -> relay.v1.ProcessorInstance
+	11, // 11: relay.v1.Stats.partitions:type_name -> relay.v1.PartitionStats
+	12, // 12: relay.v1.Stats.unsupported:type_name -> relay.v1.UnsupportedEvents
+	13, // 13: relay.v1.Stats.history_remaining:type_name -> google.protobuf.Duration
+	13, // 14: relay.v1.Stats.history_window:type_name -> google.protobuf.Duration
+	16, // 15: relay.v1.Stats.history_trend:type_name -> relay.v1.HistoryTrend
+	17, // 16: relay.v1.Stats.history_level:type_name -> relay.v1.HistoryLevel
+	18, // 17: relay.v1.StreamStats.position:type_name -> relay.v1.Position
+	19, // 18: relay.v1.ProcessorInstance.instance:type_name -> relay.v1.Instance
+	14, // 19: relay.v1.ProcessorInstance.report_time:type_name -> google.protobuf.Timestamp
+	20, // 20: relay.v1.PartitionStats.state:type_name -> relay.v1.PartitionState
+	18, // 21: relay.v1.PartitionStats.position:type_name -> relay.v1.Position
+	13, // 22: relay.v1.PartitionStats.lag:type_name -> google.protobuf.Duration
+	21, // 23: relay.v1.UnsupportedEvents.namespace:type_name -> relay.v1.Namespace
+	18, // 24: relay.v1.UnsupportedEvents.first_position:type_name -> relay.v1.Position
+	18, // 25: relay.v1.UnsupportedEvents.last_position:type_name -> relay.v1.Position
+	4,  // 26: relay.v1.StatsService.GetStats:input_type -> relay.v1.GetStatsRequest
+	6,  // 27: relay.v1.StatsService.WatchStats:input_type -> relay.v1.WatchStatsRequest
+	22, // 28: relay.v1.StatsService.ListGaps:input_type -> relay.v1.ListGapsRequest
+	1,  // 29: relay.v1.StatsService.ListFlows:input_type -> relay.v1.ListFlowsRequest
+	23, // 30: relay.v1.StatsService.GetTimeline:input_type -> relay.v1.GetTimelineRequest
+	24, // 31: relay.v1.StatsService.ListAuditRecords:input_type -> relay.v1.ListAuditRecordsRequest
+	5,  // 32: relay.v1.StatsService.GetStats:output_type -> relay.v1.GetStatsResponse
+	7,  // 33: relay.v1.StatsService.WatchStats:output_type -> relay.v1.WatchStatsResponse
+	25, // 34: relay.v1.StatsService.ListGaps:output_type -> relay.v1.ListGapsResponse
+	2,  // 35: relay.v1.StatsService.ListFlows:output_type -> relay.v1.ListFlowsResponse
+	26, // 36: relay.v1.StatsService.GetTimeline:output_type -> relay.v1.GetTimelineResponse
+	27, // 37: relay.v1.StatsService.ListAuditRecords:output_type -> relay.v1.ListAuditRecordsResponse
+	32, // [32:38] is the sub-list for method output_type
+	26, // [26:32] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_relay_v1_stats_proto_init() }
@@ -1301,18 +1452,20 @@ func file_relay_v1_stats_proto_init() {
 	if File_relay_v1_stats_proto != nil {
 		return
 	}
+	file_relay_v1_audit_proto_init()
 	file_relay_v1_gap_proto_init()
 	file_relay_v1_position_proto_init()
 	file_relay_v1_report_proto_init()
-	file_relay_v1_stats_proto_msgTypes[4].OneofWrappers = []any{}
+	file_relay_v1_timeline_proto_init()
 	file_relay_v1_stats_proto_msgTypes[7].OneofWrappers = []any{}
+	file_relay_v1_stats_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_relay_v1_stats_proto_rawDesc), len(file_relay_v1_stats_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,9 +21,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	StatsService_GetStats_FullMethodName   = "/relay.v1.StatsService/GetStats"
-	StatsService_WatchStats_FullMethodName = "/relay.v1.StatsService/WatchStats"
-	StatsService_ListGaps_FullMethodName   = "/relay.v1.StatsService/ListGaps"
+	StatsService_GetStats_FullMethodName         = "/relay.v1.StatsService/GetStats"
+	StatsService_WatchStats_FullMethodName       = "/relay.v1.StatsService/WatchStats"
+	StatsService_ListGaps_FullMethodName         = "/relay.v1.StatsService/ListGaps"
+	StatsService_ListFlows_FullMethodName        = "/relay.v1.StatsService/ListFlows"
+	StatsService_GetTimeline_FullMethodName      = "/relay.v1.StatsService/GetTimeline"
+	StatsService_ListAuditRecords_FullMethodName = "/relay.v1.StatsService/ListAuditRecords"
 )
 
 // StatsServiceClient is the client API for StatsService service.
@@ -43,6 +46,15 @@ type StatsServiceClient interface {
 	// GetStats; UNAVAILABLE if the target cannot be asked; INVALID_ARGUMENT for a
 	// token that belongs to another flow.
 	ListGaps(ctx context.Context, in *ListGapsRequest, opts ...grpc.CallOption) (*ListGapsResponse, error)
+	// ListFlows names the flows that this service watches. It asks nobody.
+	ListFlows(ctx context.Context, in *ListFlowsRequest, opts ...grpc.CallOption) (*ListFlowsResponse, error)
+	// GetTimeline returns what the samples of the last hour said, one a second.
+	// It begins when this service was started. NOT_FOUND as for GetStats;
+	// INVALID_ARGUMENT for a step below 1 s.
+	GetTimeline(ctx context.Context, in *GetTimelineRequest, opts ...grpc.CallOption) (*GetTimelineResponse, error)
+	// ListAuditRecords lists what was done to a flow through this service, the
+	// latest first. Errors as for ListGaps.
+	ListAuditRecords(ctx context.Context, in *ListAuditRecordsRequest, opts ...grpc.CallOption) (*ListAuditRecordsResponse, error)
 }
 
 type statsServiceClient struct {
@@ -92,6 +104,36 @@ func (c *statsServiceClient) ListGaps(ctx context.Context, in *ListGapsRequest, 
 	return out, nil
 }
 
+func (c *statsServiceClient) ListFlows(ctx context.Context, in *ListFlowsRequest, opts ...grpc.CallOption) (*ListFlowsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListFlowsResponse)
+	err := c.cc.Invoke(ctx, StatsService_ListFlows_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *statsServiceClient) GetTimeline(ctx context.Context, in *GetTimelineRequest, opts ...grpc.CallOption) (*GetTimelineResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetTimelineResponse)
+	err := c.cc.Invoke(ctx, StatsService_GetTimeline_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *statsServiceClient) ListAuditRecords(ctx context.Context, in *ListAuditRecordsRequest, opts ...grpc.CallOption) (*ListAuditRecordsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAuditRecordsResponse)
+	err := c.cc.Invoke(ctx, StatsService_ListAuditRecords_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // StatsServiceServer is the server API for StatsService service.
 // All implementations must embed UnimplementedStatsServiceServer
 // for forward compatibility.
@@ -109,6 +151,15 @@ type StatsServiceServer interface {
 	// GetStats; UNAVAILABLE if the target cannot be asked; INVALID_ARGUMENT for a
 	// token that belongs to another flow.
 	ListGaps(context.Context, *ListGapsRequest) (*ListGapsResponse, error)
+	// ListFlows names the flows that this service watches. It asks nobody.
+	ListFlows(context.Context, *ListFlowsRequest) (*ListFlowsResponse, error)
+	// GetTimeline returns what the samples of the last hour said, one a second.
+	// It begins when this service was started. NOT_FOUND as for GetStats;
+	// INVALID_ARGUMENT for a step below 1 s.
+	GetTimeline(context.Context, *GetTimelineRequest) (*GetTimelineResponse, error)
+	// ListAuditRecords lists what was done to a flow through this service, the
+	// latest first. Errors as for ListGaps.
+	ListAuditRecords(context.Context, *ListAuditRecordsRequest) (*ListAuditRecordsResponse, error)
 	mustEmbedUnimplementedStatsServiceServer()
 }
 
@@ -127,6 +178,15 @@ func (UnimplementedStatsServiceServer) WatchStats(*WatchStatsRequest, grpc.Serve
 }
 func (UnimplementedStatsServiceServer) ListGaps(context.Context, *ListGapsRequest) (*ListGapsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListGaps not implemented")
+}
+func (UnimplementedStatsServiceServer) ListFlows(context.Context, *ListFlowsRequest) (*ListFlowsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListFlows not implemented")
+}
+func (UnimplementedStatsServiceServer) GetTimeline(context.Context, *GetTimelineRequest) (*GetTimelineResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTimeline not implemented")
+}
+func (UnimplementedStatsServiceServer) ListAuditRecords(context.Context, *ListAuditRecordsRequest) (*ListAuditRecordsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAuditRecords not implemented")
 }
 func (UnimplementedStatsServiceServer) mustEmbedUnimplementedStatsServiceServer() {}
 func (UnimplementedStatsServiceServer) testEmbeddedByValue()                      {}
@@ -196,6 +256,60 @@ func _StatsService_ListGaps_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _StatsService_ListFlows_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListFlowsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StatsServiceServer).ListFlows(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StatsService_ListFlows_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StatsServiceServer).ListFlows(ctx, req.(*ListFlowsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StatsService_GetTimeline_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTimelineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StatsServiceServer).GetTimeline(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StatsService_GetTimeline_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StatsServiceServer).GetTimeline(ctx, req.(*GetTimelineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StatsService_ListAuditRecords_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAuditRecordsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StatsServiceServer).ListAuditRecords(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StatsService_ListAuditRecords_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StatsServiceServer).ListAuditRecords(ctx, req.(*ListAuditRecordsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // StatsService_ServiceDesc is the grpc.ServiceDesc for StatsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -210,6 +324,18 @@ var StatsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListGaps",
 			Handler:    _StatsService_ListGaps_Handler,
+		},
+		{
+			MethodName: "ListFlows",
+			Handler:    _StatsService_ListFlows_Handler,
+		},
+		{
+			MethodName: "GetTimeline",
+			Handler:    _StatsService_GetTimeline_Handler,
+		},
+		{
+			MethodName: "ListAuditRecords",
+			Handler:    _StatsService_ListAuditRecords_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -12,7 +12,9 @@ import (
 	"google.golang.org/grpc"
 
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/timeline"
 )
 
 const (
@@ -30,8 +32,10 @@ type Flow interface {
 type service struct {
 	relayv1.UnimplementedStatsServiceServer
 
-	flows    []Flow
-	stopping <-chan struct{} // closed by the server when watches have to end
+	flows     []Flow
+	letters   []*deadletter.Letters
+	timelines map[string]*timeline.Timeline // by flow
+	stopping  <-chan struct{}               // closed by the server when watches have to end
 }
 
 // GetStats implements relayv1.StatsServiceServer.

@@ -21,6 +21,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/api"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
@@ -51,8 +52,14 @@ func serve(t *testing.T, flows ...api.Flow) (conn *grpc.ClientConn, stop func())
 func serveLetters(t *testing.T, flows []api.Flow, letters []*deadletter.Letters) (conn *grpc.ClientConn, stop func()) {
 	t.Helper()
 
+	return serveAs(t, access.New(access.Nobody, nil), flows, letters)
+}
+
+func serveAs(t *testing.T, guard *access.Guard, flows []api.Flow, letters []*deadletter.Letters) (conn *grpc.ClientConn, stop func()) {
+	t.Helper()
+
 	ctx, cancel := context.WithCancel(t.Context())
-	server, err := api.Listen(ctx, "127.0.0.1:0", flows, letters)
+	server, err := api.Listen(ctx, api.Options{Addr: "127.0.0.1:0", Guard: guard, Flows: flows, Letters: letters})
 	require.NoError(t, err)
 
 	done := make(chan error, 1)
@@ -288,6 +295,6 @@ func TestTakenPortIsAnErrorAtStart(t *testing.T) {
 	t.Parallel()
 
 	conn, _ := serve(t)
-	_, err := api.Listen(t.Context(), conn.Target(), nil, nil)
+	_, err := api.Listen(t.Context(), api.Options{Addr: conn.Target()})
 	require.ErrorContains(t, err, "GRPC_ADDR")
 }

@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/grpc/peer"
-
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 )
 
@@ -130,6 +129,12 @@ func (s *letterService) GetDeadLetter(ctx context.Context, request *relayv1.GetD
 		return nil, toStatus(err)
 	}
 
+	if request.GetView() == relayv1.DeadLetterView_DEAD_LETTER_VIEW_BASIC {
+		return &relayv1.GetDeadLetterResponse{
+			DeadLetter: encodeLetter(&content.Letter), EventMissingBecause: text(content.Missing), FollowersWaiting: content.Followers,
+		}, nil
+	}
+
 	return encodeContent(&content), nil
 }
 
@@ -192,7 +197,7 @@ func decodeAction(ctx context.Context, verb deadletter.Verb, request actionReque
 	case len(action.Why) > maxReason:
 		return nil, &argumentError{"reason", fmt.Sprintf("has more than %d bytes", maxReason), "shorten it"}
 	default:
-		action.Who = who + " from " + peerAddress(ctx)
+		action.Who = describe(who, access.From(ctx))
 	}
 
 	switch selection := request.GetSelection().GetSelection().(type) {
@@ -215,13 +220,13 @@ func decodeAction(ctx context.Context, verb deadletter.Verb, request actionReque
 	return action, nil
 }
 
-// peerAddress is where a request comes from. There is no authentication yet: who asks is what the client says.
-func peerAddress(ctx context.Context) string {
-	if p, ok := peer.FromContext(ctx); ok {
-		return p.Addr.String()
+// describe is who asks: what he says of himself, what his token says of him, and where he asks from.
+func describe(who string, id access.Identity) string {
+	if id.Token != "" {
+		who += " (token " + id.Token + ")"
 	}
 
-	return "an unknown address"
+	return who + " from " + id.Addr
 }
 
 // longCalls get more time than other calls: an action on all that match is one update of many documents.

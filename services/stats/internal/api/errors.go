@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 )
 
@@ -29,6 +30,9 @@ const (
 	reasonNotFound      = "DEAD_LETTER_NOT_FOUND"
 	reasonTarget        = "TARGET_UNREACHABLE"
 	reasonForbidden     = "TARGET_FORBIDS"
+	reasonNoToken       = "TOKEN_REQUIRED"
+	reasonBadToken      = "TOKEN_UNKNOWN"
+	reasonRole          = "ROLE_TOO_LOW"
 )
 
 // domain of ErrorInfo (AIP-193): who defines the reasons.
@@ -101,6 +105,23 @@ func toStatus(err error) error {
 			&errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !errors.As(err, new(*deadletter.TargetError)):
 		return status.FromContextError(err).Err()
+	default:
+		return callerStatus(err)
+	}
+}
+
+// callerStatus is the part of toStatus that concerns who asks.
+func callerStatus(err error) error {
+	var role *access.RoleError
+
+	switch {
+	case errors.Is(err, access.ErrNoToken):
+		return with(codes.Unauthenticated, err, reasonNoToken,
+			"show a token of API_TOKENS_FILE (relayctl: API_TOKEN or API_TOKEN_FILE), ask from the host of the stats service, or set API_OPEN there", nil)
+	case errors.Is(err, access.ErrBadToken):
+		return with(codes.Unauthenticated, err, reasonBadToken, "compare it with API_TOKENS_FILE of the stats service", nil)
+	case errors.As(err, &role):
+		return with(codes.PermissionDenied, err, reasonRole, "show the token of an operator", map[string]string{"role": role.Needs.String()})
 	default:
 		return letterStatus(err)
 	}

@@ -80,11 +80,19 @@ func (l *Letters) Do(ctx context.Context, r *Request) (Outcome, error) {
 		}
 	}
 
-	if r.Filter != nil {
-		return l.doFilter(ctx, r, outdated)
+	act := func() (Outcome, error) {
+		if r.Filter != nil {
+			return l.doFilter(ctx, r, outdated)
+		}
+
+		return l.doNames(ctx, r, outdated)
 	}
 
-	return l.doNames(ctx, r, outdated)
+	if r.ValidateOnly {
+		return act()
+	}
+
+	return l.audited(ctx, r, act)
 }
 
 // doNames looks at each record first, to tell which ones are refused and why.

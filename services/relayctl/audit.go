@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/show"
+)
+
+func (p *program) audit() *cobra.Command {
+	var (
+		q     question
+		limit int
+	)
+
+	cmd := &cobra.Command{
+		Use:     "audit",
+		Short:   "List who did what to a flow, the latest first",
+		Example: "  relayctl audit\n  relayctl audit --limit 1000 -o json | jq -r '.records[] | [.time, .who, .action] | @tsv'",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			found, err := fetchAudit(cmd.Context(), &q, limit)
+			if err != nil {
+				return err
+			}
+
+			if p.output == outputJSON {
+				return show.JSON(p.out, found)
+			}
+
+			return show.Audit(p.out, found.GetRecords())
+		},
+	}
+
+	p.addQuestionFlags(cmd, &q)
+	cmd.Flags().IntVar(&limit, "limit", defaultLimit, "most records; 0: all")
+
+	return cmd
+}
+
+// fetchAudit reads pages until there are limit records.
+func fetchAudit(ctx context.Context, q *question, limit int) (*relayv1.ListAuditRecordsResponse, error) {
+	if limit < 0 {
+		return nil, &refusedError{what: "--limit is negative", next: "give 1 or more, or 0 for all"}
+	}
+
+	conn, err := q.dial()
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+
+	all := new(relayv1.ListAuditRecordsResponse)
+	request := &relayv1.ListAuditRecordsRequest{Flow: q.flow, PageSize: pageSize}
+
+	for {
+		if left := limit - len(all.GetRecords()); limit > 0 && left < pageSize {
+			request.PageSize = int32(left) //nolint:gosec // below pageSize
+		}
+
+		page, err := oneAuditPage(ctx, relayv1.NewStatsServiceClient(conn), request)
+		if err != nil {
+			return nil, explain(err, q.server)
+		}
+
+		all.Records = append(all.Records, page.GetRecords()...)
+		request.PageToken, all.NextPageToken = page.GetNextPageToken(), page.GetNextPageToken()
+
+		if request.GetPageToken() == "" || limit > 0 && len(all.GetRecords()) >= limit {
+			return all, nil
+		}
+	}
+}
+
+func oneAuditPage(ctx context.Context, client relayv1.StatsServiceClient, request *relayv1.ListAuditRecordsRequest) (*relayv1.ListAuditRecordsResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+
+	return client.ListAuditRecords(ctx, request)
+}

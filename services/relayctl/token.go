@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Variables that hold the token for the stats service, or the path of a file with it. A flag would show it to everybody
+// who lists the processes.
+const (
+	tokenVariable     = "API_TOKEN"
+	tokenFileVariable = "API_TOKEN_FILE" //nolint:gosec // a name, no secret
+)
+
+// bearer shows the stats service a token with every question. Empty, it shows nothing.
+type bearer string
+
+// newBearer reads the token that the environment names.
+func newBearer(environ map[string]string) (bearer, error) {
+	token, path := environ[tokenVariable], environ[tokenFileVariable]
+
+	switch {
+	case path == "":
+		return bearer(token), nil
+	case token != "":
+		return "", &refusedError{what: tokenFileVariable + " is set beside " + tokenVariable, next: "keep one of the two"}
+	}
+
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return "", &refusedError{what: fmt.Sprintf("read %s: %v", tokenFileVariable, err), next: "check the path and its permissions"}
+	}
+
+	return bearer(strings.TrimSpace(string(content))), nil
+}
+
+// GetRequestMetadata implements credentials.PerRPCCredentials.
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	if b == "" {
+		return nil, nil
+	}
+
+	return map[string]string{"authorization": "Bearer " + string(b)}, nil
+}
+
+// RequireTransportSecurity implements credentials.PerRPCCredentials. The way to the stats service has no TLS of its own:
+// it is the loopback, a tunnel, or a network of the operators.
+func (bearer) RequireTransportSecurity() bool { return false }

@@ -1,0 +1,144 @@
+// Package access decides who may ask what of the API, the same over gRPC and over HTTP. It does no I/O but reading the
+// file of tokens.
+//
+//	a known token            the role that the file gives it
+//	an unknown token         nobody, wherever it comes from
+//	none, from this host     operator while there is no file of tokens, else viewer
+//	none, from elsewhere     the role of API_OPEN: nobody, unless an operator says otherwise
+//
+// From this host means: the connection does, directly. What a proxy on this host hands on comes from elsewhere.
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Role is what a caller may do. A higher one may all that a lower one may.
+type Role int
+
+// The roles.
+const (
+	Nobody   Role = iota
+	Viewer        // read
+	Operator      // replay and discard dead letters
+)
+
+// ParseRole reads the written form; false when it is none.
+func ParseRole(text string) (Role, bool) {
+	switch text {
+	case "none":
+		return Nobody, true
+	case "viewer":
+		return Viewer, true
+	case "operator":
+		return Operator, true
+	default:
+		return Nobody, false
+	}
+}
+
+func (r Role) String() string {
+	switch r {
+	case Viewer:
+		return "viewer"
+	case Operator:
+		return "operator"
+	default:
+		return "none"
+	}
+}
+
+// Errors of Admit.
+var (
+	// ErrNoToken says that this caller has to show a token.
+	ErrNoToken = errors.New("a token is needed")
+	// ErrBadToken says that the token is not in the file.
+	ErrBadToken = errors.New("the token is not known")
+)
+
+// RoleError is a caller whose role does not suffice.
+type RoleError struct{ Has, Needs Role }
+
+func (e *RoleError) Error() string {
+	return fmt.Sprintf("this needs the role %s, the caller has %s", e.Needs, e.Has)
+}
+
+// Caller is where a request comes from and what it shows.
+type Caller struct {
+	Addr  string // for the record
+	Token string // empty: none
+	// Local says that the connection comes from this host, and that nobody handed the request on.
+	Local bool
+	// Rebound says that a browser asked for a host name that may be anybody's: whoever owns the name reads the answers,
+	// so nothing but a token counts.
+	Rebound bool
+}
+
+// Identity is who was admitted.
+type Identity struct {
+	Role  Role
+	Token string // name of the token; empty without one
+	Addr  string
+}
+
+// Guard admits callers. Safe for concurrent use.
+type Guard struct {
+	open   Role
+	tokens *Tokens // nil: there is no file
+}
+
+// New returns a guard that gives callers without a token the role open, and those with one the role that tokens say.
+// Tokens may be nil.
+func New(open Role, tokens *Tokens) *Guard { return &Guard{open: open, tokens: tokens} }
+
+// Admit returns who the caller is, if he may do what needs this role. It returns ErrNoToken, ErrBadToken and RoleError.
+func (g *Guard) Admit(c Caller, needs Role) (Identity, error) {
+	id := Identity{Addr: c.Addr, Role: g.anonymous(c)}
+
+	if c.Token != "" {
+		known, ok := g.tokens.find(c.Token)
+		if !ok {
+			return Identity{}, ErrBadToken
+		}
+
+		id.Role, id.Token = known.role, known.name
+	}
+
+	switch {
+	case id.Role >= needs:
+		return id, nil
+	case c.Token == "":
+		return Identity{}, ErrNoToken
+	default:
+		return Identity{}, &RoleError{Has: id.Role, Needs: needs}
+	}
+}
+
+func (g *Guard) anonymous(c Caller) Role {
+	switch {
+	case c.Rebound:
+		return Nobody
+	case c.Local && g.tokens == nil:
+		return Operator
+	case c.Local:
+		return max(g.open, Viewer)
+	default:
+		return g.open
+	}
+}
+
+type identityKey struct{}
+
+// With returns a context that carries who was admitted.
+func With(ctx context.Context, id Identity) context.Context {
+	return context.WithValue(ctx, identityKey{}, id)
+}
+
+// From returns who was admitted; the zero Identity when nobody was.
+func From(ctx context.Context) Identity {
+	id, _ := ctx.Value(identityKey{}).(Identity)
+
+	return id
+}

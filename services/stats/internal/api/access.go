@@ -1,0 +1,115 @@
+package api
+
+import (
+	"context"
+	"net"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
+)
+
+// Metadata by which the HTTP side tells where a request came from. It counts on the connection within this process only:
+// nobody else can open that.
+const (
+	MetadataPeer    = "relay-peer"    // address
+	MetadataLocal   = "relay-local"   // "true"; see access.Caller
+	MetadataRebound = "relay-rebound" // "true"; see access.Caller
+)
+
+// needs is the role that a method asks for. What is not known asks for the highest.
+func needs(method string) access.Role {
+	switch method {
+	case relayv1.StatsService_GetStats_FullMethodName, relayv1.StatsService_WatchStats_FullMethodName,
+		relayv1.StatsService_ListGaps_FullMethodName, relayv1.StatsService_ListFlows_FullMethodName,
+		relayv1.StatsService_GetTimeline_FullMethodName, relayv1.StatsService_ListAuditRecords_FullMethodName,
+		relayv1.DeadLetterService_ListDeadLetters_FullMethodName, relayv1.DeadLetterService_GetDeadLetter_FullMethodName,
+		relayv1.DeadLetterService_ListDeadLetterGroups_FullMethodName:
+		return access.Viewer
+	}
+
+	// Probes have no token; what the services look like is no secret.
+	if strings.HasPrefix(method, "/"+grpc_health_v1.Health_ServiceDesc.ServiceName+"/") || strings.HasPrefix(method, "/grpc.reflection.") {
+		return access.Nobody
+	}
+
+	return access.Operator
+}
+
+func admit(ctx context.Context, guard *access.Guard, method string) (context.Context, error) {
+	id, err := guard.Admit(callerOf(ctx), needs(method))
+	if err != nil {
+		return nil, toStatus(err)
+	}
+
+	return access.With(ctx, id), nil
+}
+
+func callerOf(ctx context.Context) access.Caller {
+	meta, _ := metadata.FromIncomingContext(ctx)
+	caller := access.Caller{Addr: "an unknown address", Token: bearer(first(meta, "authorization"))}
+
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return caller
+	}
+
+	if p.Addr.Network() == inProcessNetwork {
+		caller.Addr = first(meta, MetadataPeer)
+		caller.Local = first(meta, MetadataLocal) == "true"
+		caller.Rebound = first(meta, MetadataRebound) == "true"
+
+		return caller
+	}
+
+	caller.Addr = p.Addr.String()
+	if tcp, ok := p.Addr.(*net.TCPAddr); ok {
+		caller.Local = tcp.IP.IsLoopback()
+	}
+
+	return caller
+}
+
+func first(meta metadata.MD, key string) string {
+	if values := meta.Get(key); len(values) > 0 {
+		return values[0]
+	}
+
+	return ""
+}
+
+// bearer returns the token of "Bearer <token>"; anything else is a token that nobody has.
+func bearer(authorization string) string {
+	if scheme, token, found := strings.Cut(authorization, " "); found && strings.EqualFold(scheme, "bearer") {
+		return strings.TrimSpace(token)
+	}
+
+	return authorization
+}
+
+func guardUnary(guard *access.Guard) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+		ctx, err := admit(ctx, guard, info.FullMethod)
+		if err != nil {
+			return nil, err
+		}
+
+		return handle(ctx, request)
+	}
+}
+
+func guardStream(guard *access.Guard) grpc.StreamServerInterceptor {
+	return func(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+		// No stream changes anything, so none asks who is there.
+		if _, err := admit(stream.Context(), guard, info.FullMethod); err != nil {
+			return err
+		}
+
+		return handle(server, stream)
+	}
+}

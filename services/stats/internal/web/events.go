@@ -1,0 +1,118 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+)
+
+const (
+	eventInterval = time.Second
+	// mostEvents is how many streams there may be at a time; the connection within the process takes 100 calls.
+	mostEvents = 50
+	// slowest is what a reader gets for one event.
+	slowest = 20 * time.Second
+)
+
+// events serves the samples of a flow as server-sent events, one a second:
+//
+//	event: stats        data: relay.v1.Stats as JSON
+//	event: error        data: google.rpc.Status as JSON; the stream ends
+//
+// An error before the first sample is an ordinary answer with its status.
+type events struct {
+	stats     relayv1.StatsServiceClient
+	translate *runtime.ServeMux
+	turns     chan struct{} // one token for each stream
+}
+
+func newEvents(conn *grpc.ClientConn, translate *runtime.ServeMux) *events {
+	return &events{stats: relayv1.NewStatsServiceClient(conn), translate: translate, turns: make(chan struct{}, mostEvents)}
+}
+
+// ServeHTTP implements http.Handler.
+func (e *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	select {
+	case e.turns <- struct{}{}:
+		defer func() { <-e.turns }()
+	default:
+		e.refuse(w, r, status.Errorf(codes.ResourceExhausted, "there are %d event streams already", mostEvents))
+
+		return
+	}
+
+	meta := provenance(r)
+	meta.Set("authorization", r.Header.Get("Authorization"))
+
+	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(r.Context(), meta))
+	defer cancel()
+
+	stream, err := e.stats.WatchStats(ctx, &relayv1.WatchStatsRequest{
+		Flow: r.PathValue("flow"), Interval: durationpb.New(eventInterval),
+	})
+	if err != nil {
+		e.refuse(w, r, err)
+
+		return
+	}
+
+	sample, err := stream.Recv()
+	if err != nil {
+		e.refuse(w, r, err)
+
+		return
+	}
+
+	w.Header().Set("Content-Type", "text/event-stream")
+
+	out := eventWriter{w: w, control: http.NewResponseController(w)}
+
+	for ; err == nil; sample, err = stream.Recv() {
+		if out.write("stats", sample.GetStats()) != nil {
+			return // the reader has left
+		}
+	}
+
+	if !errors.Is(r.Context().Err(), context.Canceled) {
+		_ = out.write("error", status.Convert(err).Proto())
+	}
+}
+
+// refuse answers as the translator does.
+func (e *events) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	runtime.HTTPError(r.Context(), e.translate, marshaler(), w, r, err)
+}
+
+type eventWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (e *eventWriter) write(name string, m proto.Message) error {
+	data, err := marshaler().Marshal(m) // on one line
+	if err != nil {
+		return err
+	}
+
+	if err := e.control.SetWriteDeadline(time.Now().Add(slowest)); err != nil {
+		return err
+	}
+
+	if _, err := fmt.Fprintf(e.w, "event: %s\ndata: %s\n\n", name, data); err != nil {
+		return err
+	}
+
+	return e.control.Flush()
+}

@@ -1,0 +1,72 @@
+// Replay and discard, after a question that says how many.
+
+import { explain, flowPath, post } from "./api.js";
+import { byID, say, setText } from "./dom.js";
+import { count } from "./format.js";
+
+const notes = {
+  replay: "They are tried again from the first attempt on; what fails again becomes a dead letter again.",
+  discard: "They are given up for good: their documents keep what the target has. Bring them up to the source by hand first, or accept the difference.",
+};
+const whoStored = "relay-who";
+
+// act asks, does it, and returns what was done in words; null when the person did not want to.
+export function act(flow, verb, selection) {
+  const dialog = byID("confirm");
+  const send = (more) => post(flowPath(flow, `deadLetters:${verb}`), { selection, requested_by: byID("confirm-who").value.trim() || "page", ...more });
+  let answer = null;
+  let phrase = "";
+
+  setText(byID("confirm-title"), verb === "replay" ? "Replay dead letters" : "Discard dead letters");
+  setText(byID("confirm-what"), "Counting …");
+  setText(byID("confirm-note"), notes[verb]);
+  setText(byID("confirm-do"), verb === "replay" ? "Replay" : "Discard");
+  byID("confirm-do").className = verb === "discard" ? "danger" : "";
+  byID("confirm-do").disabled = true;
+  byID("confirm-who").value = localStorage.getItem(whoStored) ?? "";
+  byID("confirm-why").value = byID("confirm-typed").value = "";
+  say(byID("confirm-problem"), "");
+
+  // A replay by name can be taken back by nobody, but harms nobody: a phrase is asked for the rest.
+  const asks = verb === "discard" || "filter" in selection;
+  byID("confirm-phrase-label").hidden = !asks;
+  byID("confirm-typed").oninput = () => { byID("confirm-do").disabled = !phrase || (asks && byID("confirm-typed").value.trim() !== phrase); };
+
+  return new Promise((resolve) => {
+    byID("confirm-cancel").onclick = () => dialog.close();
+    dialog.onclose = () => resolve(answer);
+    byID("confirm-form").onsubmit = async (event) => {
+      event.preventDefault();
+      byID("confirm-do").disabled = true;
+      localStorage.setItem(whoStored, byID("confirm-who").value.trim());
+
+      try {
+        const { outcome } = await send({ reason: byID("confirm-why").value.trim() });
+        answer = describe(verb, outcome);
+        dialog.close();
+      } catch (error) {
+        say(byID("confirm-problem"), explain(error));
+        byID("confirm-do").disabled = false;
+      }
+    };
+
+    dialog.showModal();
+    byID(byID("confirm-who").value ? "confirm-why" : "confirm-who").focus();
+
+    send({ validate_only: true }).then(({ outcome }) => {
+      setText(byID("confirm-what"), `This will ${verb} ${count(outcome.changed)} of ${count(outcome.matched)} records of flow ${flow}.${because(outcome)}`);
+      if (outcome.changed === "0") return;
+
+      phrase = `${verb} ${outcome.changed}`;
+      setText(byID("confirm-phrase"), phrase);
+      byID("confirm-typed").oninput();
+    }, (error) => {
+      setText(byID("confirm-what"), "");
+      say(byID("confirm-problem"), explain(error));
+    });
+  });
+}
+
+const because = (outcome) => (outcome.refusals.length ? ` The others stay as they are, the first because: ${outcome.refusals[0].message}.` : "");
+
+const describe = (verb, outcome) => `${verb === "replay" ? "Replayed" : "Discarded"} ${count(outcome.changed)} of ${count(outcome.matched)}.${because(outcome)}`;

@@ -1,0 +1,40 @@
+// The only place that makes elements. Data becomes text, never markup.
+
+export const byID = (id) => document.getElementById(id);
+
+// el makes an element with properties and children; a child that is a string becomes text. Null children are left out.
+export function el(tag, properties = {}, ...children) {
+  const node = document.createElement(tag);
+
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === "class") node.className = value;
+    else if (name.startsWith("data-") || name.startsWith("aria-") || name === "scope" || name === "role") node.setAttribute(name, value);
+    else node[name] = value;
+  }
+
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+
+  return node;
+}
+
+// setText changes text only where it differs, so that a screen reader is not told twice and a selection stays.
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+// say shows a text in a line that is hidden without one.
+export function say(node, text) {
+  setText(node, text || "");
+  node.hidden = !text;
+}
+
+export const row = (...cells) => el("tr", {}, cells.map((cell) => (cell instanceof HTMLTableCellElement ? cell : el("td", {}, cell ?? ""))));
+
+// rows replaces the body of a table, if what it shows has changed.
+export function rows(table, key, make) {
+  const body = table.tBodies[0];
+  if (body.dataset.key === key) return;
+
+  body.dataset.key = key;
+  body.replaceChildren(...make());
+}

@@ -1,0 +1,169 @@
+// The dead letters: groups, filter, list, selection. What is done to them is in act.js, one of them is in letter.js.
+
+import { act } from "./act.js";
+import { explain, flowPath, get } from "./api.js";
+import { byID, el, row, say, setText } from "./dom.js";
+import { count, error, namespace, when, word } from "./format.js";
+import { showLetter } from "./letter.js";
+
+const pageSize = 50;
+
+export class Letters {
+  #flow = "";
+  #count = null; // as the last sample said
+  #listed = []; // the letters of the table
+  #next = ""; // token of the next page
+  #selected = new Set(); // names
+  #turn = 0; // of the last question: answers to earlier ones are late
+
+  constructor() {
+    byID("filter").onsubmit = (event) => {
+      event.preventDefault();
+      this.load();
+    };
+    byID("filter").onreset = () => setTimeout(() => this.load());
+    byID("letters-more").onclick = () => this.load(this.#next);
+    byID("select-all").onchange = (event) => this.#selectAll(event.target.checked);
+
+    for (const verb of ["replay", "discard"]) {
+      byID(`${verb}-selected`).onclick = () => this.#act(verb, { names: { names: [...this.#selected] } });
+      byID(`${verb}-all`).onclick = () => this.#act(verb, { filter: { until: new Date().toISOString(), ...this.#filter() } });
+    }
+  }
+
+  setFlow(flow) {
+    this.#flow = flow;
+    this.#count = null;
+    this.#selected.clear();
+  }
+
+  // update loads again when the number of dead letters has changed.
+  update(stats) {
+    const n = stats.dead_letters;
+    const badge = byID("letters-count");
+    setText(badge, n === undefined ? "unknown" : count(n));
+    badge.dataset.some = String(Number(n) > 0);
+
+    if (this.#count !== n) {
+      this.#count = n;
+      this.load();
+    }
+  }
+
+  #filter() {
+    const [database, ...rest] = byID("filter-namespace").value.trim().split(".");
+    const code = byID("filter-code").value.trim();
+    const age = byID("filter-since").value;
+
+    return {
+      ...(database && { namespace: { database, collection: rest.join(".") } }),
+      ...(age && { since: new Date(Date.now() - Number(age) * 1000).toISOString() }),
+      ...(code && { error_code: Number(code) }),
+    };
+  }
+
+  async load(token = "") {
+    const turn = ++this.#turn;
+    const filter = this.#filter();
+    const query = {
+      "filter.namespace.database": filter.namespace?.database, "filter.namespace.collection": filter.namespace?.collection,
+      "filter.since": filter.since, "filter.error_code": filter.error_code,
+    };
+
+    try {
+      const state = byID("filter-state").value;
+      const list = get(flowPath(this.#flow, "deadLetters"), { ...query, states: `PARKED_STATE_${state}`, page_size: pageSize, page_token: token });
+      const [page, found] = await Promise.all([list, token ? null : get(flowPath(this.#flow, "deadLetterGroups"))]);
+      if (turn !== this.#turn) return;
+
+      this.#listed = token ? [...this.#listed, ...page.dead_letters] : page.dead_letters;
+      this.#next = page.next_page_token;
+      if (found) this.#showGroups(found);
+      this.#show();
+      say(byID("letters-problem"), "");
+    } catch (problem) {
+      if (turn === this.#turn) say(byID("letters-problem"), `The list is of before: ${explain(problem)}`);
+    }
+  }
+
+  #showGroups(found) {
+    const current = `${byID("filter-namespace").value.trim()} ${byID("filter-code").value.trim()}`;
+
+    const buttons = found.groups.map((group) => {
+      const ns = namespace(group.namespace);
+      const button = el("button", { type: "button", "aria-pressed": String(current === `${ns} ${group.error_code}`) },
+        el("b", {}, count(group.dead_letters)), `${ns} · ${error(group.error || "no error", group.error_code)}`);
+
+      button.onclick = () => {
+        const chosen = button.getAttribute("aria-pressed") === "true";
+        byID("filter-namespace").value = chosen ? "" : ns;
+        byID("filter-code").value = chosen ? "" : group.error_code;
+        byID("filter-state").value = "DEAD";
+        this.load();
+      };
+
+      return button;
+    });
+
+    byID("groups").replaceChildren(...buttons, ...(found.incomplete ? [el("span", { class: "fine" }, "and more")] : []));
+  }
+
+  #show() {
+    const names = new Set(this.#listed.map((letter) => letter.name));
+    for (const name of this.#selected) if (!names.has(name)) this.#selected.delete(name);
+
+    const focused = document.activeElement?.dataset?.focus;
+    byID("letters").tBodies[0].replaceChildren(...this.#listed.map((letter) => this.#row(letter)));
+    byID("letters-none").hidden = this.#listed.length > 0;
+    byID("letters-more").hidden = !this.#next;
+    this.#showSelection();
+
+    if (focused) [...document.querySelectorAll("[data-focus]")].find((node) => node.dataset.focus === focused)?.focus();
+  }
+
+  #row(letter) {
+    const box = el("input", { type: "checkbox", checked: this.#selected.has(letter.name), "aria-label": `Select ${letter.name}`, "data-focus": `box ${letter.name}` });
+    box.onchange = () => {
+      if (box.checked) this.#selected.add(letter.name);
+      else this.#selected.delete(letter.name);
+      this.#showSelection();
+    };
+
+    const details = el("button", { type: "button", "data-focus": `show ${letter.name}`, "aria-label": `Details of ${letter.name}` }, "Details");
+    details.onclick = () => showLetter(this.#flow, letter.name, (verb) => this.#act(verb, { names: { names: [letter.name] } }));
+
+    if (letter.unreadable_because) return row(box, "", "", letter.unreadable_because, "", "", details);
+
+    return row(box, namespace(letter.namespace), letter.operation, error(letter.error || word("PARKED_REASON", letter.reason).toLowerCase(), letter.error_code),
+      el("td", { class: "number" }, String(letter.attempts)), el("td", { class: "nowrap" }, when(letter.change_time)), details);
+  }
+
+  #selectAll(on) {
+    this.#selected = new Set(on ? this.#listed.map((letter) => letter.name) : []);
+    this.#show();
+  }
+
+  #showSelection() {
+    const n = this.#selected.size;
+
+    for (const verb of ["replay", "discard"]) {
+      const button = byID(`${verb}-selected`);
+      button.disabled = n === 0;
+      setText(button, `${verb === "replay" ? "Replay" : "Discard"} selected${n ? ` (${n})` : ""}`);
+    }
+
+    byID("select-all").checked = n > 0 && n === this.#listed.length;
+  }
+
+  async #act(verb, selection) {
+    say(byID("letters-done"), "");
+
+    const done = await act(this.#flow, verb, selection);
+    if (!done) return;
+
+    say(byID("letters-done"), done);
+    this.#selected.clear();
+    this.load();
+    document.dispatchEvent(new Event("acted"));
+  }
+}

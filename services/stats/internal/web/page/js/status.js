@@ -1,0 +1,89 @@
+// The word, its reasons, the next step, and the figures: what relayctl status and stats say.
+
+import { byID, el, say, setText } from "./dom.js";
+import { count, seconds, span, word } from "./format.js";
+
+const glyphs = { OK: "✓", DEGRADED: "!", DIVERGED: "≠", DOWN: "✕", UNKNOWN: "?", STOPPED: "✕" };
+
+export function showStatus(stats) {
+  show(word("STATUS", stats.status), stats.reasons, stats.next_step);
+  say(byID("note"), stats.at_least_once ? "Note: changes are applied at least once: the target is a standalone mongod, which has no transactions." : "");
+  showFigures(stats);
+}
+
+// showStopped says that what stands below is of the past.
+export function showStopped(sinceWhen, problem) {
+  show("STOPPED", [`No data since ${sinceWhen}: what is shown is of then.`, ...(problem ? [problem] : [])], "look whether the stats service runs; this page goes on by itself");
+  setText(byID("word"), "NO DATA");
+}
+
+function show(status, reasons, next) {
+  byID("status").dataset.status = status;
+  setText(byID("word"), `${glyphs[status] ?? "?"} ${status}`);
+
+  const list = byID("reasons");
+  const lines = reasons.length ? reasons : ["Replicating; nothing needs a person."];
+
+  if (list.dataset.key !== lines.join("\n")) {
+    list.dataset.key = lines.join("\n");
+    list.replaceChildren(...lines.map((line) => el("li", {}, line)));
+  }
+
+  setText(byID("next-step"), next || "");
+  byID("next").hidden = !next;
+  document.title = `${status === "STOPPED" ? "NO DATA" : status} · Atlas Relay`;
+}
+
+function showFigures(stats) {
+  const why = stats.unknown_because.join("; ") || "the service has not said";
+  const number = (value, note, alarm) => (value === undefined || value === null ? { unknown: why } : { value: count(value), note, alarm });
+  const time = (value, note) => (value === undefined || value === null ? { unknown: why } : { value: span(seconds(value)), note });
+
+  draw({
+    Pending: number(stats.pending_changes, Number(stats.parked_changes) ? `${count(stats.parked_changes)} of them parked` : ""),
+    Lag: time(stats.lag, "not applied yet"),
+    "Capture lag": time(stats.capture_lag, "not captured yet"),
+    "Dead letters": number(stats.dead_letters, Number(stats.dead_letters) >= 10000 ? "or more" : "", Number(stats.dead_letters) > 0),
+    "History left": history(stats),
+    Captured: number(stats.total_changes),
+    Processed: number(stats.processed_changes, stats.batches_processed ? `in ${count(stats.batches_processed)} batches` : ""),
+    Skipped: number(stats.skipped_changes),
+    Failed: number(stats.failed_changes, "ever given up"),
+  });
+
+  setText(byID("sum"), sum(stats));
+}
+
+function history(stats) {
+  if (!stats.history_remaining) return { unknown: stats.history_unknown_because || "no active listener reports it" };
+
+  const level = word("HISTORY_LEVEL", stats.history_level);
+  const trend = { STILL: "at least; the source forgets nothing yet", SHRINKING: "and shrinking" }[word("HISTORY_TREND", stats.history_trend)] ?? "";
+
+  return { value: span(seconds(stats.history_remaining)), note: trend, alarm: level === "CRITICAL" };
+}
+
+function sum(stats) {
+  if (stats.adds_up === true) return "✓ Adds up: captured = processed + failed + skipped + pending.";
+  if (stats.adds_up === false) return "✕ DOES NOT ADD UP: captured is not processed + failed + skipped + pending.";
+
+  return stats.unknown_because.length ? "The sum is unknown." : "The sum was not checked: the numbers moved while they were read.";
+}
+
+function draw(figures) {
+  const list = byID("figures");
+
+  for (const [name, figure] of Object.entries(figures)) {
+    let cell = list.querySelector(`[data-figure="${name}"]`);
+
+    if (!cell) {
+      cell = el("dd", { "data-figure": name }, el("span"), el("small"));
+      list.append(el("div", {}, el("dt", {}, name), cell));
+    }
+
+    const [value, note] = cell.children;
+    value.className = figure.unknown ? "unknown" : figure.alarm ? "alarm" : "";
+    setText(value, figure.unknown ? "unknown" : figure.value);
+    setText(note, figure.unknown ? `because ${figure.unknown}` : figure.note || "");
+  }
+}

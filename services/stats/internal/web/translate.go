@@ -1,0 +1,74 @@
+package web
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/api"
+)
+
+// newTranslator turns JSON into gRPC and back. Names are those of the proto, as relayctl -o json prints them.
+func newTranslator() *runtime.ServeMux {
+	return runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, marshaler()),
+		runtime.WithMetadata(func(_ context.Context, r *http.Request) metadata.MD { return provenance(r) }),
+		// Nothing that a client sends may pass for what provenance says. Authorization is handed on all the same.
+		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
+	)
+}
+
+func marshaler() *runtime.JSONPb {
+	return &runtime.JSONPb{MarshalOptions: protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}}
+}
+
+// provenance tells the gRPC server where a request came from.
+func provenance(r *http.Request) metadata.MD {
+	meta := metadata.Pairs(api.MetadataPeer, r.RemoteAddr)
+
+	if isLoopback(r.RemoteAddr) && !isHandedOn(r.Header) {
+		meta.Set(api.MetadataLocal, "true")
+	}
+
+	if !isOurName(r.Host) {
+		meta.Set(api.MetadataRebound, "true")
+	}
+
+	return meta
+}
+
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+
+	return err == nil && net.ParseIP(host).IsLoopback()
+}
+
+// isHandedOn tells whether a proxy says that the request is another host's.
+func isHandedOn(h http.Header) bool {
+	for _, name := range []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip"} {
+		if h.Get(name) != "" {
+			return true
+		}
+	}
+
+	return false
+}
+
+// isOurName tells whether the host that a browser asked for cannot be a name that somebody else made point at us: an
+// address, localhost, or the name of a container or host without a domain.
+func isOurName(hostport string) bool {
+	host := hostport
+	if name, _, err := net.SplitHostPort(hostport); err == nil {
+		host = name
+	}
+
+	host = strings.Trim(host, "[]")
+
+	return net.ParseIP(host) != nil || !strings.Contains(host, ".") || strings.HasSuffix(host, ".localhost")
+}
