@@ -249,13 +249,15 @@ func (l *lane) lookAround(ctx context.Context) error {
 		return err
 	}
 
-	earliest, err := parked.Earliest(ctx, l.target, l.held.Flow, park.EarliestLimit)
-	if err != nil {
-		return err
-	}
+	v := viewOf(all, l.stream.Partitions, l.number)
 
-	v := viewOf(all, earliest, l.stream.Partitions, l.number)
-	v.Quiet = l.markers.quiet(settledUpTo(all, l.stream.Partitions, l.number))
+	if v.Known = l.parked.Judges(); v.Known {
+		if v.Earliest, err = parked.Earliest(ctx, l.target, l.held.Flow, park.EarliestLimit); err != nil {
+			return err
+		}
+
+		v.Quiet = l.markers.quiet(settledUpTo(all, l.stream.Partitions, l.number))
+	}
 
 	l.parked.Observe(v)
 
@@ -276,8 +278,8 @@ func settledUpTo(all map[int]checkpoint.Document, partitions, own int) int64 {
 }
 
 // viewOf is the rest of the flow as one partition sees it. A partition without a checkpoint has applied nothing.
-func viewOf(all map[int]checkpoint.Document, earliest []event.Position, partitions, own int) park.View {
-	v := park.View{Known: true, Beyond: event.Position{T: ^uint32(0), I: ^uint32(0), Ordinal: ^uint32(0)}, Earliest: earliest}
+func viewOf(all map[int]checkpoint.Document, partitions, own int) park.View {
+	v := park.View{Beyond: event.Position{T: ^uint32(0), I: ^uint32(0), Ordinal: ^uint32(0)}}
 
 	for number := range partitions {
 		if number == own {

@@ -82,7 +82,7 @@ func (w *world) look(site int) {
 		w.place[site] = len(w.states) - 1 // as a marker does
 	}
 
-	v := park.View{Known: true, Beyond: event.Position{T: ^uint32(0)}}
+	v := park.View{Known: w.owners[site].Judges(), Beyond: event.Position{T: ^uint32(0)}}
 
 	for other, place := range w.place {
 		if other != site {
@@ -91,7 +91,7 @@ func (w *world) look(site int) {
 	}
 
 	for _, id := range slices.Sorted(maps.Keys(w.records)) {
-		if r := w.records[id]; r.State == parked.Waiting && len(v.Earliest) < park.EarliestLimit {
+		if r := w.records[id]; v.Known && r.State == parked.Waiting && len(v.Earliest) < park.EarliestLimit {
 			v.Earliest = append(v.Earliest, r.Position)
 		}
 	}
