@@ -148,6 +148,10 @@ func (l *lane) readEvents(ctx context.Context, u *unit) error {
 		}
 	}
 
+	if len(ids) == 0 {
+		return nil
+	}
+
 	events, err := parked.Events(ctx, l.target, ids)
 	if errors.Is(err, parked.ErrRecords) {
 		return l.reload(err)
@@ -226,6 +230,7 @@ func (l *lane) lookAtLetters(ctx context.Context) error {
 	}
 
 	now := time.Now()
+	l.old = expired(ended, now)
 
 	for i := range changed {
 		l.parked.Changed(&changed[i], now)

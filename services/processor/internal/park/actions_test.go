@@ -117,12 +117,24 @@ func (w *world) operate(site int) {
 	}
 }
 
+// age lets go of the events of a partition's dead letters.
+func (w *world) age(site int) {
+	letters := map[string]event.Key{}
+	for id, r := range w.records {
+		letters[id] = event.Key(r.Key.Data)
+	}
+
+	if lot := w.owners[site].Drop(letters); lot != nil {
+		w.settle(lot, nil, nil)
+	}
+}
+
 func (w *world) play(operators bool) {
 	for round := 0; ; round++ {
 		for site := range w.owners {
 			actions := []string{"batch", "batch", "retry", "answer", "look", "crash"}
 			if operators {
-				actions = append(actions, "operate")
+				actions = append(actions, "operate", "age")
 			}
 
 			switch rapid.SampledFrom(actions).Draw(w.t, "action") {
@@ -136,6 +148,8 @@ func (w *world) play(operators bool) {
 				w.look(site)
 			case "operate":
 				w.operate(site)
+			case "age":
+				w.age(site)
 			default:
 				w.acquire(site)
 			}

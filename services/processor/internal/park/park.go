@@ -59,19 +59,30 @@ type Entry struct {
 	Events int64
 	Until  event.Position
 
+	Dropped bool // the event of a dead letter was let go
+
 	tried bool // by this owner; a full image is tried once as soon as it is known
 }
 
 // EntryOf returns the header of a record.
 func EntryOf(r *parked.Record) (event.Key, Entry) {
-	return event.Key(r.Key.Data), Entry{
-		ID: r.ID, Rev: r.Rev, Number: r.Number, Position: r.Position, Size: r.Size, Whole: IsWhole(r.Operation) && !r.IsRun(),
+	e := Entry{
+		ID: r.ID, Rev: r.Rev, Number: r.Number, Position: r.Position, Whole: IsWhole(r.Operation) && r.IsKept(), Dropped: !r.Dropped.IsZero(),
 		State: r.State, Reason: r.Reason, Attempts: r.Attempts, Counted: r.Counted, Events: r.Events, Until: r.Until,
 	}
+
+	if r.IsKept() {
+		e.Size = r.Size
+	}
+
+	return event.Key(r.Key.Data), e
 }
 
 // IsRun tells whether the record stands for events of which none was kept.
 func (e *Entry) IsRun() bool { return e.Events > 0 }
+
+// isKept tells whether the event can be written; else only the source's document can take its place.
+func (e *Entry) isKept() bool { return !e.IsRun() && !e.Dropped }
 
 // events is how many events the record stands for.
 func (e *Entry) events() int64 { return max(e.Events, 1) }

@@ -252,7 +252,9 @@ func changeable(verb Verb, outdated []incarnation) bson.A {
 	conditions = append(conditions, bson.D{{Key: "$or", Value: bson.A{
 		bson.D{{Key: "event", Value: bson.D{{Key: "$exists", Value: true}}}},
 		bson.D{{Key: "chunks", Value: bson.D{{Key: "$gt", Value: 0}}}},
-		bson.D{{Key: "events", Value: bson.D{{Key: "$gt", Value: 0}}}}, // a run: the source's document takes its place
+		// The source's document takes the place of a run, and of what was dropped by age.
+		bson.D{{Key: "events", Value: bson.D{{Key: "$gt", Value: 0}}}},
+		bson.D{{Key: "dropped", Value: bson.D{{Key: "$exists", Value: true}}}},
 	}}})
 
 	if len(outdated) > 0 {
@@ -278,7 +280,7 @@ func refuse(name string, letter *Letter, verb Verb, outdated []incarnation) *Ref
 		return &Refusal{name, NotDead, "it is " + string(letter.State) + lastAction(letter)}
 	case verb != Replay:
 		return nil
-	case letter.Event == nil && letter.Chunks == 0 && !letter.IsRun():
+	case letter.Event == nil && letter.Chunks == 0 && letter.IsKept():
 		return &Refusal{name, NoEvent, "its event was not kept; bring the document up to the source by hand, then discard it"}
 	case slices.ContainsFunc(outdated, func(i incarnation) bool { return i.is(&letter.Record) }):
 		return &Refusal{name, OtherCollection, "a newer event of " + letter.Namespace().String() +
@@ -301,7 +303,7 @@ func lastAction(letter *Letter) string {
 // look reads what refuse judges, by name. Of the event only one field is read, so that its presence is known.
 func (l *Letters) look(ctx context.Context, filter bson.D, limit int64) (map[string]*Letter, error) {
 	var projection bson.D
-	for _, field := range []string{"rev", "state", "db", "coll", "collection_uuid", "chunks", "events", "trail", "event.operationType"} {
+	for _, field := range []string{"rev", "state", "db", "coll", "collection_uuid", "chunks", "events", "dropped", "trail", "event.operationType"} {
 		projection = append(projection, bson.E{Key: field, Value: 1})
 	}
 
