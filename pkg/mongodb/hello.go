@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -99,6 +100,18 @@ func SayHello(ctx context.Context, client *mongo.Client) (Hello, error) {
 		MaxMessageBytes: reply.MaxMessageBytes,
 		OperationTime:   reply.OperationTime,
 	}, nil
+}
+
+// LocalTime returns what the deployment's own clock shows; the zero time for a server that does not say.
+func LocalTime(ctx context.Context, client *mongo.Client) (time.Time, error) {
+	var reply struct {
+		LocalTime time.Time `bson:"localTime"`
+	}
+	if err := client.Database("admin").RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&reply); err != nil {
+		return time.Time{}, fmt.Errorf("ask MongoDB for its time: %w", err)
+	}
+
+	return reply.LocalTime, nil
 }
 
 // topologyOf: a mongos is known by msg "isdbgrid", a member of a set by setName

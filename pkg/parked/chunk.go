@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -77,6 +78,8 @@ func LoadEvent(ctx context.Context, target *mongo.Client, r *Record) (bson.Raw, 
 	switch {
 	case len(r.Event) > 0:
 		return r.Event, nil
+	case !r.Dropped.IsZero():
+		return nil, fmt.Errorf("record %s: %w: it was dropped at %s, long after it died; a replay asks the source for the document", r.ID, ErrNoEvent, r.Dropped.UTC().Format(time.RFC3339))
 	case r.Chunks == 0:
 		return nil, fmt.Errorf("record %s: %w", r.ID, ErrNoEvent)
 	}

@@ -73,7 +73,8 @@ const (
 )
 
 // Record is one parked event. Numbers are signed because BSON has no other; none is ever negative. Times are of the
-// clock of the processor that wrote them, for people: nothing is decided by them.
+// clock of the processor that wrote them, for people: nothing is decided by them, save how long the event of a dead letter
+// is kept.
 type Record struct {
 	ID  string `bson:"_id"` // see ID
 	Rev int64  `bson:"rev"` // raised by every change
@@ -104,6 +105,9 @@ type Record struct {
 	Events int64          `bson:"events,omitempty"`
 	Until  event.Position `bson:"until,omitempty"`
 
+	// Dropped is when the event was let go, long after it died; zero while it is kept.
+	Dropped time.Time `bson:"dropped,omitempty"`
+
 	State    State  `bson:"state"`
 	Reason   Reason `bson:"reason"`
 	Attempts int    `bson:"attempts"` // tries that counted, the first one included
@@ -132,6 +136,9 @@ type Action struct {
 
 // IsRun tells whether the record stands for events that were not kept.
 func (r *Record) IsRun() bool { return r.Events > 0 }
+
+// IsKept tells whether the record has its event. Only the source's document can take the place of one that it has not.
+func (r *Record) IsKept() bool { return !r.IsRun() && r.Dropped.IsZero() }
 
 // Namespace returns where the event happened.
 func (r *Record) Namespace() event.Namespace { return event.Namespace{DB: r.DB, Coll: r.Coll} }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/batch"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
@@ -57,6 +58,7 @@ type lane struct {
 	rest     time.Time           // until when nothing parked is tried
 	reloads  int                 // of the parked records since the last commit
 	letters  []string            // ids of dead letters still to be looked at for what operators did
+	old      []parked.Record     // dead letters whose events are to be dropped, by this host's clock
 	suspects apply.Suspects
 }
 

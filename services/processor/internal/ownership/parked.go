@@ -156,6 +156,10 @@ func (l *lane) readEvents(ctx context.Context, u *unit) error {
 		}
 	}
 
+	if len(ids) == 0 {
+		return nil
+	}
+
 	events, err := parked.Events(ctx, l.target, ids)
 	if errors.Is(err, parked.ErrRecords) {
 		return l.reload(err)
@@ -234,6 +238,7 @@ func (l *lane) lookAtLetters(ctx context.Context) error {
 	}
 
 	now := time.Now()
+	l.old = expired(ended, now)
 
 	for i := range changed {
 		l.parked.Changed(&changed[i], now)
@@ -257,13 +262,15 @@ func (l *lane) lookAround(ctx context.Context) error {
 		return err
 	}
 
-	earliest, err := parked.Earliest(ctx, l.target, l.held.Flow, park.EarliestLimit)
-	if err != nil {
-		return err
-	}
+	v := viewOf(all, l.stream.Partitions, l.number)
 
-	v := viewOf(all, earliest, l.stream.Partitions, l.number)
-	v.Quiet = l.markers.quiet(settledUpTo(all, l.stream.Partitions, l.number))
+	if v.Known = l.parked.Judges(); v.Known {
+		if v.Earliest, err = parked.Earliest(ctx, l.target, l.held.Flow, park.EarliestLimit); err != nil {
+			return err
+		}
+
+		v.Quiet = l.markers.quiet(settledUpTo(all, l.stream.Partitions, l.number))
+	}
 
 	l.parked.Observe(v)
 
@@ -284,8 +291,8 @@ func settledUpTo(all map[int]checkpoint.Document, partitions, own int) int64 {
 }
 
 // viewOf is the rest of the flow as one partition sees it. A partition without a checkpoint has applied nothing.
-func viewOf(all map[int]checkpoint.Document, earliest []event.Position, partitions, own int) park.View {
-	v := park.View{Known: true, Beyond: event.Position{T: ^uint32(0), I: ^uint32(0), Ordinal: ^uint32(0)}, Earliest: earliest}
+func viewOf(all map[int]checkpoint.Document, partitions, own int) park.View {
+	v := park.View{Beyond: event.Position{T: ^uint32(0), I: ^uint32(0), Ordinal: ^uint32(0)}}
 
 	for number := range partitions {
 		if number == own {

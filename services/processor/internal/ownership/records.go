@@ -26,7 +26,7 @@ func (l *lane) notes(u *unit, fx *park.Effects) []apply.Note {
 	}
 
 	for i := range fx.Updates {
-		notes = append(notes, alteration(&fx.Updates[i]))
+		notes = append(notes, alteration(&fx.Updates[i])...)
 	}
 
 	if c := fx.Cover; c != nil {
@@ -113,14 +113,18 @@ func deletion(e *park.Entry) []apply.Note {
 		apply.DeleteNote(parked.Collection, bson.D{{Key: "_id", Value: e.ID}}),
 	}
 
-	if e.Size > parked.MaxInline {
-		notes = append(notes, apply.DeleteNote(parked.Chunks, bson.D{{Key: "record", Value: e.ID}}))
-	}
-
-	return notes
+	return append(notes, deletionOfChunks(e)...)
 }
 
-func alteration(u *park.Update) apply.Note {
+func deletionOfChunks(e *park.Entry) []apply.Note {
+	if e.Size <= parked.MaxInline {
+		return nil
+	}
+
+	return []apply.Note{apply.DeleteNote(parked.Chunks, bson.D{{Key: "record", Value: e.ID}})}
+}
+
+func alteration(u *park.Update) []apply.Note {
 	now := time.Now().UTC()
 	set := bson.D{
 		{Key: "state", Value: u.After.State},
@@ -141,7 +145,15 @@ func alteration(u *park.Update) apply.Note {
 		set = append(set, bson.E{Key: "changed", Value: now})
 	}
 
-	return apply.UpdateNote(parked.Collection, unchanged(u.Before), bson.D{
-		{Key: "$set", Value: set}, {Key: "$inc", Value: bson.D{{Key: "rev", Value: int64(1)}}},
-	})
+	change := bson.D{{Key: "$inc", Value: bson.D{{Key: "rev", Value: int64(1)}}}}
+
+	var chunks []apply.Note
+
+	if u.After.Dropped && !u.Before.Dropped {
+		set = append(set, bson.E{Key: "dropped", Value: now})
+		change = append(change, bson.E{Key: "$unset", Value: bson.D{{Key: "event", Value: ""}, {Key: "chunks", Value: ""}}})
+		chunks = deletionOfChunks(u.Before)
+	}
+
+	return append(chunks, apply.UpdateNote(parked.Collection, unchanged(u.Before), append(change, bson.E{Key: "$set", Value: set})))
 }

@@ -116,7 +116,11 @@ func (l *lane) onTick(stop, work context.Context) error {
 		return err
 	}
 
-	return l.look(work)
+	if err := l.look(work); err != nil {
+		return err
+	}
+
+	return l.dropOld(stop, work)
 }
 
 // whileHolding is the end of running for one who does not listen to gather, because a batch is at hand.

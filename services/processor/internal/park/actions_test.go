@@ -82,7 +82,7 @@ func (w *world) look(site int) {
 		w.place[site] = len(w.states) - 1 // as a marker does
 	}
 
-	v := park.View{Known: true, Beyond: event.Position{T: ^uint32(0)}}
+	v := park.View{Known: w.owners[site].Judges(), Beyond: event.Position{T: ^uint32(0)}}
 
 	for other, place := range w.place {
 		if other != site {
@@ -91,7 +91,7 @@ func (w *world) look(site int) {
 	}
 
 	for _, id := range slices.Sorted(maps.Keys(w.records)) {
-		if r := w.records[id]; r.State == parked.Waiting && len(v.Earliest) < park.EarliestLimit {
+		if r := w.records[id]; v.Known && r.State == parked.Waiting && len(v.Earliest) < park.EarliestLimit {
 			v.Earliest = append(v.Earliest, r.Position)
 		}
 	}
@@ -117,12 +117,24 @@ func (w *world) operate(site int) {
 	}
 }
 
+// age lets go of the events of a partition's dead letters.
+func (w *world) age(site int) {
+	letters := map[string]event.Key{}
+	for id, r := range w.records {
+		letters[id] = event.Key(r.Key.Data)
+	}
+
+	if lot := w.owners[site].Drop(letters); lot != nil {
+		w.settle(lot, nil, nil)
+	}
+}
+
 func (w *world) play(operators bool) {
 	for round := 0; ; round++ {
 		for site := range w.owners {
 			actions := []string{"batch", "batch", "retry", "answer", "look", "crash"}
 			if operators {
-				actions = append(actions, "operate")
+				actions = append(actions, "operate", "age")
 			}
 
 			switch rapid.SampledFrom(actions).Draw(w.t, "action") {
@@ -136,6 +148,8 @@ func (w *world) play(operators bool) {
 				w.look(site)
 			case "operate":
 				w.operate(site)
+			case "age":
+				w.age(site)
 			default:
 				w.acquire(site)
 			}

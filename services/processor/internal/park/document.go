@@ -72,12 +72,17 @@ func (d *document) target() *Entry {
 	return d.first()
 }
 
-// needsImage tells whether trying the event is of no use before the source's document is there. Where a run waits it is
-// needed anyway, so what waits before it is not tried one by one.
+// needsImage tells whether trying the event is of no use before the source's document is there. Where a run waits, or an
+// event that was dropped, it is needed anyway, so what waits before it is not tried one by one.
 func (d *document) needsImage(e *Entry) bool {
-	wanted := d.image || d.runs() > 0
+	wanted := d.image || d.lacks()
 
 	return e.State == parked.Waiting && (wanted && (e.tried || !e.Whole) || e.Reason == parked.Unfitting && !e.Whole)
+}
+
+// lacks tells whether something waits that is not kept.
+func (d *document) lacks() bool {
+	return slices.ContainsFunc(d.entries, func(e *Entry) bool { return e.State == parked.Waiting && !e.isKept() })
 }
 
 // runs is how many runs wait.
@@ -107,14 +112,14 @@ func (d *document) open() *Entry {
 	return last
 }
 
-// until is the position of the last event that an image from now on is to hold: of the event that is tried, and of the
-// runs.
+// until is the position of the last event that an image from now on is to hold: of the event that is tried, and of those
+// that are not kept.
 func (d *document) until(e *Entry) event.Position {
 	last := e.until()
 
 	for _, other := range d.entries {
-		if other.State == parked.Waiting && other.IsRun() && last.Compare(other.Until) < 0 {
-			last = other.Until
+		if other.State == parked.Waiting && !other.isKept() && last.Compare(other.until()) < 0 {
+			last = other.until()
 		}
 	}
 
@@ -187,7 +192,7 @@ func backoff(first, last time.Duration, tries int) time.Duration {
 // kept is how many events of the document wait that were kept, and how large they are.
 func (d *document) kept() (n int, bytes int64) {
 	for _, e := range d.entries {
-		if e.State == parked.Waiting && !e.IsRun() {
+		if e.State == parked.Waiting && e.isKept() {
 			n++
 			bytes += e.Size
 		}

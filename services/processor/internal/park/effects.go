@@ -189,6 +189,12 @@ func (b *build) tried(item *Item) {
 			b.end(e, parked.Superseded)
 		}
 	case Keep, Follow:
+	case Drop:
+		after := *e
+		after.Dropped, after.Whole, after.Size = true, false, 0
+		b.fx.Updates = append(b.fx.Updates, Update{Before: e, After: after})
+		b.enter(e, -1)
+		b.enter(&after, 1)
 	case Refuse:
 		after := *e
 		b.judge(&after, item)

@@ -3,6 +3,7 @@ package park
 import (
 	"container/heap"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -22,6 +23,7 @@ const (
 	Follow             // park it behind others of its document
 	Refuse             // park it, or leave it parked: the target refused it
 	Keep               // leave it parked as it is
+	Drop               // let go of a dead letter's event
 )
 
 // Item is an event of a lot.
@@ -101,6 +103,29 @@ func (p *Partition) Sort(items []Item) *Lot {
 
 // Reach makes a lot of a partition that has settled everything up to a position.
 func (p *Partition) Reach(until event.Position) *Lot { return &Lot{p: p, until: until} }
+
+// Drop makes a lot of those of the dead letters, by id, whose events are kept and are not to be any more. It returns nil
+// when there are none.
+func (p *Partition) Drop(letters map[string]event.Key) *Lot {
+	l := &Lot{p: p}
+
+	for _, id := range slices.Sorted(maps.Keys(letters)) { // equal inputs give equal runs
+		d := p.documents[letters[id]]
+		if d == nil {
+			continue
+		}
+
+		if e := d.find(id); e != nil && e.State == parked.Dead && e.isKept() {
+			l.add(d, e, Drop)
+		}
+	}
+
+	if len(l.Items) == 0 {
+		return nil
+	}
+
+	return l
+}
 
 // Refuse takes the event with this number out of what is applied, and what may not pass it. ok is false when the lot
 // does not apply it.
@@ -243,7 +268,7 @@ func (p *Partition) Due() (at time.Time, ok bool) {
 // behind it.
 func (l *Lot) try(d *document, target *Entry, room int64) {
 	l.tried = append(l.tried, d)
-	alone := target.Attempts > 0 || target.tried || d.runs() > 0
+	alone := target.Attempts > 0 || target.tried || d.lacks()
 
 	for _, e := range d.entries {
 		if e.State != parked.Waiting {

@@ -59,6 +59,8 @@ type Entry struct {
 	Events int64
 	Until  event.Position
 
+	Dropped bool // the event of a dead letter was let go
+
 	tried bool // by this owner; a full image is tried once as soon as it is known
 }
 
@@ -66,17 +68,26 @@ type Entry struct {
 func EntryOf(r *parked.Record) (event.Key, Entry) {
 	key := event.Key(r.Key.Data)
 
-	return key, Entry{
-		ID: r.ID, Rev: r.Rev, Number: r.Number, Position: r.Position, Size: r.Size,
-		// A run was not kept. One that is to be read from the source, under another name of its collection, says
-		// nothing by itself.
-		Whole: IsWhole(r.Operation) && key.IsDocument() && r.Reason != parked.Unfitting && !r.IsRun(),
+	e := Entry{
+		ID: r.ID, Rev: r.Rev, Number: r.Number, Position: r.Position, Dropped: !r.Dropped.IsZero(),
+		// What was not kept, and what is to be read from the source under another name of its collection, says nothing
+		// by itself.
+		Whole: IsWhole(r.Operation) && key.IsDocument() && r.Reason != parked.Unfitting && r.IsKept(),
 		State: r.State, Reason: r.Reason, Attempts: r.Attempts, Counted: r.Counted, Events: r.Events, Until: r.Until,
 	}
+
+	if r.IsKept() {
+		e.Size = r.Size
+	}
+
+	return key, e
 }
 
 // IsRun tells whether the record stands for events of which none was kept.
 func (e *Entry) IsRun() bool { return e.Events > 0 }
+
+// isKept tells whether the event can be written; else only the source's document can take its place.
+func (e *Entry) isKept() bool { return !e.IsRun() && !e.Dropped }
 
 // events is how many events the record stands for.
 func (e *Entry) events() int64 { return max(e.Events, 1) }

@@ -196,6 +196,12 @@ func (w *world) batch(site, size int) {
 // settle does with a lot what the driver does: until it commits.
 func (w *world) settle(lot *park.Lot, list []change, image *document) {
 	for ordered := false; ; {
+		for i := range lot.Items {
+			if item := &lot.Items[i]; item.Entry != nil && item.Fate == park.Apply && !lot.Image {
+				require.True(w.t, w.records[item.ID].IsKept(), "nothing is written that the target has not kept")
+			}
+		}
+
 		docs := maps.Clone(w.docs)
 		number, reason, left := write(lot, list, docs, image, ordered)
 
@@ -300,6 +306,10 @@ func (w *world) commit(lot *park.Lot, docs documents) {
 		r.Rev++
 		r.State, r.Reason, r.Attempts, r.Counted = u.After.State, u.After.Reason, u.After.Attempts, u.After.Counted
 		r.Events, r.Until = u.After.Events, u.After.Until
+
+		if u.After.Dropped {
+			r.Dropped = time.Unix(1, 0)
+		}
 	}
 
 	for _, key := range fx.Forget {

@@ -7,11 +7,13 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
 )
 
 // View is what the owner has read of the rest of the flow. An old one is safe: it only says less.
 type View struct {
-	// Beyond is the lowest position that the other partitions are applied to; Known is false before it was read.
+	// Beyond is the lowest position that the other partitions are applied to. Known tells whether it was read, and
+	// Earliest: without them no conflict is judged.
 	Beyond event.Position
 	Known  bool
 	// Quiet is a time, by the owner's clock, up to which the other partitions have settled everything that the source
@@ -35,8 +37,20 @@ func (p *Partition) Observe(v View) {
 	p.view = v
 }
 
-// WantsView tells whether anything here depends on the rest of the flow.
+// WantsView tells whether anything here depends on the rest of the flow: Bytes, if nothing else.
 func (p *Partition) WantsView() bool { return p.bytes > 0 }
+
+// Judges tells whether a conflict waits, so that the View is to be Known. Else that is not worth its price, which is
+// paid by the target for each partition as long as anything is parked.
+func (p *Partition) Judges() bool {
+	for _, d := range p.documents {
+		if e := d.target(); e != nil && e.Reason == parked.Conflict {
+			return true
+		}
+	}
+
+	return false
+}
 
 // passed tells whether every other partition is past the position.
 func (v *View) passed(position event.Position) bool {
@@ -68,7 +82,7 @@ func (v *View) crowded() bool { return len(v.Earliest) > 1 }
 
 // standsStill tells whether everything that waited in an earlier view waits in this one.
 func (v *View) standsStill(earlier *View) bool {
-	if earlier.number == 0 || earlier.number == v.number {
+	if !earlier.Known || earlier.number == v.number {
 		return false
 	}
 

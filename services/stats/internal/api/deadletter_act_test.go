@@ -175,8 +175,8 @@ func TestWhatCannotBeReplayed(t *testing.T) {
 	require.Equal(t, uint64(3), w.discard(t, matching(&relayv1.DeadLetterFilter{})).GetChanged())
 }
 
-// The source's document takes the place of a run, so nothing that it lacks is needed.
-func TestRunIsReplayed(t *testing.T) {
+// The source's document takes the place of a run and of an event that was dropped by age.
+func TestRecordWithoutAnEventIsReplayed(t *testing.T) {
 	t.Parallel()
 
 	w := newLetterWorld(t)
@@ -185,13 +185,15 @@ func TestRunIsReplayed(t *testing.T) {
 		func(name string) *relayv1.DeadLetterSelection { return named(name) },
 		func(string) *relayv1.DeadLetterSelection { return matching(&relayv1.DeadLetterFilter{}) },
 	} {
-		run := w.record(int64(i + 1))
+		run, dropped := w.record(int64(2*i)), w.record(int64(2*i+1))
 		run.Event, run.Size, run.Events, run.Until = nil, 0, 12, event.Position{T: 5000}
-		w.insert(t, run)
+		dropped.Event, dropped.Dropped = nil, died()
+		w.insert(t, run, dropped)
 
-		outcome := w.replay(t, selection(run.ID))
-		require.Equal(t, uint64(1), outcome.GetChanged(), outcome)
-		require.Equal(t, parked.Waiting, w.load(t, run.ID).State)
+		for _, r := range []parked.Record{run, dropped} {
+			w.replay(t, selection(r.ID))
+			require.Equal(t, parked.Waiting, w.load(t, r.ID).State)
+		}
 	}
 }
 

@@ -146,6 +146,11 @@ func TestLargeEvents(t *testing.T) {
 
 	require.Contains(t, get(cut.ID).GetEventMissingBecause(), "it has 2 of 3")
 	require.Contains(t, get(dropped.ID).GetEventMissingBecause(), "was not kept")
+
+	aged := w.record(4)
+	aged.Event, aged.Dropped = nil, died()
+	w.insert(t, aged)
+	require.Contains(t, get(aged.ID).GetEventMissingBecause(), "it was dropped at 2026-11-25T12:00:00Z")
 }
 
 // A record that somebody edited is shown as such, and hides no other.

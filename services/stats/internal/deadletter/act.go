@@ -262,7 +262,9 @@ func changeable(verb Verb, outdated []incarnation) bson.A {
 	conditions = append(conditions, bson.D{{Key: "$or", Value: bson.A{
 		bson.D{{Key: "event", Value: bson.D{{Key: "$exists", Value: true}}}},
 		bson.D{{Key: "chunks", Value: bson.D{{Key: "$gt", Value: 0}}}},
-		bson.D{{Key: "events", Value: bson.D{{Key: "$gt", Value: 0}}}}, // a run: the source's document takes its place
+		// The source's document takes the place of a run, and of what was dropped by age.
+		bson.D{{Key: "events", Value: bson.D{{Key: "$gt", Value: 0}}}},
+		bson.D{{Key: "dropped", Value: bson.D{{Key: "$exists", Value: true}}}},
 	}}})
 
 	conditions = append(conditions, bson.D{{Key: "operation", Value: bson.D{{Key: "$nin", Value: bson.A{event.Drop, event.DropDatabase, event.Rename}}}}})
@@ -293,7 +295,7 @@ func refuse(name string, letter *Letter, verb Verb, outdated []incarnation) *Ref
 	case letter.Operation.TakesAway():
 		return &Refusal{name, Unrepeatable, "a " + string(letter.Operation) +
 			" that comes late may hit what the source has made since; make it by hand if it is still wanted, then discard it"}
-	case letter.Event == nil && letter.Chunks == 0 && !letter.IsRun():
+	case letter.Event == nil && letter.Chunks == 0 && letter.IsKept():
 		return &Refusal{name, NoEvent, "its event was not kept; bring the document up to the source by hand, then discard it"}
 	case slices.ContainsFunc(outdated, func(i incarnation) bool { return i.is(&letter.Record) }):
 		return &Refusal{name, OtherCollection, "a newer event of " + letter.Namespace().String() +
@@ -316,7 +318,7 @@ func lastAction(letter *Letter) string {
 // look reads what refuse judges, by name. Of the event only one field is read, so that its presence is known.
 func (l *Letters) look(ctx context.Context, filter bson.D, limit int64) (map[string]*Letter, error) {
 	var projection bson.D
-	for _, field := range []string{"rev", "state", "operation", "db", "coll", "collection_uuid", "chunks", "events", "trail", "event.operationType"} {
+	for _, field := range []string{"rev", "state", "operation", "db", "coll", "collection_uuid", "chunks", "events", "dropped", "trail", "event.operationType"} {
 		projection = append(projection, bson.E{Key: field, Value: 1})
 	}
 
