@@ -69,11 +69,12 @@ func (t *traces) begin(ctx context.Context, e *event.Event, messages []event.Mes
 	create.SetAttributes(attributes...)
 	create.SetAttributes(semconv.MessagingOperationName("create"), semconv.MessagingOperationTypeCreate)
 
+	//nolint:spancheck // stored or abandon ends it
 	_, publish := t.tracer.Start(ctx, "publish "+destination, trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(now),
 		trace.WithAttributes(attributes...), trace.WithAttributes(semconv.MessagingOperationName("publish"), semconv.MessagingOperationTypeSend))
 	t.open = append(t.open, publishing{last: t.sent + uint64(len(messages)), span: publish})
 
-	return telemetry.TraceParent(ctx)
+	return telemetry.TraceParent(ctx) //nolint:spancheck // see above
 }
 
 // committedAt is when the source committed the event: wallTime (MongoDB 6.0), else the cluster time, which has whole

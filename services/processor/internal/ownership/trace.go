@@ -59,6 +59,7 @@ func (l *lane) trace(ctx context.Context, u *unit) (context.Context, *traced) {
 		semconv.DBSystemNameMongoDB,
 	)
 
+	//nolint:spancheck // end does
 	ctx, t.batch = l.options.Tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithLinks(links...), attributes,
 		trace.WithAttributes(semconv.MessagingBatchMessageCount(len(u.lot.Items))))
 
