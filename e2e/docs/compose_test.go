@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
 )
@@ -17,6 +19,10 @@ var programOf = map[string]string{
 	"init": harness.Relayctl, "listener": harness.Listener, "processor": harness.Processor, "stats": harness.Stats,
 }
 
+// observability is the profile that adds what watches the rest.
+const observability = "observability"
+
+// compose loads the file as docker compose does, profiles from COMPOSE_PROFILES included.
 func compose(t *testing.T, environment types.Mapping) *types.Project {
 	t.Helper()
 
@@ -24,10 +30,97 @@ func compose(t *testing.T, environment types.Mapping) *types.Project {
 		WorkingDir:  root,
 		ConfigFiles: []types.ConfigFile{{Filename: "docker-compose.yml", Content: []byte(read(t, "docker-compose.yml"))}},
 		Environment: environment,
+	}, func(o *loader.Options) {
+		if profiles := environment["COMPOSE_PROFILES"]; profiles != "" {
+			o.Profiles = strings.Split(profiles, ",")
+		}
 	})
 	require.NoError(t, err)
 
 	return project
+}
+
+// TestComposeWatchesOnlyWhenAskedTo: without the profile there are neither its containers nor traces.
+func TestComposeWatchesOnlyWhenAskedTo(t *testing.T) {
+	t.Parallel()
+
+	plain, watched := compose(t, nil), compose(t, types.Mapping{"COMPOSE_PROFILES": observability})
+
+	for _, name := range []string{"prometheus", "grafana", "jaeger"} {
+		require.NotContains(t, plain.Services, name)
+		require.Contains(t, watched.Services, name)
+
+		service := watched.Services[name]
+		require.Equal(t, []string{observability}, service.Profiles)
+		require.Regexp(t, `:v?\d+\.\d+\.\d+$`, service.Image, "%s may become another version by itself", name)
+		require.True(t, service.ReadOnly, name)
+
+		for _, port := range service.Ports {
+			require.Equal(t, "127.0.0.1", port.HostIP, "%s has no password", name)
+		}
+
+		for _, volume := range service.Volumes {
+			if volume.Type == types.VolumeTypeBind {
+				require.True(t, volume.ReadOnly, "%s writes to %s", name, volume.Source)
+				_, err := os.Stat(volume.Source)
+				require.NoError(t, err)
+			}
+		}
+	}
+
+	for _, name := range []string{"listener", "processor"} {
+		require.Empty(t, *plain.Services[name].Environment["OTEL_TRACES_EXPORTER"])
+		require.Empty(t, *plain.Services[name].Environment["OTEL_EXPORTER_OTLP_ENDPOINT"])
+		require.Equal(t, "otlp", *watched.Services[name].Environment["OTEL_TRACES_EXPORTER"])
+		require.Equal(t, "http://jaeger:4317", *watched.Services[name].Environment["OTEL_EXPORTER_OTLP_ENDPOINT"])
+
+		elsewhere := compose(t, types.Mapping{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317"})
+		require.Equal(t, "http://collector:4317", *elsewhere.Services[name].Environment["OTEL_EXPORTER_OTLP_ENDPOINT"])
+	}
+}
+
+// TestComposeIsScraped: Prometheus asks every service of ours that serves metrics, all its containers, on the right port.
+func TestComposeIsScraped(t *testing.T) {
+	t.Parallel()
+
+	var prometheus struct {
+		ScrapeConfigs []struct {
+			Job string `yaml:"job_name"`
+			DNS []struct {
+				Names []string `yaml:"names"`
+				Type  string   `yaml:"type"`
+				Port  string   `yaml:"port"`
+			} `yaml:"dns_sd_configs"`
+		} `yaml:"scrape_configs"`
+	}
+
+	require.NoError(t, yaml.Unmarshal([]byte(read(t, "deploy", "prometheus", "prometheus.yml")), &prometheus))
+
+	scraped := map[string]string{}
+
+	for _, c := range prometheus.ScrapeConfigs {
+		require.Len(t, c.DNS, 1, c.Job)
+		require.Equal(t, []string{c.Job}, c.DNS[0].Names)
+		require.Equal(t, "A", c.DNS[0].Type, "one address for each container")
+		scraped[c.Job] = "`:" + c.DNS[0].Port + "`"
+	}
+
+	project := compose(t, nil)
+
+	for name, program := range programOf {
+		settings := reference(t, program)
+
+		at := slices.IndexFunc(settings, func(s setting) bool { return s.name == "OPS_ADDR" })
+		if at < 0 {
+			continue
+		}
+
+		require.NotContains(t, project.Services[name].Environment, "OPS_ADDR")
+		require.Equal(t, settings[at].preset, scraped[name], name)
+		delete(scraped, name)
+	}
+
+	require.Empty(t, scraped)
 }
 
 func TestComposeSetsOnlyWhatTheServicesKnow(t *testing.T) {
@@ -43,6 +136,10 @@ func TestComposeSetsOnlyWhatTheServicesKnow(t *testing.T) {
 		known := reference(t, program)
 
 		for variable := range service.Environment {
+			if strings.HasPrefix(variable, "OTEL_") {
+				continue // OpenTelemetry's own
+			}
+
 			require.True(t, slices.ContainsFunc(known, func(s setting) bool { return s.name == variable }),
 				"%s sets %s, which %s does not know", name, variable, program)
 		}

@@ -46,6 +46,9 @@ func appendEventSubject(b []byte, flow string, partition int, ns Namespace) []by
 	return appendToken(b, ns.Coll)
 }
 
+// SubjectTemplate stands for all event subjects of a flow, where names must be few: in traces.
+func SubjectTemplate(flow string) string { return subjectRoot + flow + ".{partition}.{db}.{coll}" }
+
 // MarkerSubject returns the subject of a flow's markers: cdc.<flow>.m.
 func MarkerSubject(flow string) string { return subjectRoot + flow + "." + markerToken }
 

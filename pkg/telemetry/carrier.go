@@ -1,10 +1,48 @@
 package telemetry
 
 import (
+	"context"
 	"strings"
 
 	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/trace"
 )
+
+const headerTraceParent = "traceparent"
+
+// TraceParent returns the header that hands the span of ctx on; empty unless it is sampled.
+func TraceParent(ctx context.Context) string {
+	if !trace.SpanContextFromContext(ctx).IsSampled() {
+		return ""
+	}
+
+	carrier := HeaderCarrier{}
+	Propagator().Inject(ctx, carrier)
+
+	return carrier.Get(headerTraceParent)
+}
+
+// WithTraceParent returns a context in the span that the header names; ctx itself where it is empty or no such header.
+func WithTraceParent(ctx context.Context, traceParent string) context.Context {
+	if traceParent == "" {
+		return ctx
+	}
+
+	return Propagator().Extract(ctx, HeaderCarrier{headerTraceParent: {traceParent}})
+}
+
+// TraceID returns the trace id, 32 hexadecimal digits, of the header "00-<trace id>-<span id>-<flags>"; empty for anything
+// else.
+func TraceID(traceParent string) string {
+	const digits = 32
+
+	parts := strings.Split(traceParent, "-")
+	if len(parts) < 4 || len(parts[1]) != digits || strings.Trim(parts[1], "0123456789abcdef") != "" {
+		return ""
+	}
+
+	return parts[1]
+}
 
 // HeaderCarrier lets a propagator read and write the headers of a NATS message. Header names of NATS are
 // case-sensitive, and other writers spell traceparent in their own ways: names are written in lower case, as W3C has

@@ -21,4 +21,6 @@ const (
 	KeyLagSeconds  = "lag_seconds"
 	KeyEvents      = "events"
 	KeyBytes       = "bytes"
+	KeyTraceID     = "trace_id"
+	KeySpanID      = "span_id"
 )

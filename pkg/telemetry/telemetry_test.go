@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -97,6 +98,61 @@ func TestTraceContextCrossesAMessage(t *testing.T) {
 
 	require.Equal(t, []string{"traceparent"}, telemetry.HeaderCarrier(header).Keys())
 	require.Empty(t, telemetry.HeaderCarrier(nil).Get("traceparent"))
+}
+
+func TestTraceParentIsThatOfASampledSpan(t *testing.T) {
+	t.Parallel()
+
+	const header = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+	ctx := telemetry.WithTraceParent(t.Context(), header)
+	require.Equal(t, header, telemetry.TraceParent(ctx))
+	require.Equal(t, "0af7651916cd43dd8448eb211c80319c", telemetry.TraceID(header))
+
+	require.Empty(t, telemetry.TraceParent(t.Context()))
+	require.Empty(t, telemetry.TraceParent(telemetry.WithTraceParent(t.Context(), strings.TrimSuffix(header, "1")+"0")), "not sampled")
+
+	for _, broken := range []string{"", "x", "00-xyz-b7ad6b7169203331-01", "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01"} {
+		require.False(t, trace.SpanContextFromContext(telemetry.WithTraceParent(t.Context(), broken)).IsValid(), broken)
+		require.Empty(t, telemetry.TraceID(broken), broken)
+	}
+}
+
+// TestSamplingIsAsAskedFor: a share of the traces that begin here, and every one that began elsewhere and is sampled.
+func TestSamplingIsAsAskedFor(t *testing.T) {
+	for share, sampled := range map[string]bool{"0": false, "1": true} {
+		t.Run(share, func(t *testing.T) {
+			t.Setenv("OTEL_TRACES_EXPORTER", "console")
+			t.Setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+			t.Setenv("OTEL_TRACES_SAMPLER_ARG", share)
+
+			provider, flush, err := telemetry.Tracing(t.Context(), "listener", map[string]string{"OTEL_TRACES_EXPORTER": "console"}, slog.New(slog.DiscardHandler))
+			require.NoError(t, err)
+
+			defer func() { require.NoError(t, flush(t.Context())) }()
+
+			ctx, _ := provider.Tracer("").Start(t.Context(), "root") //nolint:spancheck // it would be printed
+			require.Equal(t, sampled, telemetry.TraceParent(ctx) != "")
+
+			remote := telemetry.WithTraceParent(t.Context(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+			ctx, _ = provider.Tracer("").Start(remote, "child") //nolint:spancheck // it would be printed
+			require.NotEmpty(t, telemetry.TraceParent(ctx))
+		})
+	}
+}
+
+func TestLinesNameTheirSpan(t *testing.T) {
+	t.Parallel()
+
+	var lines bytes.Buffer
+
+	log := telemetry.NewLogger(&lines, "processor", slog.LevelInfo, "json").With(slog.Int(telemetry.KeyPartition, 1))
+	log.InfoContext(t.Context(), "outside")
+	require.NotContains(t, lines.String(), telemetry.KeyTraceID)
+
+	lines.Reset()
+	log.InfoContext(telemetry.WithTraceParent(t.Context(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), "inside")
+	require.Contains(t, lines.String(), `"trace_id":"0af7651916cd43dd8448eb211c80319c","span_id":"b7ad6b7169203331"`)
 }
 
 func TestBuildInfo(t *testing.T) {

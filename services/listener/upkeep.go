@@ -36,12 +36,14 @@ type upkeep struct {
 	janitor *janitor.Janitor
 	history *history.Watcher
 
-	remaining, forbidden, purged, floor *prometheus.Desc
+	remaining, level, forbidden, purged, floor *prometheus.Desc
 }
 
 func newUpkeep(cfg *Config, source *mongo.Client, js jetstream.JetStream, listener *capture.Capture, log *slog.Logger) *upkeep {
 	labels := prometheus.Labels{"flow": cfg.Flow}
-	desc := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, nil, labels) }
+	desc := func(name, help string, variable ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, variable, labels)
+	}
 
 	return &upkeep{
 		janitor: janitor.New(js, log, janitor.Options{
@@ -53,6 +55,8 @@ func newUpkeep(cfg *Config, source *mongo.Client, js jetstream.JetStream, listen
 		}),
 		remaining: desc("relay_history_window_remaining_seconds",
 			"For how long the source keeps what the stream does not have, at the present rate; absent while that is not known."),
+		level: desc("relay_history_level",
+			"1 for how that is judged by HISTORY_WARN and HISTORY_CRITICAL, 0 for all others; a source that forgets nothing is OK.", "level"),
 		forbidden: desc("relay_stream_purge_forbidden", "1 while nothing may be purged from the stream; the log says why."),
 		purged:    desc("relay_stream_purged_messages_total", "Messages that this process has purged from the stream's head."),
 		floor:     desc("relay_stream_floor_sequence", "Sequence of the lowest checkpoint; absent while it is not known."),
@@ -99,16 +103,14 @@ func addHistory(r *relayv1.ListenerReport, e history.Estimate) {
 
 // Describe implements prometheus.Collector.
 func (u *upkeep) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{u.remaining, u.forbidden, u.purged, u.floor} {
+	for _, d := range []*prometheus.Desc{u.remaining, u.level, u.forbidden, u.purged, u.floor} {
 		ch <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
 func (u *upkeep) Collect(ch chan<- prometheus.Metric) {
-	if e := u.history.Estimate(); e.Unknown == "" {
-		ch <- prometheus.MustNewConstMetric(u.remaining, prometheus.GaugeValue, e.Remaining.Seconds())
-	}
+	u.collectHistory(ch)
 
 	status := u.janitor.Status()
 
@@ -122,5 +124,25 @@ func (u *upkeep) Collect(ch chan<- prometheus.Metric) {
 
 	if status.Floor > 0 {
 		ch <- prometheus.MustNewConstMetric(u.floor, prometheus.GaugeValue, float64(status.Floor))
+	}
+}
+
+// levelUnknown is the level, as a label, while the history is not known.
+const levelUnknown = "UNKNOWN"
+
+func (u *upkeep) collectHistory(ch chan<- prometheus.Metric) {
+	e, present := u.history.Estimate(), levelUnknown
+	if e.Unknown == "" {
+		present = string(e.Level)
+		ch <- prometheus.MustNewConstMetric(u.remaining, prometheus.GaugeValue, e.Remaining.Seconds())
+	}
+
+	for _, level := range []string{string(history.OK), string(history.Warn), string(history.Critical), levelUnknown} {
+		value := 0.0
+		if level == present {
+			value = 1
+		}
+
+		ch <- prometheus.MustNewConstMetric(u.level, prometheus.GaugeValue, value, level)
 	}
 }

@@ -88,6 +88,8 @@ func TestRefetchWhileTheStreamIsFull(t *testing.T) {
 	metrics := scrape(t, addr)
 	require.Contains(t, metrics, `relay_stream_purge_forbidden{flow="test"} 1`)
 	require.NotContains(t, metrics, "relay_history_window_remaining_seconds{", "unknown is absent, not 0")
+	require.Contains(t, metrics, `relay_history_level{flow="test",level="UNKNOWN"} 1`)
+	require.Contains(t, metrics, `relay_history_level{flow="test",level="OK"} 0`)
 }
 
 func TestReportTellsTheHistory(t *testing.T) {

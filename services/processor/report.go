@@ -13,6 +13,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/ops"
 	"github.com/atlas-relay/atlas-relay/pkg/report"
+	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
@@ -175,8 +176,18 @@ func (m *meters) Batch(took time.Duration, plan *apply.Plan) {
 }
 
 // Event implements ownership.Observer.
-func (m *meters) Event(position event.Position) {
-	m.latency.Observe(max(time.Since(position.Time()).Seconds(), 0))
+func (m *meters) Event(message *event.Message) {
+	latency := max(time.Since(message.Position.Time()).Seconds(), 0)
+
+	if id := telemetry.TraceID(message.TraceParent); id != "" {
+		if sampled, ok := m.latency.(prometheus.ExemplarObserver); ok {
+			sampled.ObserveWithExemplar(latency, prometheus.Labels{telemetry.KeyTraceID: id})
+
+			return
+		}
+	}
+
+	m.latency.Observe(latency)
 }
 
 // stateCollector looks at the partitions at each scrape.

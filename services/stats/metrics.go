@@ -21,7 +21,8 @@ type metrics struct {
 	begin func() (context.Context, context.CancelFunc) // of one scrape
 	flows []api.Flow
 
-	changes, captured, pending, parked, deadLetters, partitionPending, lag, state *prometheus.Desc
+	changes, captured, pending, parked, deadLetters, partitionPending, owned, lag, state *prometheus.Desc
+	streamMessages, streamBytes, streamMaxBytes                                          *prometheus.Desc
 }
 
 func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.Flow) *metrics {
@@ -40,14 +41,22 @@ func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.
 			"Records of events given up after the last retry and neither replayed, discarded nor superseded since; counted up to 10000."),
 		partitionPending: desc("relay_partition_pending_changes", "Events published to the partition and not settled, those set aside included.",
 			telemetry.KeyPartition),
+		owned: desc("relay_partition_owned", "1 for a partition whose owner reports, else 0; absent while nobody can be heard.", telemetry.KeyPartition),
 		lag:   desc("relay_lag_seconds", "Age of the oldest event not captured (stage capture) or not applied (stage apply).", "stage"),
 		state: desc("relay_state", "1 for the status that the flow has, 0 for all others.", telemetry.KeyState),
+
+		streamMessages: desc("relay_stream_messages", "Messages that the flow's stream holds, the applied ones that were not purged included."),
+		streamBytes:    desc("relay_stream_bytes", "Size of the flow's stream."),
+		streamMaxBytes: desc("relay_stream_max_bytes", "Size at which the flow's stream is full; absent for one without a limit."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.changes, m.captured, m.pending, m.parked, m.deadLetters, m.partitionPending, m.lag, m.state} {
+	for _, d := range []*prometheus.Desc{
+		m.changes, m.captured, m.pending, m.parked, m.deadLetters, m.partitionPending, m.owned, m.lag, m.state,
+		m.streamMessages, m.streamBytes, m.streamMaxBytes,
+	} {
 		ch <- d
 	}
 }
@@ -80,7 +89,21 @@ func (m *metrics) collect(ch chan<- prometheus.Metric, s *tally.Stats) {
 	number(m.deadLetters, prometheus.GaugeValue, s.DeadLetters)
 
 	for i := range s.Partitions {
-		number(m.partitionPending, prometheus.GaugeValue, s.Partitions[i].Pending, strconv.Itoa(s.Partitions[i].Number))
+		p := &s.Partitions[i]
+		number(m.partitionPending, prometheus.GaugeValue, p.Pending, strconv.Itoa(p.Number))
+
+		if p.Owned != nil {
+			ch <- prometheus.MustNewConstMetric(m.owned, prometheus.GaugeValue, gauge(*p.Owned), s.Flow, strconv.Itoa(p.Number))
+		}
+	}
+
+	if s.Stream != nil {
+		number(m.streamMessages, prometheus.GaugeValue, &s.Stream.Messages)
+		number(m.streamBytes, prometheus.GaugeValue, &s.Stream.Bytes)
+
+		if s.Stream.MaxBytes > 0 {
+			number(m.streamMaxBytes, prometheus.GaugeValue, &s.Stream.MaxBytes)
+		}
 	}
 
 	for stage, lag := range map[string]*time.Duration{"capture": s.CaptureLag, "apply": s.Lag} {
@@ -90,11 +113,14 @@ func (m *metrics) collect(ch chan<- prometheus.Metric, s *tally.Stats) {
 	}
 
 	for _, status := range tally.Statuses() {
-		value := 0.0
-		if status == s.Status {
-			value = 1
-		}
-
-		ch <- prometheus.MustNewConstMetric(m.state, prometheus.GaugeValue, value, s.Flow, string(status))
+		ch <- prometheus.MustNewConstMetric(m.state, prometheus.GaugeValue, gauge(status == s.Status), s.Flow, string(status))
 	}
+}
+
+func gauge(holds bool) float64 {
+	if holds {
+		return 1
+	}
+
+	return 0
 }

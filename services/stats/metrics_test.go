@@ -26,9 +26,11 @@ func TestMetrics(t *testing.T) {
 		fixedFlow{tally.Stats{
 			Flow: "a", Status: tally.OK, Total: new(uint64(10)), Processed: new(uint64(6)), Failed: new(uint64(1)), Skipped: new(uint64(2)),
 			Pending: new(uint64(1)), Parked: new(uint64(1)), DeadLetters: new(uint64(3)), Lag: new(1500 * time.Millisecond), CaptureLag: new(time.Duration(0)),
-			Partitions: []tally.Partition{{Number: 7, Pending: new(uint64(1))}},
+			Partitions: []tally.Partition{{Number: 7, Pending: new(uint64(1)), Owned: new(true)}, {Number: 8, Owned: new(false)}, {Number: 9}},
+			Stream:     &tally.Stream{Messages: 12, Bytes: 3456, MaxBytes: 1 << 20},
 		}},
 		fixedFlow{tally.Stats{Flow: "b", Status: tally.Unknown}}, // nothing is known, so nothing is told
+		fixedFlow{tally.Stats{Flow: "c", Status: tally.OK, Stream: &tally.Stream{}}},
 	})
 
 	registry := prometheus.NewPedanticRegistry()
@@ -53,6 +55,10 @@ relay_lag_seconds{flow="a",stage="capture"} 0
 # HELP relay_parked_changes Events set aside that wait to be applied; part of the pending ones.
 # TYPE relay_parked_changes gauge
 relay_parked_changes{flow="a"} 1
+# HELP relay_partition_owned 1 for a partition whose owner reports, else 0; absent while nobody can be heard.
+# TYPE relay_partition_owned gauge
+relay_partition_owned{flow="a",partition="7"} 1
+relay_partition_owned{flow="a",partition="8"} 0
 # HELP relay_partition_pending_changes Events published to the partition and not settled, those set aside included.
 # TYPE relay_partition_pending_changes gauge
 relay_partition_pending_changes{flow="a",partition="7"} 1
@@ -71,5 +77,21 @@ relay_state{flow="b",state="DIVERGED"} 0
 relay_state{flow="b",state="DOWN"} 0
 relay_state{flow="b",state="OK"} 0
 relay_state{flow="b",state="UNKNOWN"} 1
+relay_state{flow="c",state="DEGRADED"} 0
+relay_state{flow="c",state="DIVERGED"} 0
+relay_state{flow="c",state="DOWN"} 0
+relay_state{flow="c",state="OK"} 1
+relay_state{flow="c",state="UNKNOWN"} 0
+# HELP relay_stream_bytes Size of the flow's stream.
+# TYPE relay_stream_bytes gauge
+relay_stream_bytes{flow="a"} 3456
+relay_stream_bytes{flow="c"} 0
+# HELP relay_stream_max_bytes Size at which the flow's stream is full; absent for one without a limit.
+# TYPE relay_stream_max_bytes gauge
+relay_stream_max_bytes{flow="a"} 1.048576e+06
+# HELP relay_stream_messages Messages that the flow's stream holds, the applied ones that were not purged included.
+# TYPE relay_stream_messages gauge
+relay_stream_messages{flow="a"} 12
+relay_stream_messages{flow="c"} 0
 `)))
 }

@@ -46,6 +46,7 @@ type session struct {
 	lastPublish time.Time
 	unasked     bool // the last message published asked for no reply
 	room        room
+	traces      traces
 }
 
 // session returns whether it got as far as streaming, and an *interruption.
@@ -87,6 +88,7 @@ func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
 // stream has to be rewound, from further back.
 func (c *Capture) continueFrom(ctx context.Context, stream *topology.Stream, tail *chain.Tail) (*session, error) {
 	s := &session{Capture: c, ledger: chain.NewLedger(tail, c.writer), lastPublish: time.Now(), maxPayload: c.nc.MaxPayload()}
+	s.traces = traces{tracer: c.options.Tracer, flow: c.options.Flow}
 	s.known = rewind.Damage{Deleted: tail.Marker.GetNumDeleted(), Lost: tail.Marker.GetNumLost()}
 
 	s.ddl = stream.DDL
@@ -136,6 +138,7 @@ func (s *session) stream(ctx context.Context, stream *topology.Stream, tail *cha
 		return false, streamTrouble(err, s.options.Flow, true)
 	}
 	defer s.publisher.Close()
+	defer s.traces.abandon()
 
 	total, skipped := s.ledger.Totals()
 	s.board.update(func(status *Status) {
@@ -203,8 +206,8 @@ func (s *session) publish(ctx context.Context, batches <-chan []changestream.Cha
 
 			s.show(&batch[len(batch)-1])
 		case reply := <-s.publisher.Replies():
-			if err := s.publisher.Handle(reply); err != nil {
-				return streamTrouble(err, s.options.Flow, true)
+			if err := s.handle(reply); err != nil {
+				return err
 			}
 		case now := <-ticker.C:
 			if err := s.onTick(ctx, now); err != nil {
@@ -286,7 +289,7 @@ func (s *session) capture(ctx context.Context, e *event.Event, change *changestr
 		return ledgerTrouble(err)
 	}
 
-	traceParent := s.traceParent(ctx, e)
+	traceParent := s.traces.begin(ctx, e, messages)
 	for i := range messages {
 		messages[i].TraceParent = traceParent
 		if err := s.send(ctx, &messages[i], change.Dry && i == len(messages)-1); err != nil {
@@ -324,6 +327,8 @@ func (s *session) send(ctx context.Context, m *event.Message, dry bool) error {
 		return streamTrouble(err, s.options.Flow, true)
 	}
 
+	s.traces.sent++
+
 	if s.room.take(m) {
 		s.ledger.RequestMarker()
 	}
@@ -338,11 +343,7 @@ func (s *session) awaitReply(ctx context.Context) error {
 
 	select {
 	case reply := <-s.publisher.Replies():
-		if err := s.publisher.Handle(reply); err != nil {
-			return streamTrouble(err, s.options.Flow, true)
-		}
-
-		return nil
+		return s.handle(reply)
 	case <-timer.C:
 		return s.timedOut()
 	case <-s.disconnected:
@@ -350,6 +351,18 @@ func (s *session) awaitReply(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// handle takes in a reply of the server, and what it proves.
+func (s *session) handle(reply *nats.Msg) error {
+	if err := s.publisher.Handle(reply); err != nil {
+		return streamTrouble(err, s.options.Flow, true)
+	}
+
+	unproven, _ := s.publisher.Outstanding()
+	s.traces.stored(s.traces.sent - unproven)
+
+	return nil
 }
 
 func (s *session) timedOut() error {

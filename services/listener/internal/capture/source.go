@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-	semconv "go.opentelemetry.io/otel/semconv/v1.41.0"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
@@ -111,26 +109,4 @@ func unroutable(what string) *interruption {
 		fmt.Errorf("collections that cannot be replicated by this version: %s", what),
 		"leave them out with EXCLUDE_NAMESPACES",
 	)
-}
-
-// traceParent starts and ends the span of publishing an event and returns its
-// context for the message; empty unless it is sampled.
-func (c *Capture) traceParent(ctx context.Context, e *event.Event) string {
-	if c.options.Tracer == nil {
-		return ""
-	}
-
-	_, span := c.options.Tracer.Start(ctx, "publish cdc."+c.options.Flow, trace.WithSpanKind(trace.SpanKindProducer),
-		trace.WithAttributes(
-			semconv.DBNamespace(e.Namespace.DB),
-			semconv.DBCollectionName(e.Namespace.Coll),
-			semconv.DBOperationName(string(e.Operation)),
-		))
-	defer span.End()
-
-	if sc := span.SpanContext(); sc.IsSampled() {
-		return fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), sc.SpanID(), sc.TraceFlags())
-	}
-
-	return ""
 }

@@ -45,8 +45,8 @@ type Observer interface {
 	// Batch is a committed batch and how long it took, waiting for the target
 	// included.
 	Batch(took time.Duration, plan *apply.Plan)
-	// Event is an event of a committed batch.
-	Event(position event.Position)
+	// Event is an event of a committed batch, by its last message.
+	Event(m *event.Message)
 }
 
 // Options of an Owner.
@@ -61,7 +61,7 @@ type Options struct {
 	Park         park.Policy
 	Refetch      fetcher       // nil: nobody can be asked
 	Schema       executor      // of schema changes
-	Tracer       trace.Tracer  // of spans, one a batch, that link to the events' sampled traces
+	Tracer       trace.Tracer  // of the end of the events' traces
 	InitPoll     time.Duration // how often to look for a stream that flow init has not made yet
 }
 

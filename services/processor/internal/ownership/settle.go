@@ -9,16 +9,12 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
-	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/park"
@@ -110,13 +106,13 @@ func (l *lane) try(stop, work context.Context, u *unit) error {
 
 	plan.Note(l.notes(u, &fx)...)
 
-	work, span := l.trace(work, u.batch)
-	defer span.End()
+	work, traced := l.trace(work, u)
+	defer traced.end()
 
 	next := u.following(&l.held, plan, &fx)
 
 	if err := l.commit(stop, work, plan, &next); err != nil {
-		span.RecordError(errors.New("not committed")) // the error may show a document
+		traced.failed()
 
 		return err
 	}
@@ -124,7 +120,9 @@ func (l *lane) try(stop, work context.Context, u *unit) error {
 	l.held = next
 	u.lot.Done(&fx, time.Now())
 	l.suspects.Acquit(plan)
+	traced.committed(u.lot)
 	l.committed(work, plan, u.batch)
+	l.tellParked(work, u, &fx)
 
 	return nil
 }
@@ -260,33 +258,12 @@ func (l *lane) committed(ctx context.Context, plan *apply.Plan, events []*consum
 	l.board.update(func(s *Status) { s.Checkpoint, s.Dead = held, dead })
 
 	for i := range events {
-		if events[i].Message.IsCopy() {
-			continue
+		if !events[i].Message.IsCopy() {
+			l.observe.Event(&events[i].Message)
 		}
-
-		l.observe.Event(events[i].Message.Position)
 	}
 
 	for _, c := range plan.Unsupported() {
 		l.warn(ctx, c.Event.Namespace, c.Event.Operation)
 	}
-}
-
-// trace starts the span of a transaction, linked to the traces that brought its
-// events here.
-func (l *lane) trace(ctx context.Context, events []*consume.Delivery) (context.Context, trace.Span) {
-	var links []trace.Link
-
-	for _, d := range events {
-		if d.Message.TraceParent == "" {
-			continue
-		}
-
-		carrier := propagation.MapCarrier{event.HeaderTraceParent: d.Message.TraceParent}
-		links = append(links, trace.LinkFromContext(propagation.TraceContext{}.Extract(ctx, carrier)))
-	}
-
-	//nolint:spancheck // the caller ends it
-	return l.options.Tracer.Start(ctx, "apply batch", trace.WithSpanKind(trace.SpanKindConsumer), trace.WithLinks(links...),
-		trace.WithAttributes(attribute.Int(telemetry.KeyPartition, l.number), attribute.Int(telemetry.KeyEvents, len(events))))
 }

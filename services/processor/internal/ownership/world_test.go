@@ -63,7 +63,7 @@ type site struct {
 type silent struct{}
 
 func (silent) Batch(time.Duration, *apply.Plan) {}
-func (silent) Event(event.Position)             {}
+func (silent) Event(*event.Message)             {}
 
 func policy() park.Policy {
 	return park.Policy{

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
+	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
@@ -56,7 +57,7 @@ func encodeLetter(l *deadletter.Letter) *relayv1.DeadLetter {
 		FirstTime:       encodeAnyTime(r.First),
 		LastTime:        encodeAnyTime(r.Last),
 		ChangeTime:      encodeAnyTime(r.Changed),
-		TraceId:         traceID(r.TraceParent),
+		TraceId:         telemetry.TraceID(r.TraceParent),
 	}
 
 	if r.IsRun() {
@@ -139,18 +140,6 @@ func encodeUUID(b bson.Binary) string {
 	}
 
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b.Data[:4], b.Data[4:6], b.Data[6:8], b.Data[8:10], b.Data[10:])
-}
-
-// traceID is the second part of "00-<trace id>-<span id>-<flags>"; empty for anything else.
-func traceID(traceParent string) string {
-	const digits = 32
-
-	parts := strings.Split(traceParent, "-")
-	if len(parts) < 4 || len(parts[1]) != digits || strings.Trim(parts[1], "0123456789abcdef") != "" {
-		return ""
-	}
-
-	return parts[1]
 }
 
 func encodeOutcome(o *deadletter.Outcome) *relayv1.DeadLetterOutcome {

@@ -152,6 +152,7 @@ func partition(in *Input, number int) Partition {
 	if in.Reports != nil {
 		p.Owner, p.Ownership = owner(in.Reports.Processors, number, unsigned(p.Checkpoint.Epoch))
 		p.Next = next(in.Reports.Processors, number)
+		p.Owned = new(p.Owner != "")
 	}
 
 	if !sameStream(in) {

@@ -221,6 +221,7 @@ type Stats struct {
 type Partition struct {
 	Number int
 	Owner  string // instance id; empty when no owner reports
+	Owned  *bool  // whether an owner reports; nil: the reports were not read
 	Ownership
 	Next *Ownership // of the processor that is about to own it; nil when there is none
 

@@ -1,0 +1,70 @@
+package harness
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+)
+
+// OpsAddr is where the present run answers for its operators: the port is the system's choice, so the log says it.
+func (s *Service) OpsAddr() (string, error) {
+	log, err := os.Open(s.log)
+	if err != nil {
+		return "", fmt.Errorf("open the log of %s: %w", s.Name, err)
+	}
+	defer log.Close()
+
+	var addr string
+
+	lines := bufio.NewReader(log)
+
+	for {
+		line, err := lines.ReadBytes('\n')
+
+		var entry struct {
+			Addr string `json:"ops_addr"`
+		}
+
+		if json.Unmarshal(line, &entry) == nil && entry.Addr != "" {
+			addr = entry.Addr // of the latest run
+		}
+
+		switch {
+		case errors.Is(err, io.EOF) && addr == "":
+			return "", fmt.Errorf("%s does not say yet where it serves ops", s.Name)
+		case errors.Is(err, io.EOF):
+			return addr, nil
+		case err != nil:
+			return "", fmt.Errorf("read the log of %s: %w", s.Name, err)
+		}
+	}
+}
+
+// Scrape is what the service shows to Prometheus; the caller closes it.
+func (s *Service) Scrape(ctx context.Context) (io.ReadCloser, error) {
+	addr, err := s.OpsAddr()
+	if err != nil {
+		return nil, err
+	}
+
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics", http.NoBody)
+	if err != nil {
+		return nil, fmt.Errorf("scrape %s: %w", s.Name, err)
+	}
+
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("scrape %s: %w", s.Name, err)
+	}
+
+	if response.StatusCode != http.StatusOK {
+		return nil, errors.Join(fmt.Errorf("scrape %s: %s", s.Name, response.Status), response.Body.Close())
+	}
+
+	return response.Body, nil
+}
