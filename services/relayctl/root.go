@@ -83,6 +83,7 @@ const rootExample = `  relayctl status                    is it fine?
   relayctl doctor                    what is wrong, and what to do
   relayctl stats --watch             one line a second
   relayctl dead-letters list         what was given up
+  relayctl verify                    are source and target equal?
   relayctl flow init                 make a flow's stream (once)
   relayctl flow show -o json         settings and figures of the stream`
 
@@ -106,7 +107,7 @@ func (p *program) root() *cobra.Command {
 
 	root.PersistentFlags().StringVarP(&p.output, "output", "o", outputText, "form of the answer: text or json")
 	root.SetUsageTemplate(examplesFirst(root.UsageTemplate()))
-	root.AddCommand(p.status(), p.stats(), p.deadLetters(), p.flow(), p.doctor(), p.version(), p.config())
+	root.AddCommand(p.status(), p.stats(), p.deadLetters(), p.flow(), p.verify(), p.doctor(), p.version(), p.config())
 
 	return root
 }

@@ -46,6 +46,8 @@ type results struct {
 	undisturbed, join, leave, takeOver time.Duration // for which a partition stood still
 
 	failovers failovers
+
+	verified, verifiedLarge verified
 }
 
 // Goals, in the units of the results.
@@ -65,6 +67,8 @@ const (
 	parkedGoal   = (256 + 100) << 20
 	cleanGoal    = time.Second
 	handOverGoal = 500 * time.Millisecond
+	verifyGoal   = 50_000 // documents per second
+	verifyMemory = 100 << 20
 	takeOverGoal = 5*time.Second + time.Second // LEASE_TTL and one
 )
 
@@ -115,6 +119,7 @@ func (b *bench) rows() []row {
 	rows = append(rows, r.publishRows()...)
 	rows = append(rows, b.processorRows()...)
 	rows = append(rows, b.failoverRows()...)
+	rows = append(rows, r.verifyRows()...)
 
 	for _, name := range []string{harness.Listener, harness.Processor, harness.Stats, "nats"} {
 		rows = append(rows, row{"CPU of the capture, apply and full-speed runs: " + name, seconds(r.cpu[name]), "", true})

@@ -72,6 +72,7 @@ func run(ctx context.Context, cfg *Config, out io.Writer) (err error) {
 		{"a hot document", b.hot},
 		{"processors that join, leave and die", b.handover},
 		{"a listener and its standby", b.failover},
+		{"verify: two sides that are equal", b.verify},
 	}
 	for _, step := range steps {
 		if !strings.Contains(step.name, cfg.Only) {

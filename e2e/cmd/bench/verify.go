@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/atlas-relay/atlas-relay/e2e/harness"
+)
+
+// verified is what relayctl verify told of itself.
+type verified struct {
+	rate   float64 // documents per second, from its start to its end
+	memory int64   // peak
+}
+
+// verify compares two deployments that are equal: small documents, then large ones.
+func (b *bench) verify(ctx context.Context) (err error) {
+	if b.results.verified, err = b.verifyOf(ctx, b.cfg.Changes, b.cfg.Size); err != nil {
+		return err
+	}
+
+	b.results.verifiedLarge, err = b.verifyOf(ctx, b.cfg.Large, largest)
+
+	return err
+}
+
+func (b *bench) verifyOf(ctx context.Context, documents, size int) (result verified, err error) {
+	env := map[string]string{"WITHOUT_EXISTING": "true"}
+
+	err = b.apart(ctx, 0, env, func(world *harness.World, relay *harness.Relay) error {
+		for _, place := range []harness.Place{world.Source, world.Target} {
+			if err := fillEvenly(ctx, place.Client.Database(database), documents, size); err != nil {
+				return err
+			}
+		}
+
+		if err := relay.Init(ctx); err != nil {
+			return err
+		}
+
+		result, err = measureVerify(ctx, relay, documents)
+
+		return err
+	})
+
+	return result, err
+}
+
+// fillEvenly spreads the documents over the collections, 8 MiB at a time.
+func fillEvenly(ctx context.Context, db *mongo.Database, documents, size int) error {
+	names := collections()
+	batch := make(map[string][]any)
+
+	send := func(name string) error {
+		if len(batch[name]) == 0 {
+			return nil
+		}
+
+		_, err := db.Collection(name).InsertMany(ctx, batch[name])
+		batch[name] = nil
+
+		return err
+	}
+
+	for n := range documents {
+		name := names[n%len(names)]
+
+		batch[name] = append(batch[name], document(n, size))
+		if len(batch[name])*size < 8<<20 && len(batch[name]) < 1000 {
+			continue
+		}
+
+		if err := send(name); err != nil {
+			return fmt.Errorf("insert: %w", err)
+		}
+	}
+
+	for _, name := range names {
+		if err := send(name); err != nil {
+			return fmt.Errorf("insert: %w", err)
+		}
+	}
+
+	return nil
+}
+
+func measureVerify(ctx context.Context, relay *harness.Relay, documents int) (verified, error) {
+	out, used, _, err := relay.CtlMeasured(ctx, "verify", "-o", "json")
+	if err != nil {
+		return verified{}, err
+	}
+
+	report := struct {
+		Outcome string    `json:"outcome"`
+		Began   time.Time `json:"began"`
+		Ended   time.Time `json:"ended"`
+		Totals  struct {
+			Documents int `json:"documents"`
+		} `json:"totals"`
+	}{}
+	if err := json.Unmarshal(out, &report); err != nil {
+		return verified{}, fmt.Errorf("read the report: %w", err)
+	}
+
+	if report.Outcome != "equal" || report.Totals.Documents != documents {
+		return verified{}, fmt.Errorf("%d documents are %s, not %d equal ones", report.Totals.Documents, report.Outcome, documents)
+	}
+
+	return verified{rate: perSecond(documents, report.Ended.Sub(report.Began)), memory: used.PeakMemory}, nil
+}
+
+// verifyRows are those of relayctl verify.
+func (r *results) verifyRows() []row {
+	small, large := r.verified, r.verifiedLarge
+
+	return []row{
+		{"verify: documents compared", rate(small.rate), "≥ " + rate(verifyGoal), small.rate >= verifyGoal},
+		{"— peak memory", mebibytes(small.memory), "≤ " + mebibytes(verifyMemory), small.memory <= verifyMemory},
+		{"— documents of 16 MiB", fmt.Sprintf("%.1f /s", large.rate), "", true},
+		{"— peak memory then", mebibytes(large.memory), "≤ " + mebibytes(verifyMemory), large.memory <= verifyMemory},
+	}
+}
