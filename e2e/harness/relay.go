@@ -175,16 +175,22 @@ func (r *Relay) Ctl(ctx context.Context, args ...string) (out string, code int, 
 	return both.String(), code, err
 }
 
-// CtlMeasured is Ctl with the data alone, and what the process used.
-func (r *Relay) CtlMeasured(ctx context.Context, args ...string) (data []byte, used Usage, code int, err error) {
-	var out, messages bytes.Buffer
+// Answer is what a call of relayctl left.
+type Answer struct {
+	Data     []byte // of stdout
+	Messages string // of stderr
+	Code     int
+	Used     Usage
+}
 
-	used, code, err = r.ctl(ctx, &out, &messages, args)
-	if err != nil || code != 0 {
-		err = errors.Join(err, fmt.Errorf("relayctl %s: exit code %d: %s", args[0], code, messages.String()))
-	}
+// CtlAnswer is Ctl with data and messages apart, and what the process used.
+func (r *Relay) CtlAnswer(ctx context.Context, args ...string) (a Answer, err error) {
+	var data, messages bytes.Buffer
 
-	return out.Bytes(), used, code, err
+	a.Used, a.Code, err = r.ctl(ctx, &data, &messages, args)
+	a.Data, a.Messages = data.Bytes(), messages.String()
+
+	return a, err
 }
 
 // measureEvery is how often a process is asked what it has used: once it has ended nobody can.

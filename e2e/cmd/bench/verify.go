@@ -89,9 +89,9 @@ func fillEvenly(ctx context.Context, db *mongo.Database, documents, size int) er
 }
 
 func measureVerify(ctx context.Context, relay *harness.Relay, documents int) (verified, error) {
-	out, used, _, err := relay.CtlMeasured(ctx, "verify", "-o", "json")
+	answer, err := relay.CtlAnswer(ctx, "verify", "-o", "json")
 	if err != nil {
-		return verified{}, err
+		return verified{}, fmt.Errorf("relayctl verify: %w", err)
 	}
 
 	report := struct {
@@ -102,15 +102,15 @@ func measureVerify(ctx context.Context, relay *harness.Relay, documents int) (ve
 			Documents int `json:"documents"`
 		} `json:"totals"`
 	}{}
-	if err := json.Unmarshal(out, &report); err != nil {
-		return verified{}, fmt.Errorf("read the report: %w", err)
+	if err := json.Unmarshal(answer.Data, &report); err != nil {
+		return verified{}, fmt.Errorf("read the report of relayctl verify, exit code %d: %w; %s", answer.Code, err, answer.Messages)
 	}
 
 	if report.Outcome != "equal" || report.Totals.Documents != documents {
 		return verified{}, fmt.Errorf("%d documents are %s, not %d equal ones", report.Totals.Documents, report.Outcome, documents)
 	}
 
-	return verified{rate: perSecond(documents, report.Ended.Sub(report.Began)), memory: used.PeakMemory}, nil
+	return verified{rate: perSecond(documents, report.Ended.Sub(report.Began)), memory: answer.Used.PeakMemory}, nil
 }
 
 // verifyRows are those of relayctl verify.

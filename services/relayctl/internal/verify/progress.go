@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -71,21 +72,28 @@ func (r *progressReader) read(ctx context.Context, now bson.Timestamp) (Progress
 	return p, nil
 }
 
-// captured is up to which time the stream holds everything, by its last message alone. An event of just the token's
-// cluster time may follow the token, so it is the time before.
+// captured is up to which time the stream holds everything, by its last message alone. More of just the time of that
+// message's event, or of its token, may follow, so it is the time before.
 func captured(tail *topology.Stored) bson.Timestamp {
 	last := bson.Timestamp{T: tail.Position.T, I: tail.Position.I}
 
-	at, known := mongodb.TokenTime(tail.ResumeToken)
-	if known && at.I > 0 {
-		at.I--
+	if at, known := mongodb.TokenTime(tail.ResumeToken); known && at.After(last) {
+		last = at
 	}
 
-	if known && at.After(last) {
-		return at
+	return before(last)
+}
+
+// before is the cluster time before another one.
+func before(t bson.Timestamp) bson.Timestamp {
+	switch {
+	case t.I > 0:
+		t.I--
+	case t.T > 0:
+		t.T, t.I = t.T-1, math.MaxUint32
 	}
 
-	return last
+	return t
 }
 
 // idle tells how far a source without changes was read when its tokens do not say: the listener writes a marker when it

@@ -23,7 +23,7 @@ type Suspect struct {
 
 // Progress is how far the flow has come.
 type Progress struct {
-	// Captured: whatever happened on the source up to this time is in the stream.
+	// Captured: whatever happened on the source up to this time, and at it, is in the stream.
 	Captured bson.Timestamp
 	// Partitions are what is applied, by number.
 	Partitions []Applied
@@ -46,7 +46,7 @@ func (p *Progress) passed(partition int, at bson.Timestamp) bool {
 	applied := &p.Partitions[partition]
 	reached := bson.Timestamp{T: applied.Position.T, I: applied.Position.I}
 
-	return reached.After(at) || (applied.All && p.Captured.After(at))
+	return reached.After(at) || (applied.All && !p.Captured.Before(at))
 }
 
 // Verdict is what a second look at a suspect says.
