@@ -155,6 +155,12 @@ func (p *program) runVerify(ctx context.Context, v *verification) error {
 		return err
 	}
 
+	if config.From == nil {
+		if err := forgetState(path); err != nil { // of an earlier run: this one begins anew
+			return err
+		}
+	}
+
 	progress := show.NewProgress(p.err, isTerminal(p.err) && p.color())
 	config.Watch = progress.Show
 	config.Found = func(d verify.Difference) {
@@ -173,11 +179,19 @@ func (p *program) runVerify(ctx context.Context, v *verification) error {
 		return interrupted(ctx, opened, path, err)
 	}
 
+	if err := forgetState(path); err != nil {
+		return err
+	}
+
+	return p.printReport(report)
+}
+
+func forgetState(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the state: %w", err)
 	}
 
-	return p.printReport(report)
+	return nil
 }
 
 // prepareVerify reads the state that is to be gone on from.
@@ -258,31 +272,53 @@ func checkScope(c *verify.Config, path string) error {
 
 // interrupted says what an error means, and how to go on.
 func interrupted(ctx context.Context, opened *flow.Opened, path string, err error) error {
-	resume := "relayctl verify --resume, with the same flags; the state is in " + path
+	if errors.Is(err, verify.ErrNothing) {
+		return &refusedError{what: "no collection of the flow exists on either side", next: "check FLOW, --namespace and the flow's filter"}
+	}
+
+	e := &interruptedError{cause: trouble(opened, err)}
+	if ctx.Err() != nil {
+		e.cause = errors.New("interrupted")
+	}
+
+	if _, err := os.Stat(path); err == nil {
+		e.next = "relayctl verify --resume, with the same flags; the state is in " + path
+	} else if helpful, ok := errors.AsType[interface {
+		error
+		NextStep() string
+	}](e.cause); ok {
+		e.next = helpful.NextStep()
+	}
+
+	return e
+}
+
+func trouble(opened *flow.Opened, err error) error {
+	side, ok := errors.AsType[*verify.SideError](err)
 
 	switch {
-	case errors.Is(err, verify.ErrNothing):
-		return &refusedError{what: "no collection of the flow exists on either side", next: "check FLOW, --namespace and the flow's filter"}
-	case ctx.Err() != nil:
-		return &interruptedError{what: "interrupted", next: resume}
+	case !ok:
+		return opened.StreamTrouble(err)
+	case side.Target:
+		return opened.TargetTrouble(side.Err)
 	default:
-		return &interruptedError{what: opened.Trouble(err).Error(), next: resume, err: opened.Trouble(err)}
+		return opened.SourceTrouble(side.Err)
 	}
 }
 
 // interruptedError is a verification that did not end: not fine, or of the exit code of its cause.
 type interruptedError struct {
-	what, next string
-	err        error
+	cause error
+	next  string
 }
 
-func (e *interruptedError) Error() string    { return e.what }
+func (e *interruptedError) Error() string    { return e.cause.Error() }
 func (e *interruptedError) NextStep() string { return e.next }
 
 // ExitCode is that of the cause.
 func (e *interruptedError) ExitCode() int {
 	var coded interface{ ExitCode() int }
-	if errors.As(e.err, &coded) {
+	if errors.As(e.cause, &coded) {
 		return coded.ExitCode()
 	}
 

@@ -52,8 +52,8 @@ func (c *clinic) applyAll(t *testing.T) {
 	}
 }
 
-// both puts numbered documents into shop.orders of both sides.
-func (c *clinic) both(t *testing.T, count int) (source, target *mongo.Collection) {
+// both puts numbered documents into shop.orders of both sides, and returns that of the target.
+func (c *clinic) both(t *testing.T, count int) *mongo.Collection {
 	t.Helper()
 
 	documents := make([]any, count)
@@ -61,14 +61,14 @@ func (c *clinic) both(t *testing.T, count int) (source, target *mongo.Collection
 		documents[n] = bson.D{{Key: "_id", Value: n}, {Key: "secret", Value: "hunter2"}}
 	}
 
-	source, target = c.source.Client(t).Database("shop").Collection("orders"), c.target.Client(t).Database("shop").Collection("orders")
+	source, target := c.source.Client(t).Database("shop"), c.target.Client(t).Database("shop")
 
-	for _, coll := range []*mongo.Collection{source, target} {
-		_, err := coll.InsertMany(t.Context(), documents)
+	for _, db := range []*mongo.Database{source, target} {
+		_, err := db.Collection("orders").InsertMany(t.Context(), documents)
 		require.NoError(t, err)
 	}
 
-	return source, target
+	return target.Collection("orders")
 }
 
 func (c *clinic) stateFile() string {
@@ -79,7 +79,7 @@ func TestVerifyTellsWhetherSidesAreEqual(t *testing.T) {
 	t.Parallel()
 
 	c := newVerifyClinic(t)
-	_, target := c.both(t, 10)
+	target := c.both(t, 10)
 
 	r := c.run(t, "verify")
 	require.Zero(t, r.code, r.errOut)
@@ -121,7 +121,7 @@ func TestVerifyGoesOnAfterCtrlC(t *testing.T) {
 	t.Parallel()
 
 	c := newVerifyClinic(t)
-	_, target := c.both(t, 3000)
+	target := c.both(t, 3000)
 
 	for _, id := range []int{0, 1, 2999} {
 		_, err := target.DeleteOne(t.Context(), bson.D{{Key: "_id", Value: id}})
@@ -276,7 +276,7 @@ func TestRoleIsEnoughForVerify(t *testing.T) {
 	require.Zero(t, made.code, made.errOut)
 	c.applyAll(t)
 
-	_, target := c.both(t, 10)
+	target := c.both(t, 10)
 	_, err := target.DeleteOne(t.Context(), bson.D{{Key: "_id", Value: 3}})
 	require.NoError(t, err)
 

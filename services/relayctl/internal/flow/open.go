@@ -99,15 +99,25 @@ func readFilter(ctx context.Context, stream *topology.Stream) (event.Filter, err
 	return event.ParseFilter(marker.GetFilter().GetInclude(), marker.GetFilter().GetExclude())
 }
 
-// Trouble says what an error of the opened servers means.
-func (o *Opened) Trouble(err error) error {
+// SourceTrouble says what an error of the source means.
+func (o *Opened) SourceTrouble(err error) error {
+	return mongoTrouble("SOURCE_URI", o.settings.SourceURI, err)
+}
+
+// TargetTrouble says what an error of the target means.
+func (o *Opened) TargetTrouble(err error) error {
+	return mongoTrouble("TARGET_URI", o.settings.TargetURI, err)
+}
+
+// StreamTrouble says what an error of the stream means.
+func (o *Opened) StreamTrouble(err error) error {
 	switch {
 	case errors.Is(err, topology.ErrNoStream), errors.Is(err, topology.ErrNoMessage), errors.Is(err, event.ErrMalformed):
 		return &RefusedError{What: "the flow's stream is not what it was", Err: err, Next: "relayctl status says what became of it"}
 	case errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrDisconnected):
 		return natsTrouble(o.settings.NATS.URL, err)
 	default:
-		return mongoTrouble("SOURCE_URI or TARGET_URI", o.settings.SourceURI, err)
+		return err
 	}
 }
 

@@ -26,10 +26,10 @@ type pair struct {
 func readScope(ctx context.Context, c *Config) (pairs []pair, notes []string, err error) {
 	found := make(map[event.Namespace]*pair)
 
-	note := func(client *mongo.Client, side string, set func(*pair, *mongodb.Collection)) error {
+	note := func(client *mongo.Client, set func(*pair, *mongodb.Collection)) error {
 		catalog, err := mongodb.Catalog(ctx, client)
 		if err != nil {
-			return fmt.Errorf("%s: %w", side, err)
+			return err
 		}
 
 		for i := range catalog {
@@ -48,12 +48,12 @@ func readScope(ctx context.Context, c *Config) (pairs []pair, notes []string, er
 		return nil
 	}
 
-	if err := note(c.Source, "source", func(p *pair, of *mongodb.Collection) { p.source = of }); err != nil {
-		return nil, nil, err
+	if err := note(c.Source, func(p *pair, of *mongodb.Collection) { p.source = of }); err != nil {
+		return nil, nil, ofSource(err)
 	}
 
-	if err := note(c.Target, "target", func(p *pair, of *mongodb.Collection) { p.target = of }); err != nil {
-		return nil, nil, err
+	if err := note(c.Target, func(p *pair, of *mongodb.Collection) { p.target = of }); err != nil {
+		return nil, nil, ofTarget(err)
 	}
 
 	for _, p := range found {
@@ -63,8 +63,11 @@ func readScope(ctx context.Context, c *Config) (pairs []pair, notes []string, er
 	slices.SortFunc(pairs, func(a, b pair) int { return strings.Compare(a.namespace.String(), b.namespace.String()) })
 
 	for i := range pairs {
-		if kind := pairs[i].unread(); kind != "" {
+		switch kind := pairs[i].unread(); {
+		case kind != "":
 			notes = append(notes, fmt.Sprintf("%s: documents are not compared: a %s has no change events", pairs[i].namespace, kind))
+		case pairs[i].simple():
+			notes = append(notes, fmt.Sprintf("%s: it has a collation of its own, so the servers had to sort it", pairs[i].namespace))
 		}
 	}
 
@@ -100,11 +103,17 @@ func compareCatalog(ctx context.Context, c *Config, p *pair) (found []CatalogDif
 	}
 
 	source, err := readIndexes(ctx, c.Source, p.namespace, p.source)
+	err = ofSource(err)
+
 	if err == nil {
 		var target map[string]bson.Raw
-		if target, err = readIndexes(ctx, c.Target, p.namespace, p.target); err == nil {
+
+		target, err = readIndexes(ctx, c.Target, p.namespace, p.target)
+		if err == nil {
 			return append(found, indexDifferences(p.namespace, source, target)...), nil, nil
 		}
+
+		err = ofTarget(err)
 	}
 
 	if mongodb.IsUnauthorized(err) {

@@ -51,7 +51,8 @@ func TestFirstDifference(t *testing.T) {
 			require.Equal(t, test.order, place.OrderOnly)
 
 			if test.values != nil {
-				require.Equal(t, test.values, []string{place.ValueAt(source), place.ValueAt(target)})
+				require.Equal(t, test.values[0], place.ValueAt(source))
+				require.Equal(t, test.values[1], place.ValueAt(target))
 			}
 
 			_, found = verify.FirstDifference(source, source)

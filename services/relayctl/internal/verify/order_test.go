@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -220,7 +221,7 @@ func randomID(r *rand.Rand, depth int, binary bool) any {
 	case 2:
 		return float64(r.IntN(400)-200) / 8
 	case 3:
-		return fmt.Sprint(r.IntN(1000))
+		return strconv.Itoa(r.IntN(1000))
 	case 4:
 		return bson.NewDecimal128(0x3036000000000000, uint64(r.IntN(3000))) // hundredths
 	case 5:

@@ -49,7 +49,7 @@ func (r *progressReader) read(ctx context.Context, now bson.Timestamp) (Progress
 
 	checkpoints, err := checkpoint.Load(ctx, r.target, r.flow)
 	if err != nil {
-		return Progress{}, err
+		return Progress{}, ofTarget(err)
 	}
 
 	p := Progress{Captured: captured(&tail), Partitions: make([]Applied, len(heads))}

@@ -36,7 +36,7 @@ type settler struct {
 func (s *settler) run(ctx context.Context) error {
 	session, err := s.config.Source.StartSession(options.Session().SetCausalConsistency(true))
 	if err != nil {
-		return fmt.Errorf("start a session at the source: %w", err)
+		return ofSource(fmt.Errorf("start a session: %w", err))
 	}
 	defer session.EndSession(context.WithoutCancel(ctx))
 
@@ -146,7 +146,7 @@ func (s *settler) base(ctx context.Context, session *mongo.Session) error {
 func (s *settler) judge(ctx context.Context, session *mongo.Session, suspect *Suspect) error {
 	target, err := read(ctx, s.config.Target, suspect)
 	if err != nil {
-		return fmt.Errorf("read a document of %s on the target: %w", suspect.Namespace, err)
+		return ofTarget(fmt.Errorf("read a document of %s: %w", suspect.Namespace, err))
 	}
 
 	source, at, err := s.ofSource(ctx, session, suspect)
@@ -175,12 +175,12 @@ func (s *settler) judge(ctx context.Context, session *mongo.Session, suspect *Su
 func (s *settler) ofSource(ctx context.Context, session *mongo.Session, suspect *Suspect) (portrait, bson.Timestamp, error) {
 	image, err := read(mongo.NewSessionContext(ctx, session), s.config.Source, suspect)
 	if err != nil {
-		return portrait{}, bson.Timestamp{}, fmt.Errorf("read a document of %s on the source: %w", suspect.Namespace, err)
+		return portrait{}, bson.Timestamp{}, ofSource(fmt.Errorf("read a document of %s: %w", suspect.Namespace, err))
 	}
 
 	at := session.OperationTime()
 	if at == nil {
-		return portrait{}, bson.Timestamp{}, errNoTime
+		return portrait{}, bson.Timestamp{}, ofSource(errNoTime)
 	}
 
 	return image, *at, nil
@@ -226,7 +226,7 @@ func (s *settler) explain(ctx context.Context, suspect *Suspect, source, target 
 
 	letter, err := findLetter(ctx, s.config.Target, s.config.Flow, suspect.Partition, key)
 	if err != nil {
-		return d, err
+		return d, ofTarget(err)
 	}
 
 	if letter != nil {

@@ -32,8 +32,10 @@ const (
 // lost it goes on behind the last document by a new one.
 type side struct {
 	coll     *mongo.Collection
-	from, to bson.RawValue // the first _id, and the one behind the last; zero: open
-	simple   bool          // the collection's own collation is not the simple one
+	from, to bson.RawValue     // the first _id, and the one behind the last; zero: open
+	simple   bool              // the collection's own collation is not the simple one
+	most     int               // documents of a reply
+	of       func(error) error // ofSource or ofTarget
 
 	cursor *mongo.Cursor // nil: not open
 	head   bson.Raw      // aliases the reply; nil: not in memory, or the end
@@ -41,13 +43,8 @@ type side struct {
 	behind int           // documents of the reply behind the head
 	size   int           // bytes of the documents of this reply that were seen
 	seen   int           // documents of this reply that were seen
-	asked  int           // documents asked for
+	asked  int           // documents asked for last; at the beginning those of the first reply
 	ended  bool
-}
-
-// newSide reads a range on behind its document last.
-func newSide(coll *mongo.Collection, r *Range, simple bool) *side {
-	return &side{coll: coll, from: r.From, to: r.To, last: r.Last, simple: simple, asked: firstInReply}
 }
 
 // hungry tells that the next document is not in memory.
@@ -75,7 +72,7 @@ func (s *side) look() {
 func (s *side) fill(ctx context.Context) error {
 	s.last = bson.RawValue{Type: s.last.Type, Value: bytes.Clone(s.last.Value)} // it aliased the reply that goes
 
-	return retry.Do(ctx, patience(), func(ctx context.Context) error {
+	return s.of(retry.Do(ctx, patience(), func(ctx context.Context) error {
 		err := s.ask(ctx)
 		if err == nil {
 			return nil
@@ -88,7 +85,7 @@ func (s *side) fill(ctx context.Context) error {
 		}
 
 		return err
-	})
+	}))
 }
 
 // patience is for servers that are away for a while: a long run should survive an election.
@@ -140,7 +137,7 @@ func (s *side) ask(ctx context.Context) error {
 // resize asks for as many documents of the mean size as make a reply.
 func (s *side) resize() {
 	if s.seen > 0 {
-		s.asked = max(1, min(replyBytes/max(1, s.size/s.seen), s.asked*growth, mostInReply))
+		s.asked = max(1, min(replyBytes/max(1, s.size/s.seen), s.asked*growth, s.most))
 	}
 
 	s.size, s.seen = 0, 0

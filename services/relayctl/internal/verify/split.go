@@ -23,7 +23,7 @@ func rangesOf(ctx context.Context, c *Config, pairs []pair) (ranges []*Range, es
 		if p.source != nil {
 			coll := c.Source.Database(p.namespace.DB).Collection(p.namespace.Coll)
 			if documents, err = coll.EstimatedDocumentCount(ctx); err != nil {
-				return nil, 0, fmt.Errorf("count the documents of %s: %w", p.namespace, err)
+				return nil, 0, ofSource(fmt.Errorf("count the documents of %s: %w", p.namespace, err))
 			}
 		}
 
@@ -31,7 +31,7 @@ func rangesOf(ctx context.Context, c *Config, pairs []pair) (ranges []*Range, es
 
 		bounds, err := boundsOf(ctx, c, p, documents)
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, ofSource(err)
 		}
 
 		from := bson.RawValue{}

@@ -52,8 +52,8 @@ const (
 	watchEvery = time.Second
 )
 
-// Run compares both sides. Errors: ErrNothing, those of a server that stayed away, ctx's cause when it ended before; then
-// the state was saved.
+// Run compares both sides. Errors: ErrNothing; *SideError of a server that stayed away or refuses, those of NATS, and
+// ctx's cause when it ended before: with these the state was saved, unless nothing had begun.
 func Run(ctx context.Context, c *Config) (*Report, error) {
 	v := &verification{Config: c, book: &book{most: c.Most, report: c.Found, began: time.Now()}}
 
@@ -108,6 +108,10 @@ func (v *verification) plan(ctx context.Context) error {
 
 	v.book.state = State{Flow: v.Flow, StreamID: v.Stream.StreamID, Began: time.Now().UTC(), Notes: notes}
 	v.book.state.Totals.Namespaces = len(pairs)
+
+	if err := v.noteKnown(ctx); err != nil {
+		return ofTarget(err)
+	}
 
 	for _, ns := range v.Only {
 		v.book.state.Only = append(v.book.state.Only, ns.String())
@@ -249,10 +253,21 @@ func (v *verification) walkAll(ctx context.Context, suspects chan<- *Suspect) er
 func (v *verification) walk(r *Range, limit *rate.Limiter, giants chan struct{}, suspects chan<- *Suspect) *walk {
 	ns, p := r.Namespace, v.pairs[r.Namespace]
 
+	open := func(client *mongo.Client, of func(error) error) *side {
+		most := mostInReply
+		if v.Rate > 0 {
+			most = min(most, v.Rate)
+		}
+
+		return &side{
+			coll: client.Database(ns.DB).Collection(ns.Coll), of: of,
+			from: r.From, to: r.To, last: r.Last, simple: p.simple(), most: most, asked: min(most, firstInReply),
+		}
+	}
+
 	return &walk{
-		source: newSide(v.Source.Database(ns.DB).Collection(ns.Coll), r, p.simple()),
-		target: newSide(v.Target.Database(ns.DB).Collection(ns.Coll), r, p.simple()),
-		limit:  limit, giants: giants,
+		source: open(v.Source, ofSource), target: open(v.Target, ofTarget),
+		limit: limit, giants: giants,
 		passed: func(last bson.RawValue, documents, bytes int64) { v.book.compared(r, last, documents, bytes) },
 		suspect: func(ctx context.Context, id bson.RawValue) error {
 			suspect, err := suspectOf(ns, id, v.Stream.Partitions)

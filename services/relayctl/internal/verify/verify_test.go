@@ -3,9 +3,9 @@ package verify_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -319,7 +319,7 @@ func TestParts(t *testing.T) {
 		case 0:
 			documents[n] = doc(n)
 		case 1:
-			documents[n] = doc(fmt.Sprint(n))
+			documents[n] = doc(strconv.Itoa(n))
 		default:
 			documents[n] = doc(bson.D{{Key: "n", Value: n}})
 		}

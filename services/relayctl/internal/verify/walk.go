@@ -7,13 +7,10 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
-
-	"github.com/atlas-relay/atlas-relay/pkg/event"
 )
 
 // walk compares one range of a collection on both sides.
 type walk struct {
-	namespace      event.Namespace
 	source, target *side
 	limit          *rate.Limiter // documents per second; nil: as fast as it goes
 	// giants holds one token: a range whose replies are large needs it, so that one such range is read at a time.
@@ -42,7 +39,12 @@ func (w *walk) run(ctx context.Context) error {
 			return nil
 		}
 
-		if err := w.compare(ctx); err != nil {
+		documents, err := w.compare(ctx)
+		if err == nil {
+			err = w.throttle(ctx, documents)
+		}
+
+		if err != nil {
 			return err
 		}
 	}
@@ -101,16 +103,16 @@ func (w *walk) lighten() {
 	}
 }
 
-// compare goes on until a side is hungry, then tells how far it came.
-func (w *walk) compare(ctx context.Context) error {
+// compare goes on until a side is hungry, then tells how far it came, also when it fails.
+func (w *walk) compare(ctx context.Context) (documents int, err error) {
 	var (
-		documents, size int64
-		last            bson.RawValue
+		size int64
+		last bson.RawValue
 	)
 
 	defer func() {
 		if documents > 0 {
-			w.passed(clone(last), documents, size)
+			w.passed(clone(last), int64(documents), size)
 		}
 	}()
 
@@ -126,7 +128,7 @@ func (w *walk) compare(ctx context.Context) error {
 
 		if s.kind != "" {
 			if err := w.suspect(ctx, clone(id)); err != nil {
-				return err
+				return documents, err
 			}
 		}
 
@@ -141,7 +143,7 @@ func (w *walk) compare(ctx context.Context) error {
 		}
 	}
 
-	return w.throttle(ctx, int(documents))
+	return documents, nil
 }
 
 // throttle waits as long as so many documents may take.
