@@ -33,7 +33,7 @@ func (b *bench) verifyOf(ctx context.Context, documents, size int) (result verif
 
 	err = b.apart(ctx, 0, env, func(world *harness.World, relay *harness.Relay) error {
 		for _, place := range []harness.Place{world.Source, world.Target} {
-			if err := fillEvenly(ctx, place.Client.Database(database), documents, size); err != nil {
+			if err := fill(ctx, place.Client.Database(database), documents, size); err != nil {
 				return err
 			}
 		}
@@ -50,37 +50,16 @@ func (b *bench) verifyOf(ctx context.Context, documents, size int) (result verif
 	return result, err
 }
 
-// fillEvenly spreads the documents over the collections, 8 MiB at a time.
-func fillEvenly(ctx context.Context, db *mongo.Database, documents, size int) error {
-	names := collections()
-	batch := make(map[string][]any)
-
-	send := func(name string) error {
-		if len(batch[name]) == 0 {
-			return nil
-		}
-
-		_, err := db.Collection(name).InsertMany(ctx, batch[name])
-		batch[name] = nil
-
-		return err
+// fill puts the documents into a side, large ones one by one.
+func fill(ctx context.Context, db *mongo.Database, documents, size int) error {
+	if size < largest {
+		return load(ctx, db, 0, documents, size)
 	}
+
+	names := collections()
 
 	for n := range documents {
-		name := names[n%len(names)]
-
-		batch[name] = append(batch[name], document(n, size))
-		if len(batch[name])*size < 8<<20 && len(batch[name]) < 1000 {
-			continue
-		}
-
-		if err := send(name); err != nil {
-			return fmt.Errorf("insert: %w", err)
-		}
-	}
-
-	for _, name := range names {
-		if err := send(name); err != nil {
+		if _, err := db.Collection(names[n%len(names)]).InsertOne(ctx, document(n, size)); err != nil {
 			return fmt.Errorf("insert: %w", err)
 		}
 	}

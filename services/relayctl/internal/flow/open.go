@@ -57,10 +57,8 @@ func Open(ctx context.Context, s *OpenSettings, log *slog.Logger) (opened *Opene
 		return nil, err
 	}
 
-	if o.Stream, err = topology.Open(ctx, js, s.Flow); errors.Is(err, topology.ErrNoStream) {
-		return nil, &RefusedError{What: fmt.Sprintf("flow %s has no stream at %s", s.Flow, s.NATS.URL), Next: "relayctl flow init, or set FLOW to another one"}
-	} else if err != nil {
-		return nil, openTrouble(s.NATS.URL, s.Flow, err)
+	if o.Stream, err = openStream(ctx, js, &s.Connection); err != nil {
+		return nil, err
 	}
 
 	if o.Filter, err = readFilter(ctx, o.Stream); err != nil {
@@ -82,6 +80,20 @@ func Open(ctx context.Context, s *OpenSettings, log *slog.Logger) (opened *Opene
 	o.Target, _, err = connectMongo(ctx, "TARGET_URI", s.TargetURI, false)
 
 	return o, err
+}
+
+// openStream opens the stream of a flow that was made.
+func openStream(ctx context.Context, js jetstream.StreamManager, c *Connection) (*topology.Stream, error) {
+	stream, err := topology.Open(ctx, js, c.Flow)
+	if errors.Is(err, topology.ErrNoStream) {
+		return nil, &RefusedError{What: fmt.Sprintf("flow %s has no stream at %s", c.Flow, c.NATS.URL), Next: "relayctl flow init, or set FLOW to another one"}
+	}
+
+	if err != nil {
+		return nil, openTrouble(c.NATS.URL, c.Flow, err)
+	}
+
+	return stream, nil
 }
 
 // readFilter returns the filter that the listener applied last.

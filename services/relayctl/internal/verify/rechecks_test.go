@@ -162,6 +162,18 @@ func TestADocumentThatNeverRestsIsNotSettled(t *testing.T) {
 	require.Equal(t, "unsettled", s.verdict(&Rechecks{Rounds: 1, Patience: 100 * time.Second}))
 }
 
+// TestEitherVersionOfTheSourceIsRight: the target may have what was there before the source changed once more.
+func TestEitherVersionOfTheSourceIsRight(t *testing.T) {
+	t.Parallel()
+
+	for had, want := range map[int]Verdict{1: Same, 2: Same, 3: Again} {
+		rechecks, suspect := &Rechecks{Rounds: 1}, new(Suspect)
+		rechecks.Add(suspect, time.Unix(0, 0))
+		rechecks.Based(suspect, version(1), bson.Timestamp{T: 1})
+		require.Equal(t, want, rechecks.Judge(suspect, version(had), version(2), bson.Timestamp{T: 2}), "version %d", had)
+	}
+}
+
 func TestPassed(t *testing.T) {
 	t.Parallel()
 

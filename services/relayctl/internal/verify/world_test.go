@@ -28,6 +28,7 @@ type world struct {
 	db             string
 	stream         *topology.Stream
 	config         *verify.Config
+	place          *event.Message // all that the stream holds
 
 	mu    sync.Mutex
 	found []verify.Difference
@@ -80,18 +81,19 @@ func newWorldOf(t *testing.T, source, target *mongotest.Server) *world {
 		Size: len(payload), Payload: payload, Position: event.Position{T: uint32(time.Now().Add(24 * time.Hour).Unix())},
 	}
 	require.NoError(t, stream.PublishFirst(t.Context(), js, place))
-	w.apply(place)
+	w.place = place
+	w.apply()
 
 	return w
 }
 
-// apply makes every partition's checkpoint name the message.
-func (w *world) apply(m *event.Message) {
+// apply makes every partition's checkpoint name the stream's message.
+func (w *world) apply() {
 	w.t.Helper()
 
 	for partition := range partitions {
 		_, err := checkpoint.Checkpoints(w.target).InsertOne(w.t.Context(), checkpoint.Document{
-			ID: checkpoint.ID(flowName, partition), Flow: flowName, Partition: partition, Place: checkpoint.PlaceOf(m, 1),
+			ID: checkpoint.ID(flowName, partition), Flow: flowName, Partition: partition, Place: checkpoint.PlaceOf(w.place, 1),
 		})
 		require.NoError(w.t, err)
 	}
