@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os/exec"
 	"slices"
@@ -176,24 +177,67 @@ func (r *Relay) Stop(ctx context.Context) error {
 
 // Ctl runs relayctl with the relay's settings and returns its output, of both kinds, and its exit code.
 func (r *Relay) Ctl(ctx context.Context, args ...string) (out string, code int, err error) {
-	cmd := exec.CommandContext(ctx, r.programs.Path(Relayctl), args...)
+	var both bytes.Buffer
 
-	cmd.Env = []string{"RELAY_STATS_ADDR=" + r.grpcAddr}
+	_, code, err = r.ctl(ctx, &both, &both, args)
+
+	return both.String(), code, err
+}
+
+// Answer is what a call of relayctl left.
+type Answer struct {
+	Data     []byte // of stdout
+	Messages string // of stderr
+	Code     int
+	Used     Usage
+}
+
+// CtlAnswer is Ctl with data and messages apart, and what the process used.
+func (r *Relay) CtlAnswer(ctx context.Context, args ...string) (a Answer, err error) {
+	var data, messages bytes.Buffer
+
+	a.Used, a.Code, err = r.ctl(ctx, &data, &messages, args)
+	a.Data, a.Messages = data.Bytes(), messages.String()
+
+	return a, err
+}
+
+// measureEvery is how often a process is asked what it has used: once it has ended nobody can.
+const measureEvery = 20 * time.Millisecond
+
+func (r *Relay) ctl(ctx context.Context, out, messages io.Writer, args []string) (used Usage, code int, err error) {
+	cmd := exec.CommandContext(ctx, r.programs.Path(Relayctl), args...)
+	cmd.Stdout, cmd.Stderr = out, messages
+
+	cmd.Env = []string{"RELAY_STATS_ADDR=" + r.grpcAddr, "HOME=" + r.dir}
 	for name, value := range r.env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
 
-	var both bytes.Buffer
-
-	cmd.Stdout, cmd.Stderr = &both, &both
-
-	err = cmd.Run()
-
-	if ended, ok := errors.AsType[*exec.ExitError](err); ok {
-		return both.String(), ended.ExitCode(), nil
+	if err := cmd.Start(); err != nil {
+		return Usage{}, 0, err
 	}
 
-	return both.String(), 0, err
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+
+	tick := time.NewTicker(measureEvery)
+	defer tick.Stop()
+
+	for {
+		select {
+		case <-tick.C:
+			if now, err := UsageOf(cmd.Process.Pid); err == nil && now.PeakMemory > 0 { // 0: it has just ended
+				used = now
+			}
+		case err := <-ended:
+			if failed, ok := errors.AsType[*exec.ExitError](err); ok {
+				return used, failed.ExitCode(), nil
+			}
+
+			return used, 0, err
+		}
+	}
 }
 
 // sampleTimeout bounds one question to the statistics.

@@ -50,6 +50,18 @@ func TestFeaturesAreTrue(t *testing.T) {
 	err = db.RunCommand(t.Context(), bson.D{{Key: "dbHash", Value: 1}}).Err()
 	require.Equal(t, says.HashesDatabases, err == nil, "%v", err)
 
+	nested := func(data ...byte) bson.D {
+		return bson.D{{Key: "_id", Value: bson.D{{Key: "b", Value: bson.Binary{Data: data}}}}}
+	}
+	_, err = db.Collection("b").InsertMany(t.Context(), []any{nested(1, 1), nested(2)})
+	require.NoError(t, err)
+
+	first, err := db.Collection("b").FindOne(t.Context(), bson.D{}, options.FindOne().SetSort(bson.D{{Key: "_id", Value: 1}})).Raw()
+	require.NoError(t, err)
+
+	_, data := first.Lookup("_id", "b").Binary()
+	require.Equal(t, says.OrdersBinary, len(data) == 1)
+
 	note := bson.D{{Key: "appendOplogNote", Value: 1}, {Key: "data", Value: bson.D{}}}
 	err = db.Client().Database("admin").RunCommand(t.Context(), note).Err()
 	require.Equal(t, says.AppendsOplogNotes, err == nil, "%v", err)

@@ -84,6 +84,7 @@ const rootExample = `  relayctl status                    is it fine?
   relayctl stats --watch             one line a second
   relayctl dead-letters list         what was given up
   relayctl audit                     who did what
+  relayctl verify                    are source and target equal?
   relayctl flow init                 make a flow's stream (once)
   relayctl flow show -o json         settings and figures of the stream`
 
@@ -107,7 +108,7 @@ func (p *program) root() *cobra.Command {
 
 	root.PersistentFlags().StringVarP(&p.output, "output", "o", outputText, "form of the answer: text or json")
 	root.SetUsageTemplate(examplesFirst(root.UsageTemplate()))
-	root.AddCommand(p.status(), p.stats(), p.deadLetters(), p.audit(), p.flow(), p.doctor(), p.version(), p.config())
+	root.AddCommand(p.status(), p.stats(), p.deadLetters(), p.audit(), p.flow(), p.verify(), p.doctor(), p.version(), p.config())
 
 	return root
 }

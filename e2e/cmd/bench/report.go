@@ -52,6 +52,8 @@ type results struct {
 	listenerStart, processorStart time.Duration // until at work, with a large backlog
 
 	ours, theirs []pace // of this tree and of another revision, in turn
+
+	verified, verifiedLarge verified
 }
 
 // perDocuments writes the terms and their sum, per 100 000 changes.

@@ -25,6 +25,8 @@ const (
 	cleanGoal    = time.Second
 	handOverGoal = 500 * time.Millisecond
 	takeOverGoal = 5*time.Second + time.Second // LEASE_TTL and one
+	verifyGoal   = 50_000.0                    // documents per second
+	verifyMemory = 100 << 20
 	restartGoal  = 3 * time.Second
 	againstGoal  = 0.95 // of the other revision
 	intoGoal     = 60.0 // MB/s of large documents into the stream
@@ -242,6 +244,17 @@ func (b *bench) restartRows() []row {
 	return []row{
 		below(fmt.Sprintf("%d messages in the stream: from a listener's start to its first change stored", b.cfg.Backlog), r.listenerStart, restartGoal, milliseconds),
 		below("— from a processor's start to its first batch committed", r.processorStart, restartGoal, milliseconds),
+	}
+}
+
+func (b *bench) verifyRows() []row {
+	small, large := b.results.verified, b.results.verifiedLarge
+
+	return []row{
+		above("verify: documents compared", small.rate, verifyGoal, rate),
+		below("— peak memory", small.memory, verifyMemory, mebibytes),
+		plain("— documents of 16 MiB", fmt.Sprintf("%.1f /s", large.rate)),
+		below("— peak memory then", large.memory, verifyMemory, mebibytes),
 	}
 }
 

@@ -100,6 +100,7 @@ func (b *bench) steps() []step {
 		{"processors that join, leave and die", b.handover, b.handoverRows},
 		{"a listener and its standby", b.failover, b.failoverRows},
 		{"a start with a large backlog", b.restart, b.restartRows},
+		{"verify: two sides that are equal", b.verify, b.verifyRows},
 		{"another revision", b.against, b.againstRows},
 	}
 }

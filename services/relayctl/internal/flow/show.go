@@ -64,13 +64,9 @@ func Show(ctx context.Context, s *ShowSettings, log *slog.Logger) (*Shown, error
 	}
 	defer nc.Close()
 
-	stream, err := topology.Open(ctx, js, s.Flow)
-	if errors.Is(err, topology.ErrNoStream) {
-		return nil, &RefusedError{What: fmt.Sprintf("flow %s has no stream at %s", s.Flow, s.NATS.URL), Next: "relayctl flow init, or set FLOW to another one"}
-	}
-
+	stream, err := openStream(ctx, js, &s.Connection)
 	if err != nil {
-		return nil, openTrouble(s.NATS.URL, s.Flow, err)
+		return nil, err
 	}
 
 	state, config, err := stream.State(ctx)

@@ -1,0 +1,112 @@
+package verify
+
+import (
+	"encoding/json"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+)
+
+// Outcome is what a verification comes to.
+type Outcome string
+
+// The outcomes.
+const (
+	Equal      Outcome = "equal"
+	Unequal    Outcome = "different"
+	NotSettled Outcome = "not settled" // no difference, but of some documents nobody can tell
+)
+
+// Cause is what is known of a difference.
+type Cause string
+
+// The causes.
+const (
+	Unexplained Cause = "unexplained"
+	Parked      Cause = "parked"      // a change of the document is set aside, and retried
+	DeadLetter  Cause = "dead letter" // a change of the document was given up
+	Unknown     Cause = "not settled" // the document or the flow did not hold still: it may be in flight
+)
+
+// Difference is a document that is not the same on both sides.
+type Difference struct {
+	Namespace string          `json:"namespace"`
+	ID        json.RawMessage `json:"_id"` // canonical extended JSON
+	Kind      Kind            `json:"kind,omitempty"`
+	// Field is the first one that differs, with dots; empty when the document is missing or extra.
+	Field  string `json:"field,omitempty"`
+	Cause  Cause  `json:"cause"`
+	Letter string `json:"letter,omitempty"` // name of the parked record or dead letter
+	// Values at Field, extended JSON, when they were asked for.
+	Source string `json:"source,omitempty"`
+	Target string `json:"target,omitempty"`
+}
+
+// CatalogDifference is a collection's option or index that is not the same on both sides.
+type CatalogDifference struct {
+	Namespace string `json:"namespace"`
+	What      string `json:"what"` // "type", "option" or "index"
+	Name      string `json:"name"`
+	Kind      Kind   `json:"kind"`            // Missing, Extra or Different
+	Field     string `json:"field,omitempty"` // of an index: what differs
+}
+
+// Totals are of documents.
+type Totals struct {
+	Namespaces  int   `json:"namespaces"`
+	Documents   int64 `json:"documents"` // compared, each once although it may be on both sides
+	Bytes       int64 `json:"bytes"`
+	Suspects    int64 `json:"suspects"` // read again, because they were not the same at first
+	Differences int64 `json:"differences"`
+	NotSettled  int64 `json:"not_settled"`
+	Explained   int64 `json:"explained"` // of the differences: parked or a dead letter
+}
+
+// Report is the result of a verification.
+type Report struct {
+	Flow     string    `json:"flow"`
+	StreamID string    `json:"stream_id"`
+	Outcome  Outcome   `json:"outcome"`
+	Complete bool      `json:"complete"` // false: it stopped at the most differences that were asked for
+	Began    time.Time `json:"began"`
+	Ended    time.Time `json:"ended"`
+
+	Totals      Totals              `json:"totals"`
+	Differences []Difference        `json:"differences"`
+	Catalog     []CatalogDifference `json:"catalog_differences"`
+	Notes       []string            `json:"notes"` // what was not compared, and why
+}
+
+// judge sets the outcome.
+func (r *Report) judge() {
+	switch {
+	case r.Totals.Differences > 0, len(r.Catalog) > 0:
+		r.Outcome = Unequal
+	case r.Totals.NotSettled > 0, !r.Complete:
+		r.Outcome = NotSettled
+	default:
+		r.Outcome = Equal
+	}
+}
+
+// Range is a part of a collection, in the order of _id.
+type Range struct {
+	Namespace event.Namespace
+	From, To  bson.RawValue // the first _id, and the one behind the last; zero: open
+	Last      bson.RawValue // _id of the last document that was compared; zero: none was
+	Done      bool
+}
+
+// Snapshot is how far a verification has come, for people.
+type Snapshot struct {
+	Totals
+
+	Estimated int64     // documents of the source in all, about; 0: not known yet
+	Waiting   int       // suspects
+	Began     time.Time // of this run
+	Before    int64     // documents that earlier runs had compared
+	Done      int       // ranges
+	Ranges    int
+}
