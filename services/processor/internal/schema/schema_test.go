@@ -244,6 +244,9 @@ func TestTroubleOfTheTargetIsNobodysFault(t *testing.T) {
 	require.False(t, schema.IsOwn(err), err)
 	require.True(t, mongodb.IsTransient(err), err)
 	require.False(t, schema.IsOwn(errors.New("the program is wrong")))
+	require.False(t, schema.IsOwn(mongo.CommandError{Code: 189, Message: "an election"}))
+	require.False(t, schema.IsOwn(mongo.CommandError{Code: 13, Message: "no rights"}))
+	require.True(t, schema.IsOwn(mongo.CommandError{Code: 67, Message: "cannot create index"}))
 
 	_, found := w.there("c")
 	require.True(t, found)
