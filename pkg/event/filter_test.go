@@ -72,3 +72,26 @@ func TestParseFilterListsEveryBadPattern(t *testing.T) {
 
 	require.NotContains(t, err.Error(), "good")
 }
+
+func TestFilterTakesAllOfADatabase(t *testing.T) {
+	t.Parallel()
+
+	for _, test := range []struct {
+		include, exclude []string
+		want             bool
+	}{
+		{want: true},
+		{include: []string{"shop.*"}, want: true},
+		{include: []string{"shop.orders", "shop.*"}, want: true},
+		{include: []string{"shop.orders"}},
+		{include: []string{"other.*"}},
+		{exclude: []string{"shop.orders"}},
+		{exclude: []string{"shop.*"}},
+		{exclude: []string{"other.*"}, want: true},
+	} {
+		f, err := event.ParseFilter(test.include, test.exclude)
+		require.NoError(t, err)
+		require.Equal(t, test.want, f.TakesAll("shop"), "%+v", test)
+		require.False(t, f.TakesAll("admin"))
+	}
+}
