@@ -62,7 +62,7 @@ func TestDocumentsComeBackAsTheyWere(t *testing.T) {
 
 	deleted, err := checkpoint.Delete(t.Context(), client, name)
 	require.NoError(t, err)
-	require.Equal(t, map[string]int64{checkpoint.Collection: 2, checkpoint.Unsupported: 0}, deleted)
+	require.Equal(t, map[string]int64{checkpoint.Collection: 2, checkpoint.Unsupported: 0, checkpoint.BarriersCollection: 0}, deleted)
 
 	all, err = checkpoint.Load(t.Context(), client, other)
 	require.NoError(t, err)

@@ -94,5 +94,5 @@ func cutName(s string) (name, rest string) {
 		return "", ""
 	}
 
-	return s[n : n+int(length)], s[n+int(length):] //nolint:gosec // checked above
+	return s[n : n+int(length)], s[n+int(length):]
 }
