@@ -30,8 +30,7 @@ func TestSchemaChangesAmidTraffic(t *testing.T) {
 	s.write()
 	require.NoError(t, s.relay.Scale(t.Context(), 3))
 
-	time.Sleep(seconds(t, schemaVariable, schemaSeconds))
-	s.progress(steady)
+	s.progress(steady * number(t, schemaVariable, schemaSeconds))
 	s.finish()
 }
 
