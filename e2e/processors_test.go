@@ -56,25 +56,32 @@ const chaosSeconds = 20
 func TestProcessorsComeAndGo(t *testing.T) {
 	s := openWith(t, map[string]string{"LEASE_TTL": "2s"})
 	s.write()
-	require.NoError(t, s.relay.Scale(t.Context(), 3))
+	s.comeAndGo(seconds(t, chaosVariable, chaosSeconds))
+	s.finish()
+}
+
+// comeAndGo breaks things so long, with LEASE_TTL 2s, and waits until all go on.
+func (s *scenario) comeAndGo(duration time.Duration) {
+	s.t.Helper()
+
+	require.NoError(s.t, s.relay.Scale(s.t.Context(), 3))
 	s.progress(steady)
 
-	ctx, cancel := context.WithTimeout(t.Context(), seconds(t, chaosVariable, chaosSeconds))
+	ctx, cancel := context.WithTimeout(s.t.Context(), duration)
 	defer cancel()
 
 	stopSupervising := s.supervise(s.relay.Processors)
 	chaos := fault.Processors{
-		Relay: s.relay, Seed: s.seed, Every: 1500 * time.Millisecond, Freeze: 3 * time.Second, Most: 4, Told: func(what string) { t.Log(what) },
+		Relay: s.relay, Seed: s.seed, Every: 1500 * time.Millisecond, Freeze: 3 * time.Second, Most: 4, Told: func(what string) { s.t.Log(what) },
 	}
 
 	hits, err := chaos.Run(ctx)
-	require.NoError(t, err)
-	t.Log(hits)
-	require.Positive(t, hits.Kills+hits.Freezes, "nothing was broken")
+	require.NoError(s.t, err)
+	s.t.Log(hits)
+	require.Positive(s.t, hits.Kills+hits.Freezes, "nothing was broken")
 
 	s.progress(steady)
 	stopSupervising()
-	s.finish()
 }
 
 // TestTargetAwayForLong lets many changes pile up in the stream; no document is blamed for it.

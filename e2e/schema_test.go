@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -9,8 +8,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/atlas-relay/atlas-relay/e2e/fault"
 )
 
 // restless is how often a second the schema changes, or a document of what changes.
@@ -33,8 +30,7 @@ func TestSchemaChangesAmidTraffic(t *testing.T) {
 	s.write()
 	require.NoError(t, s.relay.Scale(t.Context(), 3))
 
-	time.Sleep(seconds(t, schemaVariable, schemaSeconds))
-	s.progress(steady)
+	s.progress(steady * number(t, schemaVariable, schemaSeconds))
 	s.finish()
 }
 
@@ -44,24 +40,7 @@ func TestSchemaChangesWhileProcessorsComeAndGo(t *testing.T) {
 	s := openWith(t, map[string]string{"DDL": "on", "LEASE_TTL": "2s"})
 	s.schema, s.patience = restless, schemaPatience
 	s.write()
-	require.NoError(t, s.relay.Scale(t.Context(), 3))
-	s.progress(steady)
-
-	ctx, cancel := context.WithTimeout(t.Context(), seconds(t, schemaVariable, schemaSeconds))
-	defer cancel()
-
-	stopSupervising := s.supervise(s.relay.Processors)
-	chaos := fault.Processors{
-		Relay: s.relay, Seed: s.seed, Every: 1500 * time.Millisecond, Freeze: 3 * time.Second, Most: 4, Told: func(what string) { t.Log(what) },
-	}
-
-	hits, err := chaos.Run(ctx)
-	require.NoError(t, err)
-	t.Log(hits)
-	require.Positive(t, hits.Kills+hits.Freezes, "nothing was broken")
-
-	s.progress(steady)
-	stopSupervising()
+	s.comeAndGo(seconds(t, schemaVariable, schemaSeconds))
 	s.finish()
 }
 

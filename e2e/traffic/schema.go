@@ -162,7 +162,8 @@ func (w *schemaWriter) modify(ctx context.Context, name string) error {
 	validator := bson.D{{Key: "v", Value: bson.D{{Key: "$gt", Value: -w.rand.IntN(10)}}}}
 
 	return w.command(ctx, w.traffic.db, bson.D{
-		{Key: "collMod", Value: name}, {Key: "validator", Value: validator},
+		{Key: "collMod", Value: name},
+		{Key: "validator", Value: validator},
 		{Key: "validationAction", Value: []string{"warn", "error"}[w.rand.IntN(2)]},
 	})
 }

@@ -67,7 +67,7 @@ func ofChanges() vocabulary {
 const simpleCollation = "simple"
 
 // hasExpiry stands for every expireAfterSeconds.
-const hasExpiry = "set"
+const hasExpiry = `"set"`
 
 // Definition is what a collection or an index is, in a form in which two can be
 // compared: the options that mean something, each with its value as JSON.

@@ -128,7 +128,7 @@ func TestViewsAndIndexesAreModified(t *testing.T) {
 	index(bson.E{Key: "expireAfterSeconds", Value: int64(60)})
 	index(bson.E{Key: "prepareUnique", Value: true})
 	index(bson.E{Key: "unique", Value: true})
-	require.Equal(t, `{"expireAfterSeconds":set,"hidden":true,"key":{"a":1},"name":"i","unique":true}`, w.index("base", "i").String())
+	require.JSONEq(t, `{"expireAfterSeconds":"set","hidden":true,"key":{"a":1},"name":"i","unique":true}`, w.index("base", "i").String())
 
 	w.make(w.told(event.Drop, "view", nil))
 
@@ -244,6 +244,9 @@ func TestTroubleOfTheTargetIsNobodysFault(t *testing.T) {
 	require.False(t, schema.IsOwn(err), err)
 	require.True(t, mongodb.IsTransient(err), err)
 	require.False(t, schema.IsOwn(errors.New("the program is wrong")))
+	require.False(t, schema.IsOwn(mongo.CommandError{Code: 189, Message: "an election"}))
+	require.False(t, schema.IsOwn(mongo.CommandError{Code: 13, Message: "no rights"}))
+	require.True(t, schema.IsOwn(mongo.CommandError{Code: 67, Message: "cannot create index"}))
 
 	_, found := w.there("c")
 	require.True(t, found)

@@ -108,7 +108,7 @@ func TestInitRefusesOtherDefinitions(t *testing.T) {
 	_, err := w.init(t)
 	requireRefused(t, err, "the target has 2 definitions that differ",
 		`orders: option validator differs: source {"total":{"$gt":0}}, target none`,
-		`sessions: index a_1 differs: source {"expireAfterSeconds":set,"key":{"a":1},"name":"a_1"}, target {"key":{"a":1},"name":"a_1"}`)
+		`sessions: index a_1 differs: source {"expireAfterSeconds":"set","key":{"a":1},"name":"a_1"}, target {"key":{"a":1},"name":"a_1"}`)
 
 	_, found, err := mongodb.FindCollection(t.Context(), w.target, target.Name(), "open")
 	require.NoError(t, err)
