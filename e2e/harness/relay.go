@@ -76,7 +76,6 @@ func New(ctx context.Context, o Options) (*Relay, error) {
 		"GRPC_ADDR":  grpcAddr,
 		"HTTP_ADDR":  httpAddr,
 		"OPS_ADDR":   loopback + ":0",
-		"DDL":        "off", // who makes schema changes says so
 	}
 	maps.Copy(env, o.Env)
 
