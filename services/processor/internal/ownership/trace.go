@@ -101,7 +101,7 @@ func (t *traced) committed(lot *park.Lot) {
 		switch lot.Items[e.item].Fate {
 		case park.Skip:
 			outcome = "skipped"
-		case park.Follow, park.Refuse, park.Keep:
+		case park.Follow, park.Refuse, park.Keep, park.Drop:
 			outcome = "parked"
 		case park.Apply:
 		}
