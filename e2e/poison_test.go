@@ -110,8 +110,12 @@ func TestPoisonStopsNobody(t *testing.T) {
 
 	for _, p := range poisons() {
 		require.NoError(t, source.CreateCollection(t.Context(), p.coll))
-		require.NoError(t, target.CreateCollection(t.Context(), p.coll))
-		require.NoError(t, p.rule(t.Context(), target.Collection(p.coll)))
+	}
+
+	s.made = func() { // flow init refuses a target that differs
+		for _, p := range poisons() {
+			require.NoError(t, p.rule(t.Context(), target.Collection(p.coll)))
+		}
 	}
 
 	s.rate = 3 * steady

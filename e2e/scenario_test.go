@@ -105,6 +105,16 @@ func (s *scenario) replicate() {
 	s.await("a flow that replicates", harness.Replicating)
 }
 
+// refuseBad has the target refuse documents with the field bad, which the source takes. It comes after flow init, which
+// refuses a target that differs.
+func (s *scenario) refuseBad(target *mongo.Database, collection string) {
+	s.t.Helper()
+
+	require.NoError(s.t, target.RunCommand(s.t.Context(), bson.D{
+		{Key: "collMod", Value: collection}, {Key: "validator", Value: bson.D{{Key: "bad", Value: bson.D{{Key: "$exists", Value: false}}}}},
+	}).Err())
+}
+
 func (s *scenario) source() *mongo.Database { return s.world.Source.Client.Database(s.db) }
 func (s *scenario) target() *mongo.Database { return s.world.Target.Client.Database(s.db) }
 

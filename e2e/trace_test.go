@@ -10,7 +10,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
@@ -29,9 +28,8 @@ func TestTraceOfOneChange(t *testing.T) {
 	s := openWith(t, environment)
 
 	require.NoError(t, s.source().CreateCollection(t.Context(), "orders"))
-	require.NoError(t, s.target().CreateCollection(t.Context(), "orders",
-		options.CreateCollection().SetValidator(bson.D{{Key: "bad", Value: bson.D{{Key: "$exists", Value: false}}}})))
 
+	s.made = func() { s.refuseBad(s.target(), "orders") }
 	s.replicate()
 
 	_, err := s.source().Collection("orders").InsertOne(t.Context(), bson.D{{Key: "_id", Value: 1}})

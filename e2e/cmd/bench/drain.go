@@ -15,7 +15,7 @@ import (
 // drain is a stream full of changes that processors apply, with servers of its own.
 type drain struct {
 	write      func(ctx context.Context, source *mongo.Database) error // the changes, after the flow was made
-	prepare    func(ctx context.Context, target *mongo.Database) error // what the target has before; nil: nothing
+	prepare    func(ctx context.Context, target *mongo.Database) error // how the target differs from the source, after the flow was made; nil: not at all
 	changes    int
 	applied    int // of them; the others are refused
 	processors int
@@ -53,14 +53,14 @@ func (d *drain) fill(ctx context.Context, world *harness.World, relay *harness.R
 		}
 	}
 
+	if err := relay.Init(ctx); err != nil {
+		return err
+	}
+
 	if d.prepare != nil {
 		if err := d.prepare(ctx, target); err != nil {
 			return err
 		}
-	}
-
-	if err := relay.Init(ctx); err != nil {
-		return err
 	}
 
 	if err := d.write(ctx, source); err != nil {
