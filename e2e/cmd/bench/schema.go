@@ -20,6 +20,7 @@ const (
 	changesAlone  = 40                     // each in a window of its own
 	aWindow       = 500 * time.Millisecond // in which the flow is watched
 	changing      = "bench_schema"         // begins the names of the collections that change
+	end           = changing + "_end"      // is the collection that is made last
 )
 
 // schemaChanges are medians over the windows, but for the row of changes.
@@ -68,11 +69,11 @@ func (b *bench) changeSchema(ctx context.Context, world *harness.World) error {
 
 	r.written = time.Since(begin)
 
-	if err := source.CreateCollection(ctx, changing+"_end"); err != nil {
+	if err := source.CreateCollection(ctx, end); err != nil {
 		return fmt.Errorf("make the last collection: %w", err)
 	}
 
-	if err := onlyEndIsThere(ctx, world.Target.Client.Database(database)); err != nil {
+	if err := lastOne(ctx, world.Target.Client.Database(database)); err != nil {
 		return err
 	}
 
@@ -152,20 +153,13 @@ func change(ctx context.Context, db *mongo.Database, i int) error {
 	return nil
 }
 
-// onlyEndIsThere waits for the last change, and makes sure that those before it were made.
-func onlyEndIsThere(ctx context.Context, target *mongo.Database) error {
-	named := bson.D{{Key: "name", Value: bson.D{{Key: "$regex", Value: "^" + changing}}}}
+// lastOne waits for the last change, which the target makes after all others. That each was made is for the tests to say.
+func lastOne(ctx context.Context, target *mongo.Database) error {
+	named := bson.D{{Key: "name", Value: end}}
 
 	return harness.Await(ctx, 10*time.Millisecond, func(ctx context.Context) (bool, error) {
 		names, err := target.ListCollectionNames(ctx, named)
-		if err != nil || !slices.Contains(names, changing+"_end") {
-			return false, err
-		}
 
-		if len(names) > 1 {
-			return false, fmt.Errorf("all collections that changed should be gone, the target has %v", names)
-		}
-
-		return true, nil
+		return len(names) > 0, err
 	})
 }
