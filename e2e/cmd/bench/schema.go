@@ -87,7 +87,7 @@ func pauses(ctx context.Context, world *harness.World, happens func(context.Cont
 	commits := func(ctx context.Context) (sum uint64, err error) {
 		checkpoints, err := checkpoint.Load(ctx, world.Target.Client, flow)
 		for _, c := range checkpoints {
-			sum += uint64(c.Commits) //nolint:gosec // never negative
+			sum += uint64(c.Commits)
 		}
 
 		return sum, err

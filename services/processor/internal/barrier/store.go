@@ -37,12 +37,18 @@ func LoadView(ctx context.Context, target *mongo.Client, flow string, partitions
 	cursor, err := checkpoint.Barriers(target).Aggregate(ctx, mongo.Pipeline{
 		{{Key: "$match", Value: bson.D{{Key: "_id", Value: flow}}}},
 		{{Key: "$lookup", Value: bson.D{
-			{Key: "from", Value: checkpoint.Collection}, {Key: "localField", Value: "flow"}, {Key: "foreignField", Value: "flow"},
+			{Key: "from", Value: checkpoint.Collection},
+			{Key: "localField", Value: "flow"},
+			{Key: "foreignField", Value: "flow"},
 			{Key: "as", Value: "checkpoints"},
 		}}},
 		{{Key: "$project", Value: bson.D{
-			{Key: "flow", Value: 1}, {Key: "arrived", Value: 1}, {Key: "executing", Value: 1},
-			{Key: "checkpoints.partition", Value: 1}, {Key: "checkpoints.epoch", Value: 1}, {Key: "checkpoints.place.position", Value: 1},
+			{Key: "flow", Value: 1},
+			{Key: "arrived", Value: 1},
+			{Key: "executing", Value: 1},
+			{Key: "checkpoints.partition", Value: 1},
+			{Key: "checkpoints.epoch", Value: 1},
+			{Key: "checkpoints.place.position", Value: 1},
 		}}},
 	})
 	if err != nil {
