@@ -41,6 +41,12 @@ func (b *bench) endListeners(ctx context.Context, world *harness.World, relay *h
 	}
 	defer proxy.Close()
 
+	published := func(ctx context.Context) (uint64, error) {
+		state, _, err := stream.State(ctx)
+
+		return state.LastSeq, err
+	}
+
 	first, second := relay.Listener, relay.AddListener(map[string]string{"NATS_URL": "nats://" + proxy.Addr()})
 
 	for _, run := range []struct {
@@ -65,7 +71,7 @@ func (b *bench) endListeners(ctx context.Context, world *harness.World, relay *h
 			return err
 		}
 
-		if *run.gap, err = gap(ctx, stream, run.end); err != nil {
+		if *run.gap, err = gap(ctx, crash, published, run.end); err != nil {
 			return err
 		}
 	}
@@ -82,8 +88,10 @@ func ready(s *harness.Service) error {
 	return s.Thaw()
 }
 
-// gap is the longest time for which the stream did not grow, around something that happens.
-func gap(ctx context.Context, stream *topology.Stream, happens func() error) (longest time.Duration, err error) {
+// gap is the longest time for which something that grows did not, around something that happens.
+func gap(
+	ctx context.Context, watch time.Duration, size func(context.Context) (uint64, error), happens func() error,
+) (longest time.Duration, err error) {
 	happened := make(chan error, 1)
 	begin := time.Now()
 	last, grown := uint64(0), begin
@@ -91,18 +99,18 @@ func gap(ctx context.Context, stream *topology.Stream, happens func() error) (lo
 	go func() { happened <- happens() }()
 
 	err = harness.Await(ctx, time.Millisecond, func(ctx context.Context) (bool, error) {
-		state, _, err := stream.State(ctx)
+		present, err := size(ctx)
 		now := time.Now()
 
 		if last > 0 {
 			longest = max(longest, now.Sub(grown))
 		}
 
-		if state.LastSeq != last {
-			last, grown = state.LastSeq, now
+		if present != last {
+			last, grown = present, now
 		}
 
-		return now.Sub(begin) >= crash, err
+		return now.Sub(begin) >= watch, err
 	})
 
 	return longest, errors.Join(err, <-happened)

@@ -48,6 +48,7 @@ type results struct {
 	undisturbed, join, leave, takeOver time.Duration // for which a partition stood still
 
 	failovers failovers
+	schema    schemaChanges
 
 	listenerStart, processorStart time.Duration // until at work, with a large backlog
 

@@ -25,7 +25,9 @@ const (
 	cleanGoal    = time.Second
 	handOverGoal = 500 * time.Millisecond
 	takeOverGoal = 5*time.Second + time.Second // LEASE_TTL and one
-	verifyGoal   = 50_000.0                    // documents per second
+	pauseGoal    = 50 * time.Millisecond       // and the command's own time
+	inARowGoal   = 60 * time.Second
+	verifyGoal   = 50_000.0 // documents per second
 	verifyMemory = 100 << 20
 	restartGoal  = 3 * time.Second
 	againstGoal  = 0.95 // of the other revision
@@ -235,6 +237,19 @@ func (b *bench) failoverRows() []row {
 		below("— it is killed (LEASE_TTL 5 s)", f.killed, takeOverGoal, milliseconds),
 		below("— it is frozen", f.frozen, takeOverGoal, milliseconds),
 		below("— it is cut off from NATS, half-open", f.cutOff, takeOverGoal, milliseconds),
+	}
+}
+
+func (b *bench) schemaRows() []row {
+	s := &b.results.schema
+
+	return []row{
+		plain("longest time in which no partition moved, undisturbed, median of windows of "+aWindow.String(), milliseconds(s.undisturbed)),
+		below("— a schema change in each window: longer by", s.disturbed-s.undisturbed, pauseGoal+s.command, milliseconds),
+		plain("— the longest of all windows", milliseconds(s.slowest)),
+		plain("— the command on the target alone, median", milliseconds(s.command)),
+		below(fmt.Sprintf("%d schema changes in a row, 16 partitions, %d processors", changesInARow, sharing), s.inARow, inARowGoal, seconds),
+		plain("— until the source had made them", seconds(s.written)),
 	}
 }
 

@@ -99,6 +99,7 @@ func (b *bench) steps() []step {
 		{"a hot document", b.hot, b.hotRows},
 		{"processors that join, leave and die", b.handover, b.handoverRows},
 		{"a listener and its standby", b.failover, b.failoverRows},
+		{"schema changes", b.schema, b.schemaRows},
 		{"a start with a large backlog", b.restart, b.restartRows},
 		{"verify: two sides that are equal", b.verify, b.verifyRows},
 		{"another revision", b.against, b.againstRows},

@@ -31,6 +31,14 @@ type Execution struct {
 	Operation event.Operation `bson:"operation"`
 	DB        string          `bson:"db"`
 	Coll      string          `bson:"coll"`
+	// NothingParked says that no partition had anything parked of what is renamed, when all had arrived.
+	NothingParked bool `bson:"nothing_parked,omitempty"`
+}
+
+// HandsOver tells whether a partition that passes the rename there may hand over to another what it had parked. e is
+// the execution that it knows of, nil for none: it may be of another barrier by then, which tells nothing.
+func (e *Execution) HandsOver(at Barrier) bool {
+	return e == nil || e.Barrier != at || !e.NothingParked
 }
 
 // Document is the flow's document in the target, which all owners share.
@@ -55,8 +63,8 @@ type Checkpoint struct {
 	Position event.Position
 }
 
-// View is what was read of the target with majority: the document first, the checkpoints after it. Partition 0 needs
-// those of all partitions, the others only that of partition 0.
+// View is what was read of the target with majority: the checkpoints not before the document. Partition 0 needs those
+// of all partitions, the others only that of partition 0.
 type View struct {
 	Partitions  int
 	Document    Document
@@ -80,7 +88,8 @@ type Verdict struct {
 	Step Step
 	// For are the partitions that a Wait or an Announce waits for, in order.
 	For []int
-	// Executing is that of the view: what a Claim replaces, and what a Run runs with.
+	// Executing is that of the view: what a Claim replaces, what a Run runs with, and by which a Pass knows what was
+	// parked.
 	Executing *Execution
 }
 
@@ -91,7 +100,7 @@ func (v *View) Decide(l *Lane) Verdict {
 	}
 
 	if released, known := v.Checkpoints[0]; known && !released.Position.Before(l.At.Position) {
-		return Verdict{Step: Pass}
+		return Verdict{Step: Pass, Executing: v.Document.Executing}
 	}
 
 	verdict := Verdict{Step: Announce, For: v.behind(l)}

@@ -130,6 +130,7 @@ type lane struct {
 	verdict  *barrier.Verdict
 	fresh    *barrier.Execution // prepared, to be written
 	ran      bool
+	written  bool // its arrival, once
 }
 
 func newWorld(r *rand.Rand) *world {
@@ -455,6 +456,9 @@ func (l *lane) stand(leased bool) bool {
 		return l.move()
 	case l.ran:
 		return l.pass()
+	case !l.written && l.partition > 0: // without a view before it
+		l.written = true
+		l.verdict = &barrier.Verdict{Step: barrier.Announce}
 	case l.fresh != nil:
 		l.claim()
 	case l.verdict != nil:
@@ -589,7 +593,7 @@ func (l *lane) pass() bool {
 
 	l.passage.Pass(l.standing.At)
 	l.cursor++
-	l.standing, l.read, l.verdict, l.fresh, l.ran = nil, nil, nil, nil, false
+	l.standing, l.read, l.verdict, l.fresh, l.ran, l.written = nil, nil, nil, nil, false, false
 
 	return true
 }

@@ -28,40 +28,54 @@ func Load(ctx context.Context, target *mongo.Client, flow string) (Document, err
 	return d, nil
 }
 
-// LoadView reads a view of the flow, in the order that it needs. Without all only the checkpoint of partition 0 is in it.
-func LoadView(ctx context.Context, target *mongo.Client, flow string, partitions int, all bool) (View, error) {
+// LoadView reads a view of the flow in one request. It is empty, without checkpoints, before anybody has arrived
+// anywhere; then nobody can pass or, where there are several partitions, run.
+func LoadView(ctx context.Context, target *mongo.Client, flow string, partitions int) (View, error) {
 	v := View{Partitions: partitions, Checkpoints: make(map[int]Checkpoint, partitions)}
 
-	var err error
-	if v.Document, err = Load(ctx, target, flow); err != nil {
-		return View{}, err
-	}
-
-	filter := bson.D{{Key: "_id", Value: checkpoint.ID(flow, 0)}}
-	if all {
-		filter = bson.D{{Key: "flow", Value: flow}}
-	}
-
-	cursor, err := checkpoint.Checkpoints(target).Find(ctx, filter, options.Find().
-		SetProjection(bson.D{{Key: "partition", Value: 1}, {Key: "epoch", Value: 1}, {Key: "place.position", Value: 1}}))
+	// The lookup of a document follows the reading of it.
+	cursor, err := checkpoint.Barriers(target).Aggregate(ctx, mongo.Pipeline{
+		{{Key: "$match", Value: bson.D{{Key: "_id", Value: flow}}}},
+		{{Key: "$lookup", Value: bson.D{
+			{Key: "from", Value: checkpoint.Collection},
+			{Key: "localField", Value: "flow"},
+			{Key: "foreignField", Value: "flow"},
+			{Key: "as", Value: "checkpoints"},
+		}}},
+		{{Key: "$project", Value: bson.D{
+			{Key: "flow", Value: 1},
+			{Key: "arrived", Value: 1},
+			{Key: "executing", Value: 1},
+			{Key: "checkpoints.partition", Value: 1},
+			{Key: "checkpoints.epoch", Value: 1},
+			{Key: "checkpoints.place.position", Value: 1},
+		}}},
+	})
 	if err != nil {
-		return View{}, fmt.Errorf("read checkpoints of flow %s: %w", flow, err)
+		return View{}, fmt.Errorf("read barriers of flow %s: %w", flow, err)
 	}
 
-	var found []checkpoint.Document
+	var found []struct {
+		Document    `bson:",inline"`
+		Checkpoints []checkpoint.Document `bson:"checkpoints"`
+	}
 	if err := cursor.All(ctx, &found); err != nil {
-		return View{}, fmt.Errorf("read checkpoints of flow %s: %w", flow, err)
+		return View{}, fmt.Errorf("read barriers of flow %s: %w", flow, err)
 	}
 
 	for i := range found {
-		v.Checkpoints[found[i].Partition] = Checkpoint{Epoch: found[i].Epoch, Position: found[i].Position}
+		v.Document = found[i].Document
+
+		for _, c := range found[i].Checkpoints {
+			v.Checkpoints[c.Partition] = Checkpoint{Epoch: c.Epoch, Position: c.Position}
+		}
 	}
 
 	return v, nil
 }
 
-// WriteArrivals writes what Announce asked for, of all lanes of a processor at once. An older owner's that overwrites
-// a newer one's is seen in the next view, and repaired.
+// WriteArrivals writes the arrivals of lanes of a processor at once: when they arrive, and when Announce asks for it. An
+// older owner's that overwrites a newer one's is seen in the next view, and repaired.
 func WriteArrivals(ctx context.Context, target *mongo.Client, flow string, lanes []Lane) error {
 	set := bson.D{{Key: "flow", Value: flow}}
 	for i := range lanes {

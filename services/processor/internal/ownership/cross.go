@@ -39,6 +39,8 @@ type passing struct {
 	name     string        // of the change, for people
 	standing *standing
 	shown    string // what the partition is said to wait for
+	// executing is what is known of how the change was made; nil when nothing is.
+	executing *barrier.Execution
 }
 
 // cross stands at a schema change until the partition may go on, and settles what that means for what is parked. It
@@ -70,6 +72,8 @@ func (l *lane) cross(running, stop, work context.Context, d *consume.Delivery) e
 		case v := <-p.standing.verdicts:
 			switch v.Step {
 			case barrier.Pass:
+				p.executing = v.Executing
+
 				return p.depart(stop, work, nil)
 			case barrier.Run:
 				return p.run(running, stop, work, v.Executing)
@@ -172,6 +176,12 @@ func (p *passing) claim(ctx context.Context, v *barrier.Verdict) {
 
 		execution.Prepared, execution.Operation = prepared, p.change.Operation
 		execution.DB, execution.Coll = p.change.Namespace.DB, p.change.Namespace.Coll
+
+		if execution.NothingParked, err = p.nothingToMove(ctx); err != nil {
+			p.shown = explain(err)
+
+			return
+		}
 	}
 
 	if err := barrier.WriteExecution(ctx, p.target, p.held.Flow, v.Executing, &execution); err != nil {
@@ -184,6 +194,7 @@ func (p *passing) claim(ctx context.Context, v *barrier.Verdict) {
 // run makes the change and settles its event.
 func (p *passing) run(running, stop, work context.Context, e *barrier.Execution) error {
 	p.crossing.leave(p.standing) // nobody else tells it anything now
+	p.executing = e
 
 	err := p.make(running, stop, work, &p.change, e.Prepared)
 
@@ -278,12 +289,12 @@ func (p *passing) tryDeparture(stop, work context.Context, why *park.Refusal, ch
 func (p *passing) passed() {
 	p.passage.Pass(p.at())
 
-	if p.change.Operation == event.Rename {
+	if p.change.Operation == event.Rename && p.executing.HandsOver(p.at()) {
 		p.adopting = p.delivery.Message.Position
 	}
 
 	if p.number == 0 {
-		p.crossing.nudge() // others of this process wait for just that
+		p.crossing.release(p.held.Position, p.executing)
 	}
 
 	p.setState(Applying, "")

@@ -3,20 +3,22 @@ package ownership
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/barrier"
 )
 
-// Pauses between two views of the target while partitions stand at a schema change: short at first, because the flow
-// stands still meanwhile, longer when an index is built.
+// Pauses between two views of the target while partitions stand at a schema change: a share of the wait so far, because
+// the flow stands still meanwhile, and an index build must not cost the target hundreds of reads a second.
 const (
-	firstLook = 5 * time.Millisecond
+	firstLook = 2 * time.Millisecond
 	lastLook  = 100 * time.Millisecond
-	longWait  = 10 * time.Second
+	lookShare = 20
 )
 
 // crossing is where the partitions of this processor that stand at a schema change hear what to do next. One view of
@@ -32,6 +34,7 @@ type standing struct {
 	lane     barrier.Lane
 	since    time.Time
 	verdicts chan barrier.Verdict // holds the last one
+	written  bool                 // its arrival is; of the goroutine that looks
 }
 
 func newCrossing() *crossing {
@@ -81,14 +84,38 @@ func (c *crossing) present() []*standing {
 	return list
 }
 
-// tell replaces what the partition has not heard yet.
+// tell replaces what the partition has not heard yet, unless it has left.
+func (c *crossing) tell(s *standing, v barrier.Verdict) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	if c.lanes[s.lane.Partition] == s {
+		s.tell(v)
+	}
+}
+
+// release lets the partitions of this process go on that stand where partition 0 has committed its checkpoint, at e or
+// at a change that was left out (nil): they need not ask the target what this process has written there.
+func (c *crossing) release(committed event.Position, e *barrier.Execution) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	for number, s := range c.lanes {
+		if !committed.Before(s.lane.At.Position) {
+			delete(c.lanes, number)
+			s.tell(barrier.Verdict{Step: barrier.Pass, Executing: e})
+		}
+	}
+}
+
+// tell is called by one at a time.
 func (s *standing) tell(v barrier.Verdict) {
 	select {
 	case <-s.verdicts:
 	default:
 	}
 
-	s.verdicts <- v // only one goroutine tells
+	s.verdicts <- v
 }
 
 // followBarriers looks at the target while partitions stand at schema changes, until stop ends.
@@ -125,17 +152,17 @@ func (o *Owner) followBarriers(stop context.Context) {
 	}
 }
 
+// nextLook is the pause after which to look again, for the sake of who has come last.
 func nextLook(present []*standing, now time.Time) time.Duration {
+	waited := now.Sub(present[0].since)
 	for _, s := range present {
-		if now.Sub(s.since) < longWait {
-			return firstLook
-		}
+		waited = min(waited, now.Sub(s.since))
 	}
 
-	return lastLook
+	return min(max(waited/lookShare, firstLook), lastLook)
 }
 
-// lookAtBarriers reads a view, tells each partition what it means, and announces those that have arrived.
+// lookAtBarriers announces those that have arrived, reads a view, and tells each partition what it means.
 func (o *Owner) lookAtBarriers(ctx context.Context) error {
 	present := o.crossing.present()
 	if len(present) == 0 {
@@ -145,33 +172,56 @@ func (o *Owner) lookAtBarriers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 
-	all := false
-	for _, s := range present {
-		all = all || s.lane.Partition == 0
+	executes := slices.ContainsFunc(present, func(s *standing) bool { return s.lane.Partition == 0 })
+
+	fresh := slices.DeleteFunc(slices.Clone(present), func(s *standing) bool { return s.written || s.lane.Partition == 0 })
+	if len(fresh) > 0 {
+		if err := o.announce(ctx, fresh); err != nil {
+			return err
+		}
+
+		if !executes {
+			return nil // nobody can have seen it yet
+		}
 	}
 
-	view, err := barrier.LoadView(ctx, o.target, o.options.Flow, o.stream.Partitions, all)
+	view, err := barrier.LoadView(ctx, o.target, o.options.Flow, o.stream.Partitions)
 	if err != nil {
 		return err
 	}
 
-	var arrived []barrier.Lane
+	var overwritten []*standing
 
 	for _, s := range present {
 		verdict := view.Decide(&s.lane)
 		if verdict.Step == barrier.Announce {
-			arrived = append(arrived, s.lane)
+			overwritten = append(overwritten, s)
 		}
 
-		s.tell(verdict)
+		o.crossing.tell(s, verdict)
 	}
 
-	if len(arrived) == 0 {
+	if len(overwritten) == 0 {
 		return nil
 	}
 
-	// The owner of partition 0 may be in this process, and wait for just this.
-	defer o.crossing.nudge()
+	return o.announce(ctx, overwritten)
+}
 
-	return barrier.WriteArrivals(ctx, o.target, o.options.Flow, arrived)
+// announce writes arrivals.
+func (o *Owner) announce(ctx context.Context, list []*standing) error {
+	lanes := make([]barrier.Lane, len(list))
+	for i, s := range list {
+		lanes[i] = s.lane
+	}
+
+	if err := barrier.WriteArrivals(ctx, o.target, o.options.Flow, lanes); err != nil {
+		return err
+	}
+
+	for _, s := range list {
+		s.written = true
+	}
+
+	return nil
 }

@@ -29,11 +29,24 @@ func (p *partition) loadPassage(ctx context.Context) error {
 
 	p.passage = barrier.Begin(&d, p.held.Position)
 
-	if e := d.Executing; e != nil && e.Operation == event.Rename {
+	if e := d.Executing; e != nil && e.Operation == event.Rename && !e.NothingParked {
 		p.adopting = e.Position
 	}
 
 	return nil
+}
+
+// nothingToMove tells that no partition has anything parked of the collection that is renamed. All have arrived, so none
+// can come to have it; an owner that has come since, and tries what is parked, only makes one of the other: therefore
+// the records are looked for first, and what was read from the source again, of whatever collection, after them.
+func (p *passing) nothingToMove(ctx context.Context) (bool, error) {
+	if p.change.Operation != event.Rename {
+		return false, nil
+	}
+
+	held, err := parked.Holds(ctx, p.target, p.held.Flow, p.change.Namespace)
+
+	return !held, err
 }
 
 // concern is what the change means for what is parked.
