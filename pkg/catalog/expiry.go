@@ -58,6 +58,10 @@ func Expiries(source, target []Collection) []Expiry {
 		found = appendExpiry(found, a.Namespace(), "", a.Options, b.Options)
 
 		for _, spec := range a.Indexes {
+			if isOwnIndex(spec) { // it repeats what the collection's options say
+				continue
+			}
+
 			name := indexName(spec)
 
 			at := slices.IndexFunc(b.Indexes, func(other bson.Raw) bool { return indexName(other) == name })
