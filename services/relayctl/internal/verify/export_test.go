@@ -36,3 +36,6 @@ func Merge(source, target []bson.Raw) (kinds []Kind, ids []bson.RawValue) {
 
 	return kinds, ids
 }
+
+// Prove is what a run proves of its ranges.
+func Prove(ranges []*Range) error { return prove(ranges) }
