@@ -74,3 +74,27 @@ func TestResumeLeavesNothingOut(t *testing.T) {
 	_, err = verify.Run(t.Context(), w.config)
 	require.ErrorIs(t, err, verify.ErrState)
 }
+
+// TestDisorder: where the server was to leave something out, all of the collection is read anew, without bounds; else the
+// cursor goes on, but nobody can go on behind its last document.
+func TestDisorder(t *testing.T) {
+	t.Parallel()
+
+	ns, other := event.Namespace{DB: "a", Coll: "b"}, event.Namespace{DB: "a", Coll: "c"}
+	one := value(t, 1)
+
+	kept := verify.KeptInDisorder(true, &verify.Range{Namespace: ns, To: one}, &verify.Range{Namespace: ns, From: one, Done: true}, &verify.Range{Namespace: other})
+	require.Len(t, kept.Ranges, 2)
+	require.Equal(t, "c", kept.Ranges[0].Coll)
+	require.Equal(t, "b", kept.Ranges[1].Coll)
+	require.False(t, kept.Ranges[1].Done)
+	require.Nil(t, kept.Ranges[1].From)
+	require.Nil(t, kept.Ranges[1].To)
+	require.Zero(t, kept.Totals.Documents)
+
+	kept = verify.KeptInDisorder(false, &verify.Range{Namespace: ns})
+	require.Len(t, kept.Ranges, 1)
+	require.Nil(t, kept.Ranges[0].Last)
+	require.Zero(t, kept.Totals.Documents)
+	require.Len(t, kept.Notes, 1)
+}
