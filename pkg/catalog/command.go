@@ -51,7 +51,7 @@ func portable(options bson.Raw, words vocabulary, collection bool) bson.D {
 		case slices.Contains(words.ignored, key):
 		case key == "collation" && value.Type == bson.TypeEmbeddedDocument:
 			made = append(made, bson.E{Key: key, Value: portable(value.Document(), ofCollations(), false)})
-		case key == "expireAfterSeconds":
+		case key == expireAfterSeconds:
 			made = append(made, bson.E{Key: key, Value: Dormant(value, collection)})
 		default:
 			made = append(made, bson.E{Key: key, Value: value})
@@ -93,7 +93,7 @@ func ModifyCommand(name string, changes bson.Raw) bson.D {
 		case slices.Contains(ofChanges().ignored, key):
 		case key == "index" && value.Type == bson.TypeEmbeddedDocument:
 			command = append(command, bson.E{Key: key, Value: portable(value.Document(), vocabulary{}, false)})
-		case key == "expireAfterSeconds" && value.IsNumber():
+		case key == expireAfterSeconds && value.IsNumber():
 			command = append(command, bson.E{Key: key, Value: Dormant(value, true)})
 		default:
 			command = append(command, bson.E{Key: key, Value: value})

@@ -18,6 +18,13 @@ type Difference struct {
 	What string
 	// The definitions, or the values of the option; empty where there is none.
 	Source, Target string
+	// Options are those in which an index that both sides have differs.
+	Options []OptionDifference
+}
+
+// OptionDifference is an option with its values; empty where a side leaves it out.
+type OptionDifference struct {
+	Name, Source, Target string
 }
 
 // IsMissing tells whether the target lacks a collection, view or index. Making
@@ -31,6 +38,27 @@ func (d Difference) IsExtra() bool { return d.Source == "" && !d.IsOption() }
 // IsOption tells whether an option of a collection or view differs.
 func (d Difference) IsOption() bool {
 	return strings.HasPrefix(d.What, option)
+}
+
+// Name is that of the option or index; empty where the collection or view itself
+// is missing or extra.
+func (d Difference) Name() string {
+	if name, ok := strings.CutPrefix(d.What, option); ok {
+		return name
+	}
+
+	if name, ok := strings.CutPrefix(d.What, index); ok {
+		return name
+	}
+
+	return ""
+}
+
+// Kind is what is compared: "collection", "view", "option" or "index".
+func (d Difference) Kind() string {
+	kind, _, _ := strings.Cut(d.What, " ")
+
+	return kind
 }
 
 // What is compared by name begins with one of these.
@@ -89,7 +117,7 @@ func Compare(source, target []Collection) []Difference {
 			found = append(found, Difference{Namespace: ns, What: b.Type, Target: CollectionDefinition(b.Options).String()})
 		default:
 			found = append(found, compareOptions(a, b)...)
-			found = append(found, compareByName(ns, index, indexesByName(a.Indexes), indexesByName(b.Indexes))...)
+			found = append(found, compareIndexes(ns, a.Indexes, b.Indexes)...)
 		}
 	}
 
@@ -109,32 +137,63 @@ func compareOptions(a, b *Collection) []Difference {
 	left, right := CollectionDefinition(a.Options), CollectionDefinition(b.Options)
 	left["type"], right["type"] = a.Type, b.Type
 
-	return compareByName(a.Namespace(), option, left, right)
+	var found []Difference
+	for _, d := range compareByName(left, right) {
+		found = append(found, Difference{Namespace: a.Namespace(), What: option + d.Name, Source: d.Source, Target: d.Target})
+	}
+
+	return found
 }
 
-// compareByName compares what has a name: options, or indexes.
-func compareByName(ns event.Namespace, what string, source, target map[string]string) []Difference {
-	names := slices.AppendSeq(slices.Collect(maps.Keys(source)), maps.Keys(target))
-	slices.Sort(names)
+func compareIndexes(ns event.Namespace, source, target []bson.Raw) []Difference {
+	left, right := indexesByName(source), indexesByName(target)
 
 	var found []Difference
 
+	for _, d := range compareByName(written(left), written(right)) {
+		difference := Difference{Namespace: ns, What: index + d.Name, Source: d.Source, Target: d.Target}
+		if d.Source != "" && d.Target != "" {
+			difference.Options = compareByName(left[d.Name], right[d.Name])
+		}
+
+		found = append(found, difference)
+	}
+
+	return found
+}
+
+// compareByName compares what has a name: options, or indexes.
+func compareByName(source, target map[string]string) []OptionDifference {
+	names := slices.AppendSeq(slices.Collect(maps.Keys(source)), maps.Keys(target))
+	slices.Sort(names)
+
+	var found []OptionDifference
+
 	for _, name := range slices.Compact(names) {
 		if source[name] != target[name] {
-			found = append(found, Difference{Namespace: ns, What: what + name, Source: source[name], Target: target[name]})
+			found = append(found, OptionDifference{Name: name, Source: source[name], Target: target[name]})
 		}
 	}
 
 	return found
 }
 
-func indexesByName(specs []bson.Raw) map[string]string {
-	m := make(map[string]string, len(specs))
+func indexesByName(specs []bson.Raw) map[string]Definition {
+	m := make(map[string]Definition, len(specs))
 
 	for _, spec := range specs {
 		if !isOwnIndex(spec) {
-			m[indexName(spec)] = IndexDefinition(spec).String()
+			m[indexName(spec)] = IndexDefinition(spec)
 		}
+	}
+
+	return m
+}
+
+func written(definitions map[string]Definition) map[string]string {
+	m := make(map[string]string, len(definitions))
+	for name, definition := range definitions {
+		m[name] = definition.String()
 	}
 
 	return m

@@ -104,7 +104,7 @@ func define(options bson.Raw, words vocabulary) Definition {
 			continue
 		case key == "collation":
 			value = collation(el.Value())
-		case key == "expireAfterSeconds":
+		case key == expireAfterSeconds:
 			value = hasExpiry
 		}
 

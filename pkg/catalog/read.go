@@ -42,7 +42,7 @@ func Read(ctx context.Context, client *mongo.Client, filter event.Filter) ([]Col
 
 	for _, c := range all {
 		ns := event.Namespace{DB: c.DB, Coll: c.Name}
-		if !filter.Takes(ns) || c.Encrypted || c.Type == kindTimeseries {
+		if !filter.Takes(ns) || !IsCarried(c) {
 			continue
 		}
 
@@ -61,6 +61,9 @@ func Read(ctx context.Context, client *mongo.Client, filter event.Filter) ([]Col
 
 	return read, nil
 }
+
+// IsCarried tells whether flows carry such a collection or view at all.
+func IsCarried(c mongodb.Collection) bool { return !c.Encrypted && c.Type != kindTimeseries }
 
 func compareNamespaces(a, b event.Namespace) int {
 	return cmp.Or(cmp.Compare(a.DB, b.DB), cmp.Compare(a.Coll, b.Coll))

@@ -102,6 +102,12 @@ func TestACopyOfACatalogIsEqual(t *testing.T) {
 	copyTo(t, target, list) // what is there stays
 	require.Empty(t, catalog.Compare(list, read(t, target)))
 
+	require.Equal(t, []catalog.Expiry{
+		{Namespace: event.Namespace{DB: "shop", Coll: "clustered"}, Source: 3600, Target: catalog.DormantCollection, Dormant: true},
+		{Namespace: event.Namespace{DB: "shop", Coll: "plain"}, Index: "ttl", Source: 3600, Target: catalog.DormantIndex, Dormant: true},
+	}, catalog.Expiries(list, read(t, target)))
+	require.Equal(t, []bool{false, false}, []bool{catalog.Expiries(list, list)[0].Dormant, catalog.Expiries(list, list)[1].Dormant})
+
 	for _, c := range read(t, target) {
 		for _, spec := range c.Indexes {
 			if seconds, ok := spec.Lookup("expireAfterSeconds").AsInt64OK(); ok && c.Name == "plain" {
@@ -157,6 +163,10 @@ func TestDifferencesAreNamed(t *testing.T) {
 		`shop.view: option type differs: source collection, target view`,
 		`shop.view: option viewOn differs: source none, target "both"`,
 	}, said)
+	a := catalog.Compare(read(t, source), read(t, target))[3]
+	require.Equal(t, [2]string{"index", "a_1"}, [2]string{a.Kind(), a.Name()})
+	require.Equal(t, []catalog.OptionDifference{{Name: "unique", Source: "true"}}, a.Options)
+
 	require.Equal(t, []string{"index b_1", "collection"}, missing)
 	require.Equal(t, []string{"index c_1", "collection"}, extra)
 }

@@ -31,6 +31,7 @@ type Features struct {
 	SurvivesKillBySelf   bool // acknowledged writes survive kill -9 without SyncOnCommit
 	FreesUniqueValues    bool // an update frees the value that its document had in a unique index; else only a delete does
 	LSIDNamesUser        bool // lsid.uid in events is the hash of the user
+	SortsBounded         bool // find with min or max honours its sort; else documents come in the order of their insertion
 	OrdersBinary         bool // binary values sort by length, then subtype, then bytes; else subtypes do not count, and inside of documents lengths do not
 }
 
@@ -80,7 +81,7 @@ func featuresOf(flavor Flavor) Features {
 			KeepsEmptyTimestamp: true, KeepsDeprecatedTypes: true, DatesBeyondYear9999: true, CreateEvents: true,
 			IndexOptionsInEvents: true, ModifyEventsTellAll: true, ViewsInEvents: true, ChecksCollectionUUID: true,
 			TextAndHashedIndexes: true, HashesDatabases: true, AppendsOplogNotes: true, OplogNaturalOrder: true,
-			SurvivesKillBySelf: true, FreesUniqueValues: true, LSIDNamesUser: true, OrdersBinary: true,
+			SurvivesKillBySelf: true, FreesUniqueValues: true, LSIDNamesUser: true, OrdersBinary: true, SortsBounded: true,
 		}
 	}
 }

@@ -62,6 +62,16 @@ func TestFeaturesAreTrue(t *testing.T) {
 	_, data := first.Lookup("_id", "b").Binary()
 	require.Equal(t, says.OrdersBinary, len(data) == 1)
 
+	order := bson.D{{Key: "_id", Value: 1}}
+	_, err = db.Collection("s").InsertMany(t.Context(), []any{bson.D{{Key: "_id", Value: 2}}, bson.D{{Key: "_id", Value: 1}}})
+	require.NoError(t, err)
+
+	bounded, err := db.Collection("s").Find(t.Context(), bson.D{}, options.Find().SetSort(order).SetHint(order).SetMin(bson.D{{Key: "_id", Value: 0}}))
+	require.NoError(t, err)
+	require.True(t, bounded.Next(t.Context()))
+	require.Equal(t, says.SortsBounded, bounded.Current.Lookup("_id").AsInt64() == 1)
+	require.NoError(t, bounded.Close(t.Context()))
+
 	note := bson.D{{Key: "appendOplogNote", Value: 1}, {Key: "data", Value: bson.D{}}}
 	err = db.Client().Database("admin").RunCommand(t.Context(), note).Err()
 	require.Equal(t, says.AppendsOplogNotes, err == nil, "%v", err)

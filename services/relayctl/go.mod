@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/atlas-relay/atlas-relay/pkg v0.0.0
 	github.com/atlas-relay/atlas-relay/proto v0.0.0
+	github.com/gofrs/flock v0.13.2
 	github.com/nats-io/nats.go v1.55.0
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.10

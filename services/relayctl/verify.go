@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -27,9 +26,15 @@ const memoryGoal = 64 << 20
 // partOfCollection is how many documents make a range of their own.
 const partOfCollection = 1_000_000
 
+// verifySettings are those of both sides, and what was promised of indexes.
+type verifySettings struct {
+	flow.OpenSettings
+	flow.IndexSettings
+}
+
 // verification is what the command line says.
 type verification struct {
-	settings flow.OpenSettings
+	settings verifySettings
 
 	namespaces []string
 	state      string
@@ -49,9 +54,14 @@ const verifyLong = `Compare source and target, document by document, while chang
 A document that is not the same is read again when the flow has applied what the source had; it is a difference when it
 still is not. One that a parked change or a dead letter explains is named with it. One of which nothing can be told
 within --patience, because the flow stands still or the document never does, is "not settled". The flow's filter is
-respected. Options and indexes of collections are compared too. Values are never shown without --show-values, _ids are.
+respected. Values of documents are never shown without --show-values, _ids are.
 
-Run it again with --resume after Ctrl-C or a crash. The user needs the role of deploy/mongodb/verify-role.js on both
+Definitions of collections, views and indexes are compared too, and what differs is compared again when the flow has
+passed it. They are the flow's to keep equal where it replicates schema changes; where it does not (DDL=off), and for
+indexes with INDEXES=none, a note says what is not counted. A TTL index that is kept from deleting on the target, where
+the source's deletes arrive, is no difference; both values are noted. --documents-only leaves all of it out.
+
+Run it again with --resume after Ctrl-C or a crash. Runs at the same time need files of their own (--state). The user needs the role of deploy/mongodb/verify-role.js on both
 sides (Atlas: readAnyDatabase).
 
 Exit code 0: equal. 1: different, or not settled. 2: refused input. 3: a server cannot be reached.`
@@ -90,7 +100,7 @@ func (p *program) verify() *cobra.Command {
 	flags.StringArrayVar(&v.namespaces, "namespace", nil, "only this db.coll; repeat it for several")
 	flags.StringVar(&v.state, "state", "", "file that keeps how far it is; empty: verify-<flow>.state in XDG_STATE_HOME/atlas-relay")
 	flags.BoolVar(&v.resume, "resume", false, "go on from the state of a run that was interrupted")
-	flags.BoolVar(&v.noCatalog, "documents-only", false, "leave out options and indexes of collections")
+	flags.BoolVar(&v.noCatalog, "documents-only", false, "compare no definitions of collections, views and indexes")
 	flags.BoolVar(&v.showValues, "show-values", false, "show the values of fields that differ")
 	flags.IntVar(&v.jobs, "jobs", 2, "parts that are compared at a time, 1 to 16")
 	flags.IntVar(&v.rate, "rate", 0, "documents per second; 0: as fast as it goes")
@@ -134,13 +144,24 @@ func (p *program) runVerify(ctx context.Context, v *verification) error {
 	// Of 1 MiB, which is what a part needs as a rule, 16 leave the goal in reach; above it the bound is soft.
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(memoryGoal))
 
-	config, path, err := p.prepareVerify(v)
+	path, err := p.statePath(v)
+	if err != nil {
+		return err
+	}
+
+	unlock, err := lockState(path)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+
+	config, err := prepareVerify(v, path)
 	if err != nil {
 		return err
 	}
 
 	waiting, cancel := context.WithTimeout(ctx, v.wait)
-	opened, err := flow.Open(waiting, &v.settings, p.log())
+	opened, err := flow.Open(waiting, &v.settings.OpenSettings, p.log())
 
 	cancel()
 
@@ -186,25 +207,11 @@ func (p *program) runVerify(ctx context.Context, v *verification) error {
 	return p.printReport(report)
 }
 
-func forgetState(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the state: %w", err)
-	}
-
-	return nil
-}
-
 // prepareVerify reads the state that is to be gone on from.
-func (p *program) prepareVerify(v *verification) (config *verify.Config, path string, err error) {
-	if path = v.state; path == "" {
-		if path, err = p.statePath(v.settings.Flow); err != nil {
-			return nil, "", err
-		}
-	}
-
+func prepareVerify(v *verification, path string) (config *verify.Config, err error) {
 	config = &verify.Config{
 		Flow: v.settings.Flow, Jobs: v.jobs, Part: partOfCollection, Rate: v.rate, Rounds: v.rounds, Patience: v.patience,
-		Most: v.most, WithoutCatalog: v.noCatalog, ShowValues: v.showValues,
+		Most: v.most, WithoutCatalog: v.noCatalog, WithoutIndexes: v.settings.LeavesIndexes(), ShowValues: v.showValues,
 		Save: func(s *verify.State) error { return s.Save(path) },
 	}
 
@@ -214,33 +221,19 @@ func (p *program) prepareVerify(v *verification) (config *verify.Config, path st
 	}
 
 	if !v.resume {
-		return config, path, nil
+		return config, nil
 	}
 
 	config.From, err = verify.LoadState(path)
 
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, "", &refusedError{what: "there is no interrupted verification to go on from: " + path + " does not exist", next: "run relayctl verify without --resume, or name the file with --state"}
+		return nil, &refusedError{what: "there is no interrupted verification to go on from: " + path + " does not exist", next: "run relayctl verify without --resume, or name the file with --state"}
 	case errors.Is(err, verify.ErrState):
-		return nil, "", &refusedError{what: err.Error(), next: "run relayctl verify without --resume"}
+		return nil, &refusedError{what: err.Error(), next: "run relayctl verify without --resume"}
 	default:
-		return config, path, err
+		return config, err
 	}
-}
-
-// statePath is where XDG wants what should outlive a restart and is no configuration.
-func (p *program) statePath(flow string) (string, error) {
-	home := p.environ["XDG_STATE_HOME"]
-	if home == "" && p.environ["HOME"] != "" {
-		home = filepath.Join(p.environ["HOME"], ".local", "state")
-	}
-
-	if home == "" {
-		return "", &refusedError{what: "neither XDG_STATE_HOME nor HOME says where to keep the state", next: "name a file with --state"}
-	}
-
-	return filepath.Join(home, "atlas-relay", "verify-"+flow+".state"), nil
 }
 
 // checkScope refuses namespaces that the flow does not replicate, and a state of something else.
@@ -272,6 +265,10 @@ func checkScope(c *verify.Config, path string) error {
 
 // interrupted says what an error means, and how to go on.
 func interrupted(ctx context.Context, opened *flow.Opened, path string, err error) error {
+	if errors.Is(err, verify.ErrState) {
+		return &refusedError{what: path + ": " + err.Error(), next: "run relayctl verify without --resume"}
+	}
+
 	if errors.Is(err, verify.ErrNothing) {
 		return &refusedError{what: "no collection of the flow exists on either side", next: "check FLOW, --namespace and the flow's filter"}
 	}

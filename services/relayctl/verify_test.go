@@ -180,6 +180,32 @@ func TestVerifyGoesOnAfterCtrlC(t *testing.T) {
 	require.NoFileExists(t, c.stateFile())
 }
 
+// TestVerifyKeepsItsStateToItself: a run that another one of the flow would write over refuses.
+func TestVerifyKeepsItsStateToItself(t *testing.T) {
+	t.Parallel()
+
+	c := newVerifyClinic(t)
+	c.both(t, 10)
+
+	held, err := lockState(c.stateFile())
+	require.NoError(t, err)
+
+	for _, args := range [][]string{{"verify"}, {"verify", "--resume"}} {
+		r := c.run(t, args...)
+		require.Equal(t, 2, r.code, r.errOut)
+		require.Contains(t, r.errOut, "another relayctl verify runs with the state "+c.stateFile())
+		require.Contains(t, r.errOut, "--state")
+	}
+
+	r := c.run(t, "verify", "--state", filepath.Join(t.TempDir(), "mine"))
+	require.Zero(t, r.code, r.errOut)
+
+	held()
+
+	r = c.run(t, "verify")
+	require.Zero(t, r.code, r.errOut)
+}
+
 func TestVerifyRefuses(t *testing.T) {
 	t.Parallel()
 
@@ -210,6 +236,7 @@ func TestVerifyRefuses(t *testing.T) {
 			t.Parallel()
 
 			mine := &clinic{env: maps.Clone(c.env)}
+			mine.env["XDG_STATE_HOME"] = t.TempDir()
 			maps.Copy(mine.env, test.set)
 
 			r := mine.run(t, append([]string{"verify"}, test.args...)...)
@@ -236,8 +263,9 @@ func TestReportsOfVerify(t *testing.T) {
 			{Namespace: "shop.carts", ID: json.RawMessage(`8`), Cause: verify.Unknown},
 		},
 		Catalog: []verify.CatalogDifference{
-			{Namespace: "shop.orders", What: "option", Name: "validator", Kind: verify.Different},
-			{Namespace: "shop.orders", What: "index", Name: "by_date", Kind: verify.Different, Field: "unique"},
+			{Namespace: "shop.orders", What: "option", Name: "validator", Kind: verify.Different, Cause: verify.Unexplained, Source: `{"a":{"$gt":0}}`, Target: `{"b":{"$gt":0}}`},
+			{Namespace: "shop.orders", What: "index", Name: "by_date", Kind: verify.Different, Field: "unique", Cause: verify.Unexplained, Source: "true"},
+			{Namespace: "shop.orders", What: "index", Name: "by_place", Kind: verify.Missing, Cause: verify.Unknown, Source: `{"key":{"place":1},"name":"by_place"}`},
 		},
 		Notes: []string{"shop.open: documents are not compared: a view has no change events"},
 	}

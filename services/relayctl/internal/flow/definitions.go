@@ -60,7 +60,7 @@ func (d *definer) read(ctx context.Context, client *mongo.Client) ([]catalog.Col
 	list, err := catalog.Read(ctx, client, filter)
 
 	for i := range list {
-		if d.Indexes == indexesNone {
+		if d.LeavesIndexes() {
 			list[i].Indexes = nil
 		}
 	}

@@ -48,13 +48,18 @@ type InitSettings struct {
 	SkipOrigins settings.Flows      `env:"SKIP_ORIGINS"       help:"flows whose changes at the source are left out, comma list: the opposite one where two flows run both ways; empty for the listener: as the stream was made"`
 	DDL         string              `env:"DDL"                help:"replication of schema changes (create, drop, rename, indexes, collMod), and with it of capped collections and collations: on or off, fixed for the life of the stream; empty: on, off with SKIP_ORIGINS"`
 
-	Indexes string `env:"INDEXES"            envDefault:"same" oneof:"same,none" help:"indexes of the target where DDL is on: same as the source's, or none: the target's are left alone"`
+	IndexSettings
 
 	WithoutExisting bool `env:"WITHOUT_EXISTING" envDefault:"false" help:"make the flow although the source has documents: they are copied by other means"`
 }
 
-// indexesNone leaves the target's indexes alone.
-const indexesNone = "none"
+// IndexSettings say what becomes of indexes: here what the processors are told.
+type IndexSettings struct {
+	Indexes string `env:"INDEXES" envDefault:"same" oneof:"same,none" help:"indexes of the target where DDL is on: same as the source's, or none: the target's are left alone"`
+}
+
+// LeavesIndexes tells whether the target's indexes are left alone.
+func (s *IndexSettings) LeavesIndexes() bool { return s.Indexes == "none" }
 
 // leastStream holds one event of 16 MiB several times.
 const leastStream = 64 << 20

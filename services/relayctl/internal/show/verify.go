@@ -30,28 +30,46 @@ func Difference(d verify.Difference) string {
 	}
 
 	text.WriteByte('\n')
-
-	for _, value := range []struct{ side, text string }{{"source", d.Source}, {"target", d.Target}} {
-		if value.text != "" {
-			fmt.Fprintf(&text, "  %s: %s\n", value.side, value.text)
-		}
-	}
+	writeSides(&text, d.Source, d.Target)
 
 	return text.String()
+}
+
+// definition is one that differs, on one line; what the sides have is below.
+func definition(d *verify.CatalogDifference) string {
+	var text strings.Builder
+
+	what := string(d.Kind)
+	if d.Cause == verify.Unknown {
+		what = string(verify.Unknown)
+	}
+
+	fmt.Fprintf(&text, "%-15s  %s  %s", what, d.Namespace, strings.TrimSpace(d.What+" "+d.Name))
+
+	if d.Field != "" {
+		text.WriteString("  at " + d.Field)
+	}
+
+	text.WriteByte('\n')
+	writeSides(&text, d.Source, d.Target)
+
+	return text.String()
+}
+
+func writeSides(text *strings.Builder, source, target string) {
+	for _, value := range []struct{ side, text string }{{"source", source}, {"target", target}} {
+		if value.text != "" {
+			fmt.Fprintf(text, "  %s: %s\n", value.side, value.text)
+		}
+	}
 }
 
 // Report prints the result of a verification whose differences were printed before.
 func Report(w io.Writer, r *verify.Report) error {
 	var text strings.Builder
 
-	for _, d := range r.Catalog {
-		fmt.Fprintf(&text, "%-15s  %s  %s", d.Kind, d.Namespace, strings.TrimSpace(d.What+" "+d.Name))
-
-		if d.Field != "" {
-			text.WriteString("  at " + d.Field)
-		}
-
-		text.WriteByte('\n')
+	for i := range r.Catalog {
+		text.WriteString(definition(&r.Catalog[i]))
 	}
 
 	for _, note := range r.Notes {
@@ -62,7 +80,7 @@ func Report(w io.Writer, r *verify.Report) error {
 	fmt.Fprintf(&text, "%s  %s\n", strings.ToUpper(string(r.Outcome)), r.Flow)
 	fmt.Fprintf(&text, "  %d documents (%s) in %d namespaces, %s\n",
 		t.Documents, size(uint64(t.Bytes)), t.Namespaces, r.Ended.Sub(r.Began).Round(100*time.Millisecond)) //nolint:gosec // never negative
-	fmt.Fprintf(&text, "  differences %d (%d explained), not settled %d, options and indexes %d; read again %d\n",
+	fmt.Fprintf(&text, "  differences %d (%d explained), not settled %d, definitions %d; read again %d\n",
 		t.Differences, t.Explained, t.NotSettled, len(r.Catalog), t.Suspects)
 
 	if !r.Complete {
@@ -83,7 +101,7 @@ func nextOf(r *verify.Report) string {
 	case r.Totals.Explained > 0:
 		return "relayctl dead-letters list, and dead-letters replay"
 	case r.Totals.Differences > 0, len(r.Catalog) > 0:
-		return "relayctl status names gaps and changes that were not applied; copy what differs afresh"
+		return "relayctl status names gaps and changes that were not applied; copy or define anew what differs"
 	case r.Totals.NotSettled > 0:
 		return "relayctl status says whether the flow moves; then run relayctl verify again"
 	default:

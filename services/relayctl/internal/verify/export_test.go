@@ -1,6 +1,10 @@
 package verify
 
-import "go.mongodb.org/mongo-driver/v2/bson"
+import (
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+)
 
 // Merge runs the merge of two lists of documents in the order of _id and returns the kinds of difference by _id.
 func Merge(source, target []bson.Raw) (kinds []Kind, ids []bson.RawValue) {
@@ -35,4 +39,15 @@ func Merge(source, target []bson.Raw) (kinds []Kind, ids []bson.RawValue) {
 	}
 
 	return kinds, ids
+}
+
+// Prove is what a run proves of its ranges.
+func Prove(ranges []*Range) error { return prove(ranges) }
+
+// KeptInDisorder is the state when the first of these ranges, of which ten documents were compared, is out of order.
+func KeptInDisorder(bounded bool, ranges ...*Range) *State {
+	b := &book{ranges: ranges, met: make(map[event.Key]struct{})}
+	_ = b.compared(ranges[0], passage{last: bson.RawValue{Type: bson.TypeNull}, documents: 10, disorder: errUnordered, bounded: bounded})
+
+	return b.keep()
 }

@@ -13,7 +13,8 @@ import (
 type Suspect struct {
 	Namespace event.Namespace
 	ID        bson.RawValue // a copy
-	Partition int           // of the flow, that carries the document's changes
+	Key       event.Key
+	Partition int // of the flow, that carries the document's changes
 
 	base  digest         // the source's document at the time base was read
 	at    bson.Timestamp // a time of the source that is not before base; zero: base was not read yet
@@ -47,6 +48,18 @@ func (p *Progress) passed(partition int, at bson.Timestamp) bool {
 	reached := bson.Timestamp{T: applied.Position.T, I: applied.Position.I}
 
 	return reached.After(at) || (applied.All && !p.Captured.Before(at))
+}
+
+// passedAll tells whether everything that happened up to the time is applied, schema changes included: each partition
+// comes behind one of those only when it is done.
+func (p *Progress) passedAll(at bson.Timestamp) bool {
+	for partition := range p.Partitions {
+		if !p.passed(partition, at) {
+			return false
+		}
+	}
+
+	return true
 }
 
 // Verdict is what a second look at a suspect says.

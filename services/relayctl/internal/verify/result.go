@@ -2,6 +2,9 @@ package verify
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -44,13 +47,29 @@ type Difference struct {
 	Target string `json:"target,omitempty"`
 }
 
-// CatalogDifference is a collection's option or index that is not the same on both sides.
+// CatalogDifference is a definition that is not the same on both sides.
 type CatalogDifference struct {
 	Namespace string `json:"namespace"`
-	What      string `json:"what"` // "type", "option" or "index"
+	What      string `json:"what"` // "collection", "view", "type" (which of them it is), "option" or "index"
 	Name      string `json:"name"`
 	Kind      Kind   `json:"kind"`            // Missing, Extra or Different
 	Field     string `json:"field,omitempty"` // of an index: what differs
+	Cause     Cause  `json:"cause"`           // Unexplained, or Unknown: it may be in flight
+	// Definitions, or values of the option or field, as JSON; empty where there is none.
+	Source string `json:"source,omitempty"`
+	Target string `json:"target,omitempty"`
+}
+
+// whatType: one side has a collection where the other one has a view.
+const whatType = "type"
+
+func (d CatalogDifference) isOpen() bool { return d.Cause == Unknown }
+
+// String is the difference on one line, without the definitions.
+func (d CatalogDifference) String() string {
+	text := strings.Join(slices.DeleteFunc([]string{d.What, d.Name, d.Field}, func(part string) bool { return part == "" }), " ")
+
+	return fmt.Sprintf("%s: %s is %s", d.Namespace, text, d.Kind)
 }
 
 // Totals are of documents.
@@ -81,10 +100,13 @@ type Report struct {
 
 // judge sets the outcome.
 func (r *Report) judge() {
+	open := slices.ContainsFunc(r.Catalog, CatalogDifference.isOpen)
+	settled := slices.ContainsFunc(r.Catalog, func(d CatalogDifference) bool { return !d.isOpen() })
+
 	switch {
-	case r.Totals.Differences > 0, len(r.Catalog) > 0:
+	case r.Totals.Differences > 0, settled:
 		r.Outcome = Unequal
-	case r.Totals.NotSettled > 0, !r.Complete:
+	case r.Totals.NotSettled > 0, open, !r.Complete:
 		r.Outcome = NotSettled
 	default:
 		r.Outcome = Equal
@@ -97,6 +119,12 @@ type Range struct {
 	From, To  bson.RawValue // the first _id, and the one behind the last; zero: open
 	Last      bson.RawValue // _id of the last document that was compared; zero: none was
 	Done      bool
+
+	Documents, Bytes int64 // compared
+	// Unordered: its documents do not come in the order of _id, so that nothing can be told by Last.
+	Unordered bool
+
+	withdrawn bool // the collection is read in another way
 }
 
 // Snapshot is how far a verification has come, for people.

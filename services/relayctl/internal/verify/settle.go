@@ -12,7 +12,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 
-	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 )
 
@@ -47,13 +46,7 @@ func (s *settler) run(ctx context.Context) error {
 		}
 
 		err = retry.Do(ctx, patience(), func(ctx context.Context) error {
-			if err := s.settle(ctx, session); err != nil && !isPassing(err) {
-				return retry.Permanent(err)
-			} else if err != nil {
-				return err
-			}
-
-			return nil
+			return lasting(s.settle(ctx, session))
 		})
 		if err != nil {
 			return err
@@ -219,12 +212,7 @@ func (s *settler) explain(ctx context.Context, suspect *Suspect, source, target 
 		}
 	}
 
-	key, err := event.NewKey(suspect.Namespace, suspect.ID)
-	if err != nil {
-		return d, err
-	}
-
-	letter, err := findLetter(ctx, s.config.Target, s.config.Flow, suspect.Partition, key)
+	letter, err := findLetter(ctx, s.config.Target, s.config.Flow, suspect.Partition, suspect.Key)
 	if err != nil {
 		return d, ofTarget(err)
 	}

@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -45,6 +46,9 @@ type side struct {
 	seen   int           // documents of this reply that were seen
 	asked  int           // documents asked for last; at the beginning those of the first reply
 	ended  bool
+
+	bounded  bool // a cursor was opened that was to leave something out
+	disorder bool // a document came that by its _id belongs before another one, or into another range
 }
 
 // hungry tells that the next document is not in memory.
@@ -66,6 +70,18 @@ func (s *side) look() {
 	s.behind = s.cursor.RemainingBatchLength()
 	s.size += len(s.head)
 	s.seen++
+	s.disorder = s.disorder || !s.inOrder(s.head.Lookup("_id"))
+}
+
+// inOrder tells whether the server keeps to the order, and the bounds, that it was asked for. An _id that comes twice
+// does: it was deleted and inserted again, or two shards have it.
+func (s *side) inOrder(id bson.RawValue) bool {
+	first := s.last
+	if first.Type == 0 {
+		first = s.from
+	}
+
+	return (first.Type == 0 || Compare(first, id) <= 0) && (s.to.Type == 0 || Compare(id, s.to) < 0)
 }
 
 // fill asks the server for what follows, again and again while that may help.
@@ -74,17 +90,11 @@ func (s *side) fill(ctx context.Context) error {
 
 	return s.of(retry.Do(ctx, patience(), func(ctx context.Context) error {
 		err := s.ask(ctx)
-		if err == nil {
-			return nil
+		if err != nil {
+			s.close(ctx)
 		}
 
-		s.close(ctx)
-
-		if !isPassing(err) {
-			return retry.Permanent(err)
-		}
-
-		return err
+		return lasting(err)
 	}))
 }
 
@@ -92,6 +102,9 @@ func (s *side) fill(ctx context.Context) error {
 func patience() retry.Policy {
 	return retry.Policy{Initial: 200 * time.Millisecond, Max: 5 * time.Second, Attempts: 30}
 }
+
+// errDisorder is permanent: behind the last document there may be some that were not read, and before it, too.
+var errDisorder = errors.New("the cursor was lost, and in the order of this server nothing says what is left")
 
 // isPassing: 43, 237 and 175 say that the cursor is gone, as after ten minutes without a question.
 func isPassing(err error) bool {
@@ -106,6 +119,15 @@ func isPassing(err error) bool {
 	}
 
 	return false
+}
+
+// lasting ends the tries where another one cannot help.
+func lasting(err error) error {
+	if err == nil || isPassing(err) {
+		return err
+	}
+
+	return retry.Permanent(err)
 }
 
 func (s *side) ask(ctx context.Context) error {
@@ -144,6 +166,10 @@ func (s *side) resize() {
 }
 
 func (s *side) open(ctx context.Context) error {
+	if s.disorder && s.last.Type != 0 {
+		return fmt.Errorf("read %s.%s: %w", s.coll.Database().Name(), s.coll.Name(), errDisorder)
+	}
+
 	order := bson.D{{Key: "_id", Value: 1}}
 	o := options.Find().SetSort(order).SetBatchSize(int32(s.asked)) //nolint:gosec // at most mostInReply
 	filter := bson.D{}
@@ -155,8 +181,12 @@ func (s *side) open(ctx context.Context) error {
 	}
 
 	// Bounds of an index hold for values of all types; a comparison in a filter would find those of its own type only.
-	if bounded := s.last.Type != 0 || s.from.Type != 0 || s.to.Type != 0; bounded && !s.simple {
-		o.SetHint(order)
+	if s.last.Type != 0 || s.from.Type != 0 || s.to.Type != 0 {
+		s.bounded = true
+
+		if !s.simple {
+			o.SetHint(order)
+		}
 	}
 
 	switch {

@@ -81,6 +81,34 @@ func boundsOf(ctx context.Context, c *Config, p *pair, documents int64) ([]bson.
 	return bounds, nil
 }
 
+// prove tells whether the ranges of each collection follow one another from the first _id there can be to the last one,
+// so that each document is in exactly one of them.
+func prove(ranges []*Range) error {
+	last := make(map[event.Namespace]*Range)
+
+	for _, r := range ranges {
+		before := last[r.Namespace]
+		last[r.Namespace] = r
+
+		begins := r.From.Type == 0
+		if before != nil {
+			begins = before.To.Type != 0 && before.To.Equal(r.From)
+		}
+
+		if !begins || (r.From.Type != 0 && r.To.Type != 0 && Compare(r.From, r.To) >= 0) {
+			return fmt.Errorf("%w: %s: a part does not begin where the one before it ends", ErrState, r.Namespace)
+		}
+	}
+
+	for ns, r := range last {
+		if r.To.Type != 0 {
+			return fmt.Errorf("%w: %s: the last part is missing", ErrState, ns)
+		}
+	}
+
+	return nil
+}
+
 // suspectOf is the document with this _id.
 func suspectOf(ns event.Namespace, id bson.RawValue, partitions int) (*Suspect, error) {
 	key, err := event.NewKey(ns, id)
@@ -88,5 +116,5 @@ func suspectOf(ns event.Namespace, id bson.RawValue, partitions int) (*Suspect, 
 		return nil, err
 	}
 
-	return &Suspect{Namespace: ns, ID: id, Partition: key.Partition(partitions)}, nil
+	return &Suspect{Namespace: ns, ID: id, Key: key, Partition: key.Partition(partitions)}, nil
 }

@@ -23,14 +23,16 @@ type State struct {
 
 	Ranges      []rangeState        `bson:"ranges"`
 	Suspects    []suspectState      `bson:"suspects"` // found, and not known yet what they are
+	Met         [][]byte            `bson:"met"`      // keys of these, and of what was reported
 	Totals      Totals              `bson:"totals"`
 	Differences []Difference        `bson:"differences"`
 	Catalog     []CatalogDifference `bson:"catalog"`
+	Defined     bool                `bson:"defined"` // definitions were compared
 	Notes       []string            `bson:"notes"`
 }
 
 // stateVersion is raised when an older state can no longer be gone on from.
-const stateVersion = 1
+const stateVersion = 2
 
 // rangeState is a Range as it is kept; the bounds are documents of one _id, absent where they are open.
 type rangeState struct {
@@ -40,6 +42,9 @@ type rangeState struct {
 	To   bson.Raw `bson:"to,omitempty"`
 	Last bson.Raw `bson:"last,omitempty"`
 	Done bool     `bson:"done"`
+
+	Documents int64 `bson:"documents"`
+	Bytes     int64 `bson:"bytes"`
 }
 
 type suspectState struct {
@@ -70,12 +75,14 @@ func unwrap(raw bson.Raw) bson.RawValue {
 func keepRange(r *Range) rangeState {
 	return rangeState{
 		DB: r.Namespace.DB, Coll: r.Namespace.Coll, From: wrap(r.From), To: wrap(r.To), Last: wrap(r.Last), Done: r.Done,
+		Documents: r.Documents, Bytes: r.Bytes,
 	}
 }
 
 func (r *rangeState) restore() Range {
 	return Range{
 		Namespace: event.Namespace{DB: r.DB, Coll: r.Coll}, From: unwrap(r.From), To: unwrap(r.To), Last: unwrap(r.Last), Done: r.Done,
+		Documents: r.Documents, Bytes: r.Bytes,
 	}
 }
 

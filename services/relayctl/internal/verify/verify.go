@@ -31,7 +31,8 @@ type Config struct {
 	Patience time.Duration // see Rechecks
 	Most     int           // differences after which it stops; at least 1
 
-	WithoutCatalog bool // options and indexes are not compared
+	WithoutCatalog bool // definitions of collections, views and indexes are not compared
+	WithoutIndexes bool // of the definitions, those of indexes are not
 	ShowValues     bool // differences tell the values of the field
 
 	// From is where an earlier run was interrupted; nil: from the beginning.
@@ -52,10 +53,10 @@ const (
 	watchEvery = time.Second
 )
 
-// Run compares both sides. Errors: ErrNothing; *SideError of a server that stayed away or refuses, those of NATS, and
+// Run compares both sides. Errors: ErrNothing; ErrState, of From; *SideError of a server that stayed away or refuses, those of NATS, and
 // ctx's cause when it ended before: with these the state was saved, unless nothing had begun.
 func Run(ctx context.Context, c *Config) (*Report, error) {
-	v := &verification{Config: c, book: &book{most: c.Most, report: c.Found, began: time.Now()}}
+	v := &verification{Config: c, book: &book{most: c.Most, report: c.Found, began: time.Now(), met: make(map[event.Key]struct{})}}
 
 	if err := v.plan(ctx); err != nil {
 		return nil, err
@@ -65,6 +66,10 @@ func Run(ctx context.Context, c *Config) (*Report, error) {
 	enough := errors.Is(err, errEnough)
 
 	if err != nil && !enough {
+		if ctx.Err() != nil { // whatever it was that noticed first
+			err = context.Cause(ctx)
+		}
+
 		return nil, errors.Join(err, c.Save(v.book.keep()))
 	}
 
@@ -102,6 +107,10 @@ func (v *verification) plan(ctx context.Context) error {
 
 	v.book.ranges, v.book.estimated = ranges, estimated
 
+	if err := prove(ranges); err != nil {
+		return err
+	}
+
 	if v.From != nil {
 		return v.restore()
 	}
@@ -117,27 +126,15 @@ func (v *verification) plan(ctx context.Context) error {
 		v.book.state.Only = append(v.book.state.Only, ns.String())
 	}
 
-	if v.WithoutCatalog {
-		return nil
-	}
-
-	for i := range pairs {
-		found, notes, err := compareCatalog(ctx, v.Config, &pairs[i])
-		if err != nil {
-			return err
-		}
-
-		v.book.state.Catalog = append(v.book.state.Catalog, found...)
-		v.book.state.Notes = append(v.book.state.Notes, notes...)
-	}
-
 	return nil
 }
 
 // restore goes on from the state: with its ranges, whatever has become of the collections.
 func (v *verification) restore() error {
 	b := v.book
+	planned := b.ranges
 	b.state, b.ranges, b.before = *v.From, nil, v.From.Totals.Documents
+	known := make(map[event.Namespace]bool)
 
 	for i := range v.From.Ranges {
 		r := v.From.Ranges[i].restore()
@@ -145,7 +142,18 @@ func (v *verification) restore() error {
 			r.Done = true
 		}
 
+		known[r.Namespace] = true
 		b.ranges = append(b.ranges, &r)
+	}
+
+	for _, r := range planned { // of collections that were made since
+		if !known[r.Namespace] {
+			b.ranges = append(b.ranges, r)
+		}
+	}
+
+	for _, key := range v.From.Met {
+		b.met[event.Key(key)] = struct{}{}
 	}
 
 	for _, s := range v.From.Suspects {
@@ -157,7 +165,7 @@ func (v *verification) restore() error {
 		b.suspects = append(b.suspects, suspect)
 	}
 
-	return nil
+	return prove(b.ranges)
 }
 
 // run compares the ranges that are not done, and settles what was found.
@@ -179,15 +187,28 @@ func (v *verification) run(ctx context.Context) error {
 
 	group.Go(func() error { return v.attend(aside) })
 	group.Go(func() error {
-		defer stop() // it is the last to end
+		defer stop() // these are the last to end
 
-		return s.run(ctx)
+		return v.settle(ctx, s)
 	})
 	group.Go(func() error {
 		defer close(s.in)
 
 		return v.walkAll(ctx, s.in)
 	})
+
+	return group.Wait()
+}
+
+// settle ends when it is known of everything that was found what it is.
+func (v *verification) settle(ctx context.Context, s *settler) error {
+	group, ctx := errgroup.WithContext(ctx)
+
+	group.Go(func() error { return s.run(ctx) })
+
+	if !v.WithoutCatalog && !v.book.state.Defined {
+		group.Go(func() error { return v.define(ctx) })
+	}
 
 	return group.Wait()
 }
@@ -224,30 +245,38 @@ func (v *verification) walkAll(ctx context.Context, suspects chan<- *Suspect) er
 	giants := make(chan struct{}, 1)
 	giants <- struct{}{}
 
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(v.Jobs)
-
-	for _, r := range v.book.ranges {
-		if r.Done {
-			continue
+	for { // again where a collection's ranges were withdrawn
+		open := v.book.open()
+		if len(open) == 0 {
+			return nil
 		}
 
-		group.Go(func() error {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
+		group, ctx := errgroup.WithContext(ctx)
+		group.SetLimit(v.Jobs)
 
-			if err := v.walk(r, limit, giants, suspects).run(ctx); err != nil {
+		for _, r := range open {
+			group.Go(func() error {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+
+				err := v.walk(r, limit, giants, suspects).run(ctx)
+				if err == nil {
+					v.book.finished(r)
+				}
+
+				if errors.Is(err, errWithdrawn) {
+					return nil
+				}
+
 				return err
-			}
+			})
+		}
 
-			v.book.finished(r)
-
-			return nil
-		})
+		if err := group.Wait(); err != nil {
+			return err
+		}
 	}
-
-	return group.Wait()
 }
 
 func (v *verification) walk(r *Range, limit *rate.Limiter, giants chan struct{}, suspects chan<- *Suspect) *walk {
@@ -268,7 +297,7 @@ func (v *verification) walk(r *Range, limit *rate.Limiter, giants chan struct{},
 	return &walk{
 		source: open(v.Source, ofSource), target: open(v.Target, ofTarget),
 		limit: limit, giants: giants,
-		passed: func(last bson.RawValue, documents, bytes int64) { v.book.compared(r, last, documents, bytes) },
+		passed: func(p passage) error { return v.book.compared(r, p) },
 		suspect: func(ctx context.Context, id bson.RawValue) error {
 			suspect, err := suspectOf(ns, id, v.Stream.Partitions)
 			if err != nil {
@@ -291,6 +320,10 @@ func (v *verification) walk(r *Range, limit *rate.Limiter, giants chan struct{},
 
 func (v *verification) report(complete bool) *Report {
 	s := v.book.keep()
+
+	if !v.WithoutCatalog && !s.Defined {
+		s.Notes = append(s.Notes, "definitions were not compared to the end: it stopped before")
+	}
 
 	r := &Report{
 		Flow: s.Flow, StreamID: s.StreamID, Complete: complete, Began: s.Began, Ended: time.Now().UTC(), Totals: s.Totals,

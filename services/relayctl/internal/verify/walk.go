@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"context"
+	"errors"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"golang.org/x/sync/errgroup"
@@ -19,7 +20,19 @@ type walk struct {
 	began  bool // something is known of the documents' size
 
 	suspect func(context.Context, bson.RawValue) error // may block; the _id is a copy
-	passed  func(last bson.RawValue, documents, bytes int64)
+	// passed is told how far it came. Its error ends the walk.
+	passed func(p passage) error
+}
+
+// errUnordered is noted, and ends no run.
+var errUnordered = errors.New("the server does not keep to the order of _id")
+
+// passage is what a walk has compared since it told last.
+type passage struct {
+	last             bson.RawValue // _id of the last document
+	documents, bytes int64
+	disorder         error // of the walk: which side does not keep to the order of _id; nil: none
+	bounded          bool  // the side was to leave documents out, so it is not known which it did
 }
 
 // run reads to the end of the range. What it found and counted until then is told, also when it fails.
@@ -112,7 +125,12 @@ func (w *walk) compare(ctx context.Context) (documents int, err error) {
 
 	defer func() {
 		if documents > 0 {
-			w.passed(clone(last), int64(documents), size)
+			p := passage{last: clone(last), documents: int64(documents), bytes: size}
+			p.bounded, p.disorder = w.disorder()
+
+			if told := w.passed(p); err == nil {
+				err = told
+			}
 		}
 	}()
 
@@ -144,6 +162,16 @@ func (w *walk) compare(ctx context.Context) (documents int, err error) {
 	}
 
 	return documents, nil
+}
+
+func (w *walk) disorder() (bounded bool, err error) {
+	for _, s := range []*side{w.source, w.target} {
+		if s.disorder {
+			bounded, err = bounded || s.bounded, s.of(errUnordered)
+		}
+	}
+
+	return bounded, err
 }
 
 // throttle waits as long as so many documents may take.

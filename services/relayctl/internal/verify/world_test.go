@@ -50,7 +50,7 @@ func newWorldOf(t *testing.T, source, target *mongotest.Server) *world {
 	t.Helper()
 
 	js := natstest.New(t).JetStream(t)
-	stream, err := topology.Create(t.Context(), js, flowName, topology.Settings{StreamID: topology.NewStreamID(), Partitions: partitions}, 64<<20)
+	stream, err := topology.Create(t.Context(), js, flowName, topology.Settings{StreamID: topology.NewStreamID(), Partitions: partitions, DDL: true}, 64<<20)
 	require.NoError(t, err)
 
 	w := &world{t: t, source: source.Client(t), target: target.Client(t), db: "shop", stream: stream}
