@@ -113,7 +113,7 @@ func (m *mesh) flow(name string, from, to int, skip ...string) *way {
 		}
 	}
 
-	env := map[string]string{"INCLUDE_NAMESPACES": strings.Join(namespaces, ","), "LEASE_TTL": "2s", "PARTITIONS": "4"}
+	env := map[string]string{"INCLUDE_NAMESPACES": strings.Join(namespaces, ","), "LEASE_TTL": "2s", "PARTITIONS": "4", "STREAM_MAX_BYTES": "1GiB"}
 	if len(skip) > 0 {
 		env["SKIP_ORIGINS"] = strings.Join(skip, ",")
 	}

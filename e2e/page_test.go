@@ -21,19 +21,15 @@ import (
 
 var update = flag.Bool("update", false, "take the screenshots of deploy/screenshots again")
 
-// picky makes the target refuse documents with a field "bad".
+// picky makes the target refuse documents with a field "bad", once the flow is made.
 func (s *scenario) picky() (lift func()) {
 	s.t.Helper()
 
-	rule := func(validator bson.D) {
-		require.NoError(s.t, s.target().RunCommand(s.t.Context(), bson.D{{Key: "collMod", Value: "orders"}, {Key: "validator", Value: validator}}).Err())
-	}
-
 	require.NoError(s.t, s.source().CreateCollection(s.t.Context(), "orders"))
-	require.NoError(s.t, s.target().CreateCollection(s.t.Context(), "orders"))
-	rule(bson.D{{Key: "bad", Value: bson.D{{Key: "$exists", Value: false}}}})
 
-	return func() { rule(bson.D{}) }
+	s.made = func() { s.refuseBad(s.target(), "orders") }
+
+	return func() { s.validate(s.target(), "orders", bson.D{}) }
 }
 
 func (s *scenario) place(document bson.D) {

@@ -110,9 +110,12 @@ func (s *scenario) replicate() {
 func (s *scenario) refuseBad(target *mongo.Database, collection string) {
 	s.t.Helper()
 
-	require.NoError(s.t, target.RunCommand(s.t.Context(), bson.D{
-		{Key: "collMod", Value: collection}, {Key: "validator", Value: bson.D{{Key: "bad", Value: bson.D{{Key: "$exists", Value: false}}}}},
-	}).Err())
+	s.validate(target, collection, bson.D{{Key: "bad", Value: bson.D{{Key: "$exists", Value: false}}}})
+}
+
+func (s *scenario) validate(target *mongo.Database, collection string, rule bson.D) {
+	s.t.Helper()
+	require.NoError(s.t, target.RunCommand(s.t.Context(), bson.D{{Key: "collMod", Value: collection}, {Key: "validator", Value: rule}}).Err())
 }
 
 func (s *scenario) source() *mongo.Database { return s.world.Source.Client.Database(s.db) }

@@ -153,7 +153,9 @@ func change(ctx context.Context, db *mongo.Database, i int) error {
 	return nil
 }
 
-// lastOne waits for the last change, which the target makes after all others. That each was made is for the tests to say.
+// lastOne waits for the last change, which the target makes after all others. It does not look at what else the target has:
+// the stand-in lists some collections again, empty and with another UUID, after it has acknowledged their drop, and after
+// that it got no command that names them.
 func lastOne(ctx context.Context, target *mongo.Database) error {
 	named := bson.D{{Key: "name", Value: end}}
 
