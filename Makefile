@@ -18,7 +18,7 @@ demo: ## Show the main job on this machine: two MongoDBs, NATS, the services, li
 
 .PHONY: test
 test: ## Run every test, with the race detector (MONGODB=uri: against that server)
-	go test -race -shuffle=on -p 2 -timeout 30m work
+	go test -race -shuffle=on -p 2 -timeout 60m work
 
 .PHONY: test-web
 test-web: ## Run the tests of the page in a headless Chromium (make test runs them too)
