@@ -15,7 +15,7 @@ import (
 
 // TestStatusWords asks relayctl as an operator does, through what can happen to a flow.
 func TestStatusWords(t *testing.T) {
-	s := open(t)
+	s := openWith(t, map[string]string{"DDL": "off"})
 	require.NoError(t, s.source().CreateCollection(t.Context(), "orders"))
 	s.replicate()
 

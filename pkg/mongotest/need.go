@@ -108,13 +108,26 @@ func (c Command) ofPipeline() []Need {
 	}
 
 	text := c.Body.Lookup("pipeline").String()
-	for _, stage := range []string{"$out", "$merge", "$lookup", "$changeStream", "$collStats"} { // not used, hence not known
+	for _, stage := range []string{"$out", "$merge", "$changeStream", "$collStats"} { // not used, hence not known
 		if strings.Contains(text, `"`+stage+`"`) {
 			return []Need{{DB: c.DB, Coll: c.Coll(), Action: "?" + stage}}
 		}
 	}
 
-	return []Need{{DB: c.DB, Coll: c.Coll(), Action: "find"}}
+	return append(c.ofLookups(), Need{DB: c.DB, Coll: c.Coll(), Action: "find"})
+}
+
+// ofLookups are the rights on the collections that the pipeline's own $lookup stages read.
+func (c Command) ofLookups() (needs []Need) {
+	stages, _ := c.Body.Lookup("pipeline").Array().Values()
+
+	for _, stage := range stages {
+		if from, ok := stage.Document().Lookup("$lookup", "from").StringValueOK(); ok {
+			needs = append(needs, Need{DB: c.DB, Coll: from, Action: "find"})
+		}
+	}
+
+	return needs
 }
 
 func (c Command) ofBulk() []Need {

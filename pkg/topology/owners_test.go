@@ -2,6 +2,7 @@ package topology_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
@@ -49,7 +50,8 @@ func TestOpenOwners(t *testing.T) {
 	require.ErrorIs(t, err, topology.ErrConfigDiffers)
 
 	require.NoError(t, js.DeleteKeyValue(t.Context(), topology.OwnersBucket))
-	require.NoError(t, topology.CreateBuckets(t.Context(), js, 1))
+	// The server may still be removing the files of the deleted one.
+	require.Eventually(t, func() bool { return topology.CreateBuckets(t.Context(), js, 1) == nil }, 30*time.Second, 50*time.Millisecond)
 
 	bucket, err := topology.OpenOwners(t.Context(), js)
 	require.NoError(t, err)
