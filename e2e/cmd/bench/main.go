@@ -33,7 +33,7 @@ type Config struct {
 	Rate    int `env:"BENCH_RATE"    envDefault:"500"    min:"1"    help:"changes per second of the latency run"`
 	Large   int `env:"BENCH_LARGE"   envDefault:"50"     min:"1"    help:"documents of 16 MiB"`
 	Size    int `env:"BENCH_SIZE"    envDefault:"500"    min:"100"  help:"bytes of a document"`
-	Backlog int `env:"BENCH_BACKLOG" envDefault:"5000000" min:"1000" help:"messages in the stream when services are started"`
+	Backlog int `env:"BENCH_BACKLOG" envDefault:"1000000" min:"1000" help:"messages in the stream when services are started"`
 
 	Against string `env:"BENCH_AGAINST" help:"a revision of this repository whose capture and apply are measured beside this tree's"`
 	Only    string `env:"BENCH_ONLY" help:"run only the steps whose name contains this, and keep the table of the last whole run"`
