@@ -275,7 +275,10 @@ func TestAcceptGapAtATimeThatTheSourceHas(t *testing.T) {
 			t.Parallel()
 
 			w := newWorld(t)
-			at := time.Now().UTC().Truncate(time.Second)
+
+			// The second in which the history was lost is one that the source no longer has whole.
+			at := time.Now().UTC().Truncate(time.Second).Add(time.Second)
+			time.Sleep(time.Until(at))
 			insert(t, w, "since then")
 
 			accepted, err := w.acceptGap(t, at.Format(time.RFC3339))
