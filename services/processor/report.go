@@ -42,6 +42,7 @@ func partitionReport(s *ownership.Status) *relayv1.PartitionReport {
 		Partition:         uint32(s.Partition),
 		State:             relayv1.PartitionState(relayv1.PartitionState_value["PARTITION_STATE_"+string(s.State)]),
 		Reason:            s.Reason,
+		StateTime:         stateTime(s),
 		Epoch:             uint64(s.Checkpoint.Epoch),
 		Owner:             uint64(s.Checkpoint.Owner),
 		PendingBatchSize:  uint64(s.Batch),
@@ -56,6 +57,15 @@ func partitionReport(s *ownership.Status) *relayv1.PartitionReport {
 		HoleGeneration:    s.Hole,
 		Skipped:           skippedAt(place),
 	}
+}
+
+// stateTime is nil before the partition's first state.
+func stateTime(s *ownership.Status) *timestamppb.Timestamp {
+	if s.Since.IsZero() {
+		return nil
+	}
+
+	return timestamppb.New(s.Since)
 }
 
 // skippedAt is nil where the checkpoint does not know.

@@ -701,7 +701,9 @@ type PartitionReport struct {
 	// Events among those counted up to the checkpoint's message that the listener
 	// skipped. Absent where the checkpoint was made by a version that did not
 	// note it.
-	Skipped       *uint64 `protobuf:"varint,23,opt,name=skipped,proto3,oneof" json:"skipped,omitempty"`
+	Skipped *uint64 `protobuf:"varint,23,opt,name=skipped,proto3,oneof" json:"skipped,omitempty"`
+	// Since when it is in this state, by the processor's clock.
+	StateTime     *timestamppb.Timestamp `protobuf:"bytes,35,opt,name=state_time,json=stateTime,proto3" json:"state_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -848,6 +850,13 @@ func (x *PartitionReport) GetSkipped() uint64 {
 	return 0
 }
 
+func (x *PartitionReport) GetStateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StateTime
+	}
+	return nil
+}
+
 var File_relay_v1_report_proto protoreflect.FileDescriptor
 
 const file_relay_v1_report_proto_rawDesc = "" +
@@ -893,7 +902,7 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	"partitions\x18\x04 \x03(\v2\x19.relay.v1.PartitionReportR\n" +
 	"partitions\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\"\n" +
-	"\rat_least_once\x18\x14 \x01(\bR\vatLeastOnce\"\xc6\x04\n" +
+	"\rat_least_once\x18\x14 \x01(\bR\vatLeastOnce\"\x81\x05\n" +
 	"\x0fPartitionReport\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12.\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x18.relay.v1.PartitionStateR\x05state\x12\x16\n" +
@@ -913,7 +922,9 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	"\bposition\x18\r \x01(\v2\x12.relay.v1.PositionR\bposition\x12\x1b\n" +
 	"\tstream_id\x18\x14 \x01(\tR\bstreamId\x12,\n" +
 	"\x0fhole_generation\x18\x16 \x01(\x04H\x00R\x0eholeGeneration\x88\x01\x01\x12\x1d\n" +
-	"\askipped\x18\x17 \x01(\x04H\x01R\askipped\x88\x01\x01B\x12\n" +
+	"\askipped\x18\x17 \x01(\x04H\x01R\askipped\x88\x01\x01\x129\n" +
+	"\n" +
+	"state_time\x18# \x01(\v2\x1a.google.protobuf.TimestampR\tstateTimeB\x12\n" +
 	"\x10_hole_generationB\n" +
 	"\n" +
 	"\b_skipped*\xfa\x01\n" +
@@ -988,11 +999,12 @@ var file_relay_v1_report_proto_depIdxs = []int32{
 	7,  // 12: relay.v1.ProcessorReport.partitions:type_name -> relay.v1.PartitionReport
 	3,  // 13: relay.v1.PartitionReport.state:type_name -> relay.v1.PartitionState
 	9,  // 14: relay.v1.PartitionReport.position:type_name -> relay.v1.Position
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	8,  // 15: relay.v1.PartitionReport.state_time:type_name -> google.protobuf.Timestamp
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_relay_v1_report_proto_init() }

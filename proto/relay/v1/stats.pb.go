@@ -495,7 +495,9 @@ type Stats struct {
 	AtLeastOnce bool `protobuf:"varint,80,opt,name=at_least_once,json=atLeastOnce,proto3" json:"at_least_once,omitempty"`
 	// Gaps in the flow's history that operators have accepted since the flow was
 	// first made; they are never forgotten.
-	Gaps          *uint64 `protobuf:"varint,70,opt,name=gaps,proto3,oneof" json:"gaps,omitempty"`
+	Gaps *uint64 `protobuf:"varint,70,opt,name=gaps,proto3,oneof" json:"gaps,omitempty"`
+	// All processes that reported lately, listeners first.
+	Instances     []*InstanceStats `protobuf:"bytes,95,rep,name=instances,proto3" json:"instances,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -754,6 +756,13 @@ func (x *Stats) GetGaps() uint64 {
 	return 0
 }
 
+func (x *Stats) GetInstances() []*InstanceStats {
+	if x != nil {
+		return x.Instances
+	}
+	return nil
+}
+
 // StreamStats is what JetStream says of the flow's stream.
 type StreamStats struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -983,6 +992,12 @@ type PartitionStats struct {
 	Lag *durationpb.Duration `protobuf:"bytes,15,opt,name=lag,proto3" json:"lag,omitempty"`
 	// Events set aside that wait to be applied, from the checkpoint.
 	ParkedChanges uint64 `protobuf:"varint,16,opt,name=parked_changes,json=parkedChanges,proto3" json:"parked_changes,omitempty"`
+	// Since when it is in this state, or without an owner that reports, by the
+	// clock of the stats service. Absent when unknown: since before that service
+	// was started, and the owner does not say.
+	StateTime *timestamppb.Timestamp `protobuf:"bytes,35,opt,name=state_time,json=stateTime,proto3" json:"state_time,omitempty"`
+	// Whether an owner reports. Absent while nobody can be heard.
+	Owned         *bool `protobuf:"varint,36,opt,name=owned,proto3,oneof" json:"owned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1129,6 +1144,93 @@ func (x *PartitionStats) GetParkedChanges() uint64 {
 	return 0
 }
 
+func (x *PartitionStats) GetStateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StateTime
+	}
+	return nil
+}
+
+func (x *PartitionStats) GetOwned() bool {
+	if x != nil && x.Owned != nil {
+		return *x.Owned
+	}
+	return false
+}
+
+// ListPartitionsResponse is a page of the partitions.
+type ListPartitionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The partitions in the order of their numbers, as in Stats.
+	Partitions []*PartitionStats `protobuf:"bytes,1,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	// Token of the next page; empty when this is the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// When the sample was taken that this page is of, by the service's clock.
+	SampleTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=sample_time,json=sampleTime,proto3" json:"sample_time,omitempty"`
+	// What could not be asked for it and why, as in Stats.
+	UnknownBecause []string `protobuf:"bytes,4,rep,name=unknown_because,json=unknownBecause,proto3" json:"unknown_because,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ListPartitionsResponse) Reset() {
+	*x = ListPartitionsResponse{}
+	mi := &file_relay_v1_stats_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPartitionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPartitionsResponse) ProtoMessage() {}
+
+func (x *ListPartitionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_v1_stats_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPartitionsResponse.ProtoReflect.Descriptor instead.
+func (*ListPartitionsResponse) Descriptor() ([]byte, []int) {
+	return file_relay_v1_stats_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListPartitionsResponse) GetPartitions() []*PartitionStats {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+func (x *ListPartitionsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListPartitionsResponse) GetSampleTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SampleTime
+	}
+	return nil
+}
+
+func (x *ListPartitionsResponse) GetUnknownBecause() []string {
+	if x != nil {
+		return x.UnknownBecause
+	}
+	return nil
+}
+
 // UnsupportedEvents counts events that were not applied by design.
 type UnsupportedEvents struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1150,7 +1252,7 @@ type UnsupportedEvents struct {
 
 func (x *UnsupportedEvents) Reset() {
 	*x = UnsupportedEvents{}
-	mi := &file_relay_v1_stats_proto_msgTypes[11]
+	mi := &file_relay_v1_stats_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1264,7 @@ func (x *UnsupportedEvents) String() string {
 func (*UnsupportedEvents) ProtoMessage() {}
 
 func (x *UnsupportedEvents) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_stats_proto_msgTypes[11]
+	mi := &file_relay_v1_stats_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1277,7 @@ func (x *UnsupportedEvents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnsupportedEvents.ProtoReflect.Descriptor instead.
 func (*UnsupportedEvents) Descriptor() ([]byte, []int) {
-	return file_relay_v1_stats_proto_rawDescGZIP(), []int{11}
+	return file_relay_v1_stats_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UnsupportedEvents) GetNamespace() *Namespace {
@@ -1224,7 +1326,7 @@ var File_relay_v1_stats_proto protoreflect.FileDescriptor
 
 const file_relay_v1_stats_proto_rawDesc = "" +
 	"\n" +
-	"\x14relay/v1/stats.proto\x12\brelay.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14relay/v1/audit.proto\x1a\x12relay/v1/gap.proto\x1a\x17relay/v1/position.proto\x1a\x15relay/v1/report.proto\x1a\x17relay/v1/timeline.proto\"\x12\n" +
+	"\x14relay/v1/stats.proto\x12\brelay.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14relay/v1/audit.proto\x1a\x12relay/v1/gap.proto\x1a\x18relay/v1/inventory.proto\x1a\x17relay/v1/position.proto\x1a\x15relay/v1/report.proto\x1a\x17relay/v1/timeline.proto\"\x12\n" +
 	"\x10ListFlowsRequest\"9\n" +
 	"\x11ListFlowsResponse\x12$\n" +
 	"\x05flows\x18\x01 \x03(\v2\x0e.relay.v1.FlowR\x05flows\"\x1a\n" +
@@ -1238,7 +1340,7 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x125\n" +
 	"\binterval\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\binterval\";\n" +
 	"\x12WatchStatsResponse\x12%\n" +
-	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\xd2\r\n" +
+	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\x89\x0e\n" +
 	"\x05Stats\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12;\n" +
 	"\vsample_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -1281,7 +1383,8 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\rhistory_trend\x18? \x01(\x0e2\x16.relay.v1.HistoryTrendR\fhistoryTrend\x12;\n" +
 	"\rhistory_level\x18@ \x01(\x0e2\x16.relay.v1.HistoryLevelR\fhistoryLevel\x12\"\n" +
 	"\rat_least_once\x18P \x01(\bR\vatLeastOnce\x12\x17\n" +
-	"\x04gaps\x18F \x01(\x04H\vR\x04gaps\x88\x01\x01B\x10\n" +
+	"\x04gaps\x18F \x01(\x04H\vR\x04gaps\x88\x01\x01\x125\n" +
+	"\tinstances\x18_ \x03(\v2\x17.relay.v1.InstanceStatsR\tinstancesB\x10\n" +
 	"\x0e_total_changesB\x14\n" +
 	"\x12_processed_changesB\x11\n" +
 	"\x0f_failed_changesB\x12\n" +
@@ -1314,7 +1417,7 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x03 \x01(\rR\n" +
 	"partitions\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x9d\x05\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xfd\x05\n" +
 	"\x0ePartitionStats\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12.\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x18.relay.v1.PartitionStateR\x05state\x12\x16\n" +
@@ -1332,8 +1435,20 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x12pending_batch_size\x18\r \x01(\x04R\x10pendingBatchSize\x12.\n" +
 	"\x13is_batch_processing\x18\x0e \x01(\bR\x11isBatchProcessing\x12+\n" +
 	"\x03lag\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\x03lag\x12%\n" +
-	"\x0eparked_changes\x18\x10 \x01(\x04R\rparkedChangesB\x12\n" +
-	"\x10_pending_changes\"\x8c\x02\n" +
+	"\x0eparked_changes\x18\x10 \x01(\x04R\rparkedChanges\x129\n" +
+	"\n" +
+	"state_time\x18# \x01(\v2\x1a.google.protobuf.TimestampR\tstateTime\x12\x19\n" +
+	"\x05owned\x18$ \x01(\bH\x01R\x05owned\x88\x01\x01B\x12\n" +
+	"\x10_pending_changesB\b\n" +
+	"\x06_owned\"\xe0\x01\n" +
+	"\x16ListPartitionsResponse\x128\n" +
+	"\n" +
+	"partitions\x18\x01 \x03(\v2\x18.relay.v1.PartitionStatsR\n" +
+	"partitions\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12;\n" +
+	"\vsample_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"sampleTime\x12'\n" +
+	"\x0funknown_because\x18\x04 \x03(\tR\x0eunknownBecause\"\x8c\x02\n" +
 	"\x11UnsupportedEvents\x121\n" +
 	"\tnamespace\x18\x01 \x01(\v2\x13.relay.v1.NamespaceR\tnamespace\x12\x1c\n" +
 	"\toperation\x18\x02 \x01(\tR\toperation\x12\x16\n" +
@@ -1347,7 +1462,7 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x0fSTATUS_DEGRADED\x10\x02\x12\x13\n" +
 	"\x0fSTATUS_DIVERGED\x10\x03\x12\x0f\n" +
 	"\vSTATUS_DOWN\x10\x04\x12\x12\n" +
-	"\x0eSTATUS_UNKNOWN\x10\x052\xcc\x03\n" +
+	"\x0eSTATUS_UNKNOWN\x10\x052\xf3\x04\n" +
 	"\fStatsService\x12A\n" +
 	"\bGetStats\x12\x19.relay.v1.GetStatsRequest\x1a\x1a.relay.v1.GetStatsResponse\x12I\n" +
 	"\n" +
@@ -1355,7 +1470,9 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\bListGaps\x12\x19.relay.v1.ListGapsRequest\x1a\x1a.relay.v1.ListGapsResponse\x12D\n" +
 	"\tListFlows\x12\x1a.relay.v1.ListFlowsRequest\x1a\x1b.relay.v1.ListFlowsResponse\x12J\n" +
 	"\vGetTimeline\x12\x1c.relay.v1.GetTimelineRequest\x1a\x1d.relay.v1.GetTimelineResponse\x12Y\n" +
-	"\x10ListAuditRecords\x12!.relay.v1.ListAuditRecordsRequest\x1a\".relay.v1.ListAuditRecordsResponseB;Z9github.com/atlas-relay/atlas-relay/proto/relay/v1;relayv1b\x06proto3"
+	"\x10ListAuditRecords\x12!.relay.v1.ListAuditRecordsRequest\x1a\".relay.v1.ListAuditRecordsResponse\x12S\n" +
+	"\x0eListPartitions\x12\x1f.relay.v1.ListPartitionsRequest\x1a .relay.v1.ListPartitionsResponse\x12P\n" +
+	"\rListInstances\x12\x1e.relay.v1.ListInstancesRequest\x1a\x1f.relay.v1.ListInstancesResponseB;Z9github.com/atlas-relay/atlas-relay/proto/relay/v1;relayv1b\x06proto3"
 
 var (
 	file_relay_v1_stats_proto_rawDescOnce sync.Once
@@ -1370,7 +1487,7 @@ func file_relay_v1_stats_proto_rawDescGZIP() []byte {
 }
 
 var file_relay_v1_stats_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_relay_v1_stats_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_relay_v1_stats_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_relay_v1_stats_proto_goTypes = []any{
 	(Status)(0),                      // 0: relay.v1.Status
 	(*ListFlowsRequest)(nil),         // 1: relay.v1.ListFlowsRequest
@@ -1384,67 +1501,80 @@ var file_relay_v1_stats_proto_goTypes = []any{
 	(*StreamStats)(nil),              // 9: relay.v1.StreamStats
 	(*ProcessorInstance)(nil),        // 10: relay.v1.ProcessorInstance
 	(*PartitionStats)(nil),           // 11: relay.v1.PartitionStats
-	(*UnsupportedEvents)(nil),        // 12: relay.v1.UnsupportedEvents
-	(*durationpb.Duration)(nil),      // 13: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),    // 14: google.protobuf.Timestamp
-	(*ListenerReport)(nil),           // 15: relay.v1.ListenerReport
-	(HistoryTrend)(0),                // 16: relay.v1.HistoryTrend
-	(HistoryLevel)(0),                // 17: relay.v1.HistoryLevel
-	(*Position)(nil),                 // 18: relay.v1.Position
-	(*Instance)(nil),                 // 19: relay.v1.Instance
-	(PartitionState)(0),              // 20: relay.v1.PartitionState
-	(*Namespace)(nil),                // 21: relay.v1.Namespace
-	(*ListGapsRequest)(nil),          // 22: relay.v1.ListGapsRequest
-	(*GetTimelineRequest)(nil),       // 23: relay.v1.GetTimelineRequest
-	(*ListAuditRecordsRequest)(nil),  // 24: relay.v1.ListAuditRecordsRequest
-	(*ListGapsResponse)(nil),         // 25: relay.v1.ListGapsResponse
-	(*GetTimelineResponse)(nil),      // 26: relay.v1.GetTimelineResponse
-	(*ListAuditRecordsResponse)(nil), // 27: relay.v1.ListAuditRecordsResponse
+	(*ListPartitionsResponse)(nil),   // 12: relay.v1.ListPartitionsResponse
+	(*UnsupportedEvents)(nil),        // 13: relay.v1.UnsupportedEvents
+	(*durationpb.Duration)(nil),      // 14: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),    // 15: google.protobuf.Timestamp
+	(*ListenerReport)(nil),           // 16: relay.v1.ListenerReport
+	(HistoryTrend)(0),                // 17: relay.v1.HistoryTrend
+	(HistoryLevel)(0),                // 18: relay.v1.HistoryLevel
+	(*InstanceStats)(nil),            // 19: relay.v1.InstanceStats
+	(*Position)(nil),                 // 20: relay.v1.Position
+	(*Instance)(nil),                 // 21: relay.v1.Instance
+	(PartitionState)(0),              // 22: relay.v1.PartitionState
+	(*Namespace)(nil),                // 23: relay.v1.Namespace
+	(*ListGapsRequest)(nil),          // 24: relay.v1.ListGapsRequest
+	(*GetTimelineRequest)(nil),       // 25: relay.v1.GetTimelineRequest
+	(*ListAuditRecordsRequest)(nil),  // 26: relay.v1.ListAuditRecordsRequest
+	(*ListPartitionsRequest)(nil),    // 27: relay.v1.ListPartitionsRequest
+	(*ListInstancesRequest)(nil),     // 28: relay.v1.ListInstancesRequest
+	(*ListGapsResponse)(nil),         // 29: relay.v1.ListGapsResponse
+	(*GetTimelineResponse)(nil),      // 30: relay.v1.GetTimelineResponse
+	(*ListAuditRecordsResponse)(nil), // 31: relay.v1.ListAuditRecordsResponse
+	(*ListInstancesResponse)(nil),    // 32: relay.v1.ListInstancesResponse
 }
 var file_relay_v1_stats_proto_depIdxs = []int32{
 	3,  // 0: relay.v1.ListFlowsResponse.flows:type_name -> relay.v1.Flow
 	8,  // 1: relay.v1.GetStatsResponse.stats:type_name -> relay.v1.Stats
-	13, // 2: relay.v1.WatchStatsRequest.interval:type_name -> google.protobuf.Duration
+	14, // 2: relay.v1.WatchStatsRequest.interval:type_name -> google.protobuf.Duration
 	8,  // 3: relay.v1.WatchStatsResponse.stats:type_name -> relay.v1.Stats
-	14, // 4: relay.v1.Stats.sample_time:type_name -> google.protobuf.Timestamp
+	15, // 4: relay.v1.Stats.sample_time:type_name -> google.protobuf.Timestamp
 	0,  // 5: relay.v1.Stats.status:type_name -> relay.v1.Status
-	13, // 6: relay.v1.Stats.capture_lag:type_name -> google.protobuf.Duration
-	13, // 7: relay.v1.Stats.lag:type_name -> google.protobuf.Duration
+	14, // 6: relay.v1.Stats.capture_lag:type_name -> google.protobuf.Duration
+	14, // 7: relay.v1.Stats.lag:type_name -> google.protobuf.Duration
 	9,  // 8: relay.v1.Stats.stream:type_name -> relay.v1.StreamStats
-	15, // 9: relay.v1.Stats.listeners:type_name -> relay.v1.ListenerReport
+	16, // 9: relay.v1.Stats.listeners:type_name -> relay.v1.ListenerReport
 	10, // 10: relay.v1.Stats.processors:type_name -> relay.v1.ProcessorInstance
 	11, // 11: relay.v1.Stats.partitions:type_name -> relay.v1.PartitionStats
-	12, // 12: relay.v1.Stats.unsupported:type_name -> relay.v1.UnsupportedEvents
-	13, // 13: relay.v1.Stats.history_remaining:type_name -> google.protobuf.Duration
-	13, // 14: relay.v1.Stats.history_window:type_name -> google.protobuf.Duration
-	16, // 15: relay.v1.Stats.history_trend:type_name -> relay.v1.HistoryTrend
-	17, // 16: relay.v1.Stats.history_level:type_name -> relay.v1.HistoryLevel
-	18, // 17: relay.v1.StreamStats.position:type_name -> relay.v1.Position
-	19, // 18: relay.v1.ProcessorInstance.instance:type_name -> relay.v1.Instance
-	14, // 19: relay.v1.ProcessorInstance.report_time:type_name -> google.protobuf.Timestamp
-	20, // 20: relay.v1.PartitionStats.state:type_name -> relay.v1.PartitionState
-	18, // 21: relay.v1.PartitionStats.position:type_name -> relay.v1.Position
-	13, // 22: relay.v1.PartitionStats.lag:type_name -> google.protobuf.Duration
-	21, // 23: relay.v1.UnsupportedEvents.namespace:type_name -> relay.v1.Namespace
-	18, // 24: relay.v1.UnsupportedEvents.first_position:type_name -> relay.v1.Position
-	18, // 25: relay.v1.UnsupportedEvents.last_position:type_name -> relay.v1.Position
-	4,  // 26: relay.v1.StatsService.GetStats:input_type -> relay.v1.GetStatsRequest
-	6,  // 27: relay.v1.StatsService.WatchStats:input_type -> relay.v1.WatchStatsRequest
-	22, // 28: relay.v1.StatsService.ListGaps:input_type -> relay.v1.ListGapsRequest
-	1,  // 29: relay.v1.StatsService.ListFlows:input_type -> relay.v1.ListFlowsRequest
-	23, // 30: relay.v1.StatsService.GetTimeline:input_type -> relay.v1.GetTimelineRequest
-	24, // 31: relay.v1.StatsService.ListAuditRecords:input_type -> relay.v1.ListAuditRecordsRequest
-	5,  // 32: relay.v1.StatsService.GetStats:output_type -> relay.v1.GetStatsResponse
-	7,  // 33: relay.v1.StatsService.WatchStats:output_type -> relay.v1.WatchStatsResponse
-	25, // 34: relay.v1.StatsService.ListGaps:output_type -> relay.v1.ListGapsResponse
-	2,  // 35: relay.v1.StatsService.ListFlows:output_type -> relay.v1.ListFlowsResponse
-	26, // 36: relay.v1.StatsService.GetTimeline:output_type -> relay.v1.GetTimelineResponse
-	27, // 37: relay.v1.StatsService.ListAuditRecords:output_type -> relay.v1.ListAuditRecordsResponse
-	32, // [32:38] is the sub-list for method output_type
-	26, // [26:32] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	13, // 12: relay.v1.Stats.unsupported:type_name -> relay.v1.UnsupportedEvents
+	14, // 13: relay.v1.Stats.history_remaining:type_name -> google.protobuf.Duration
+	14, // 14: relay.v1.Stats.history_window:type_name -> google.protobuf.Duration
+	17, // 15: relay.v1.Stats.history_trend:type_name -> relay.v1.HistoryTrend
+	18, // 16: relay.v1.Stats.history_level:type_name -> relay.v1.HistoryLevel
+	19, // 17: relay.v1.Stats.instances:type_name -> relay.v1.InstanceStats
+	20, // 18: relay.v1.StreamStats.position:type_name -> relay.v1.Position
+	21, // 19: relay.v1.ProcessorInstance.instance:type_name -> relay.v1.Instance
+	15, // 20: relay.v1.ProcessorInstance.report_time:type_name -> google.protobuf.Timestamp
+	22, // 21: relay.v1.PartitionStats.state:type_name -> relay.v1.PartitionState
+	20, // 22: relay.v1.PartitionStats.position:type_name -> relay.v1.Position
+	14, // 23: relay.v1.PartitionStats.lag:type_name -> google.protobuf.Duration
+	15, // 24: relay.v1.PartitionStats.state_time:type_name -> google.protobuf.Timestamp
+	11, // 25: relay.v1.ListPartitionsResponse.partitions:type_name -> relay.v1.PartitionStats
+	15, // 26: relay.v1.ListPartitionsResponse.sample_time:type_name -> google.protobuf.Timestamp
+	23, // 27: relay.v1.UnsupportedEvents.namespace:type_name -> relay.v1.Namespace
+	20, // 28: relay.v1.UnsupportedEvents.first_position:type_name -> relay.v1.Position
+	20, // 29: relay.v1.UnsupportedEvents.last_position:type_name -> relay.v1.Position
+	4,  // 30: relay.v1.StatsService.GetStats:input_type -> relay.v1.GetStatsRequest
+	6,  // 31: relay.v1.StatsService.WatchStats:input_type -> relay.v1.WatchStatsRequest
+	24, // 32: relay.v1.StatsService.ListGaps:input_type -> relay.v1.ListGapsRequest
+	1,  // 33: relay.v1.StatsService.ListFlows:input_type -> relay.v1.ListFlowsRequest
+	25, // 34: relay.v1.StatsService.GetTimeline:input_type -> relay.v1.GetTimelineRequest
+	26, // 35: relay.v1.StatsService.ListAuditRecords:input_type -> relay.v1.ListAuditRecordsRequest
+	27, // 36: relay.v1.StatsService.ListPartitions:input_type -> relay.v1.ListPartitionsRequest
+	28, // 37: relay.v1.StatsService.ListInstances:input_type -> relay.v1.ListInstancesRequest
+	5,  // 38: relay.v1.StatsService.GetStats:output_type -> relay.v1.GetStatsResponse
+	7,  // 39: relay.v1.StatsService.WatchStats:output_type -> relay.v1.WatchStatsResponse
+	29, // 40: relay.v1.StatsService.ListGaps:output_type -> relay.v1.ListGapsResponse
+	2,  // 41: relay.v1.StatsService.ListFlows:output_type -> relay.v1.ListFlowsResponse
+	30, // 42: relay.v1.StatsService.GetTimeline:output_type -> relay.v1.GetTimelineResponse
+	31, // 43: relay.v1.StatsService.ListAuditRecords:output_type -> relay.v1.ListAuditRecordsResponse
+	12, // 44: relay.v1.StatsService.ListPartitions:output_type -> relay.v1.ListPartitionsResponse
+	32, // 45: relay.v1.StatsService.ListInstances:output_type -> relay.v1.ListInstancesResponse
+	38, // [38:46] is the sub-list for method output_type
+	30, // [30:38] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_relay_v1_stats_proto_init() }
@@ -1454,6 +1584,7 @@ func file_relay_v1_stats_proto_init() {
 	}
 	file_relay_v1_audit_proto_init()
 	file_relay_v1_gap_proto_init()
+	file_relay_v1_inventory_proto_init()
 	file_relay_v1_position_proto_init()
 	file_relay_v1_report_proto_init()
 	file_relay_v1_timeline_proto_init()
@@ -1465,7 +1596,7 @@ func file_relay_v1_stats_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_relay_v1_stats_proto_rawDesc), len(file_relay_v1_stats_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

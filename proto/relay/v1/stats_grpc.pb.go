@@ -27,6 +27,8 @@ const (
 	StatsService_ListFlows_FullMethodName        = "/relay.v1.StatsService/ListFlows"
 	StatsService_GetTimeline_FullMethodName      = "/relay.v1.StatsService/GetTimeline"
 	StatsService_ListAuditRecords_FullMethodName = "/relay.v1.StatsService/ListAuditRecords"
+	StatsService_ListPartitions_FullMethodName   = "/relay.v1.StatsService/ListPartitions"
+	StatsService_ListInstances_FullMethodName    = "/relay.v1.StatsService/ListInstances"
 )
 
 // StatsServiceClient is the client API for StatsService service.
@@ -55,6 +57,13 @@ type StatsServiceClient interface {
 	// ListAuditRecords lists what was done to a flow through this service, the
 	// latest first. Errors as for ListGaps.
 	ListAuditRecords(ctx context.Context, in *ListAuditRecordsRequest, opts ...grpc.CallOption) (*ListAuditRecordsResponse, error)
+	// ListPartitions lists the partitions of a sample, which callers share with
+	// GetStats. Errors as for GetStats; INVALID_ARGUMENT for a token of another
+	// query.
+	ListPartitions(ctx context.Context, in *ListPartitionsRequest, opts ...grpc.CallOption) (*ListPartitionsResponse, error)
+	// ListInstances lists the processes that reported lately. Errors as for
+	// ListPartitions.
+	ListInstances(ctx context.Context, in *ListInstancesRequest, opts ...grpc.CallOption) (*ListInstancesResponse, error)
 }
 
 type statsServiceClient struct {
@@ -134,6 +143,26 @@ func (c *statsServiceClient) ListAuditRecords(ctx context.Context, in *ListAudit
 	return out, nil
 }
 
+func (c *statsServiceClient) ListPartitions(ctx context.Context, in *ListPartitionsRequest, opts ...grpc.CallOption) (*ListPartitionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPartitionsResponse)
+	err := c.cc.Invoke(ctx, StatsService_ListPartitions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *statsServiceClient) ListInstances(ctx context.Context, in *ListInstancesRequest, opts ...grpc.CallOption) (*ListInstancesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListInstancesResponse)
+	err := c.cc.Invoke(ctx, StatsService_ListInstances_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // StatsServiceServer is the server API for StatsService service.
 // All implementations must embed UnimplementedStatsServiceServer
 // for forward compatibility.
@@ -160,6 +189,13 @@ type StatsServiceServer interface {
 	// ListAuditRecords lists what was done to a flow through this service, the
 	// latest first. Errors as for ListGaps.
 	ListAuditRecords(context.Context, *ListAuditRecordsRequest) (*ListAuditRecordsResponse, error)
+	// ListPartitions lists the partitions of a sample, which callers share with
+	// GetStats. Errors as for GetStats; INVALID_ARGUMENT for a token of another
+	// query.
+	ListPartitions(context.Context, *ListPartitionsRequest) (*ListPartitionsResponse, error)
+	// ListInstances lists the processes that reported lately. Errors as for
+	// ListPartitions.
+	ListInstances(context.Context, *ListInstancesRequest) (*ListInstancesResponse, error)
 	mustEmbedUnimplementedStatsServiceServer()
 }
 
@@ -187,6 +223,12 @@ func (UnimplementedStatsServiceServer) GetTimeline(context.Context, *GetTimeline
 }
 func (UnimplementedStatsServiceServer) ListAuditRecords(context.Context, *ListAuditRecordsRequest) (*ListAuditRecordsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListAuditRecords not implemented")
+}
+func (UnimplementedStatsServiceServer) ListPartitions(context.Context, *ListPartitionsRequest) (*ListPartitionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPartitions not implemented")
+}
+func (UnimplementedStatsServiceServer) ListInstances(context.Context, *ListInstancesRequest) (*ListInstancesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListInstances not implemented")
 }
 func (UnimplementedStatsServiceServer) mustEmbedUnimplementedStatsServiceServer() {}
 func (UnimplementedStatsServiceServer) testEmbeddedByValue()                      {}
@@ -310,6 +352,42 @@ func _StatsService_ListAuditRecords_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _StatsService_ListPartitions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPartitionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StatsServiceServer).ListPartitions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StatsService_ListPartitions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StatsServiceServer).ListPartitions(ctx, req.(*ListPartitionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StatsService_ListInstances_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListInstancesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StatsServiceServer).ListInstances(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StatsService_ListInstances_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StatsServiceServer).ListInstances(ctx, req.(*ListInstancesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // StatsService_ServiceDesc is the grpc.ServiceDesc for StatsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -336,6 +414,14 @@ var StatsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListAuditRecords",
 			Handler:    _StatsService_ListAuditRecords_Handler,
+		},
+		{
+			MethodName: "ListPartitions",
+			Handler:    _StatsService_ListPartitions_Handler,
+		},
+		{
+			MethodName: "ListInstances",
+			Handler:    _StatsService_ListInstances_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -332,7 +332,14 @@ func (p *partition) setState(state State, reason string) {
 		return
 	}
 
-	p.board.update(func(s *Status) { s.State, s.Reason, s.Since = state, reason, time.Now() })
+	p.board.update(func(s *Status) {
+		// A reason may tell how often something was tried; that begins no new state.
+		if s.State != state {
+			s.Since = time.Now()
+		}
+
+		s.State, s.Reason = state, reason
+	})
 
 	if loud := func(s State) bool { return s == Paused || s == WaitingRewind }; before.State != state && (loud(state) || loud(before.State)) {
 		p.log.Info("partition changed state", slog.Int(telemetry.KeyPartition, p.number),

@@ -32,8 +32,8 @@ func States() []State {
 type Status struct {
 	Partition  int
 	State      State
-	Reason     string // why, with the remedy where there is one; empty when APPLYING
-	Since      time.Time
+	Reason     string              // why, with the remedy where there is one; empty when APPLYING
+	Since      time.Time           // of the state, whatever its reasons
 	Checkpoint checkpoint.Document // zero before the partition was acquired
 	Batch      int                 // events in the open batch and in the one in flight
 	Processing bool                // a batch is being applied

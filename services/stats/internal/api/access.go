@@ -28,6 +28,7 @@ func needs(method string) access.Role {
 	case relayv1.StatsService_GetStats_FullMethodName, relayv1.StatsService_WatchStats_FullMethodName,
 		relayv1.StatsService_ListGaps_FullMethodName, relayv1.StatsService_ListFlows_FullMethodName,
 		relayv1.StatsService_GetTimeline_FullMethodName, relayv1.StatsService_ListAuditRecords_FullMethodName,
+		relayv1.StatsService_ListPartitions_FullMethodName, relayv1.StatsService_ListInstances_FullMethodName,
 		relayv1.DeadLetterService_ListDeadLetters_FullMethodName, relayv1.DeadLetterService_GetDeadLetter_FullMethodName,
 		relayv1.DeadLetterService_ListDeadLetterGroups_FullMethodName:
 		return access.Viewer

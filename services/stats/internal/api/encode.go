@@ -59,6 +59,11 @@ func encode(s *tally.Stats) *relayv1.Stats {
 		out.Partitions = append(out.Partitions, encodePartition(&s.Partitions[i]))
 	}
 
+	members := s.Members()
+	for i := range members {
+		out.Instances = append(out.Instances, encodeMember(&members[i], s.Time))
+	}
+
 	for i := range s.Unsupported {
 		out.Unsupported = append(out.Unsupported, encodeUnsupported(&s.Unsupported[i]))
 	}
@@ -137,7 +142,26 @@ func encodePartition(p *tally.Partition) *relayv1.PartitionStats {
 		IsBatchProcessing: p.IsProcessing,
 		ParkedChanges:     unsigned(d.Parked),
 		Lag:               encodeDuration(p.Lag),
+		StateTime:         encodeTime(p.Since),
+		Owned:             p.Owned,
 	}
+}
+
+func encodeMember(m *tally.Member, now time.Time) *relayv1.InstanceStats {
+	stats := &relayv1.InstanceStats{
+		Role:       relayv1.InstanceRole(relayv1.InstanceRole_value["INSTANCE_ROLE_"+string(m.Role)]),
+		Instance:   encodeInstance(&m.Instance),
+		State:      relayv1.InstanceState(relayv1.InstanceState_value["INSTANCE_STATE_"+m.State]),
+		Reason:     text(m.Reason),
+		Partitions: uint32(m.Partitions), //nolint:gosec // at most topology.MaxPartitions
+		ReportTime: encodeTime(m.ReportTime),
+	}
+
+	if !m.Arrived.IsZero() {
+		stats.ReportAge = durationpb.New(max(0, now.Sub(m.Arrived)))
+	}
+
+	return stats
 }
 
 func encodeUnsupported(u *checkpoint.UnsupportedDocument) *relayv1.UnsupportedEvents {

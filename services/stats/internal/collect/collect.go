@@ -39,9 +39,10 @@ type Flow struct {
 	parked *deadletter.Letters
 	book   *Book
 
-	turn chan struct{} // holds one token: who has it samples, the others wait
-	last tally.Stats   // guarded by turn
-	at   time.Time     // when last was taken
+	turn   chan struct{} // holds one token: who has it samples, the others wait
+	last   tally.Stats   // guarded by turn
+	at     time.Time     // when last was taken
+	memory tally.Memory  // guarded by turn
 }
 
 // NewFlow returns the sampler of a flow.
@@ -76,6 +77,7 @@ func (f *Flow) Sample(ctx context.Context) (tally.Stats, error) {
 	}
 
 	f.last, f.at = tally.Count(in), time.Now()
+	f.memory.Date(&f.last)
 
 	return f.last, nil
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
@@ -13,7 +14,7 @@ import (
 
 // decodeListener reads a value of the bucket; ok is false for one that is no
 // report of this or a compatible version.
-func decodeListener(value []byte) (l tally.Listener, ok bool) {
+func decodeListener(value []byte, arrived time.Time) (l tally.Listener, ok bool) {
 	r := new(relayv1.ListenerReport)
 	if proto.Unmarshal(value, r) != nil {
 		return tally.Listener{}, false
@@ -24,6 +25,7 @@ func decodeListener(value []byte) (l tally.Listener, ok bool) {
 		State:          strings.TrimPrefix(r.GetState().String(), "LISTENER_STATE_"),
 		Reason:         r.GetReason(),
 		ReportTime:     r.GetReportTime().AsTime(),
+		Arrived:        arrived,
 		Position:       topology.DecodePosition(r.GetPosition()),
 		Total:          r.GetTotalEvents(),
 		Skipped:        r.GetSkippedEvents(),
@@ -60,7 +62,7 @@ func decodeHistory(r *relayv1.ListenerReport) tally.History {
 	return h
 }
 
-func decodeProcessor(value []byte) (p tally.Processor, ok bool) {
+func decodeProcessor(value []byte, arrived time.Time) (p tally.Processor, ok bool) {
 	r := new(relayv1.ProcessorReport)
 	if proto.Unmarshal(value, r) != nil {
 		return tally.Processor{}, false
@@ -70,6 +72,7 @@ func decodeProcessor(value []byte) (p tally.Processor, ok bool) {
 		Instance:   decodeInstance(r.GetInstance()),
 		Reason:     r.GetReason(),
 		ReportTime: r.GetReportTime().AsTime(),
+		Arrived:    arrived,
 
 		AtLeastOnce: r.GetAtLeastOnce(),
 	}
@@ -79,6 +82,7 @@ func decodeProcessor(value []byte) (p tally.Processor, ok bool) {
 			Partition:        int(owned.GetPartition()),
 			State:            strings.TrimPrefix(owned.GetState().String(), "PARTITION_STATE_"),
 			Reason:           owned.GetReason(),
+			Since:            since(r.GetReportTime(), owned.GetStateTime(), arrived),
 			Epoch:            owned.GetEpoch(),
 			PendingBatchSize: owned.GetPendingBatchSize(),
 			IsProcessing:     owned.GetIsBatchProcessing(),
@@ -86,6 +90,15 @@ func decodeProcessor(value []byte) (p tally.Processor, ok bool) {
 	}
 
 	return p, true
+}
+
+// since puts a moment of the instance's clock on ours: how long before its report that was is the same on both.
+func since(reported, moment *timestamppb.Timestamp, arrived time.Time) time.Time {
+	if reported == nil || moment == nil {
+		return time.Time{}
+	}
+
+	return arrived.Add(-max(0, reported.AsTime().Sub(moment.AsTime())))
 }
 
 func decodeInstance(i *relayv1.Instance) tally.Instance {

@@ -214,11 +214,11 @@ func (b *Book) Reports(flow string, now time.Time) (*tally.Reports, error) {
 
 		switch {
 		case strings.HasPrefix(key, topology.ListenerReportKey(flow, "")):
-			if l, ok := decodeListener(e.value); ok {
+			if l, ok := decodeListener(e.value, e.arrived); ok {
 				r.Listeners = append(r.Listeners, l)
 			}
 		case strings.HasPrefix(key, topology.ProcessorReportKey(flow, "")):
-			if p, ok := decodeProcessor(e.value); ok {
+			if p, ok := decodeProcessor(e.value, e.arrived); ok {
 				r.Processors = append(r.Processors, p)
 			}
 		}

@@ -7,9 +7,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/atlas-relay/atlas-relay/pkg/report"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/collect"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
@@ -119,4 +121,29 @@ func TestBucketThatComesLater(t *testing.T) {
 	w.create(t)
 	w.reportHealthy(t)
 	awaitReports(t, book, w.name, 1)
+}
+
+// A report tells by its own clock since when a partition is in its state; ours says when that was.
+func TestStateTimesAreByOurClock(t *testing.T) {
+	t.Parallel()
+
+	const ahead = 3 * time.Hour // of the processor's clock
+
+	w := newWorld(t)
+	w.create(t)
+	w.reportHealthy(t)
+
+	theirs := time.Now().Add(ahead)
+	w.report(t, topology.ProcessorReportKey(w.name, "p"), &relayv1.ProcessorReport{
+		Flow: w.name, Instance: &relayv1.Instance{Id: "p"}, ReportTime: timestamppb.New(theirs),
+		Partitions: []*relayv1.PartitionReport{
+			{Partition: 1, State: relayv1.PartitionState_PARTITION_STATE_PAUSED, Epoch: 1, StateTime: timestamppb.New(theirs.Add(-time.Minute))},
+			{Partition: 2, State: relayv1.PartitionState_PARTITION_STATE_APPLYING, Epoch: 1},
+		},
+	})
+
+	s := await(t, w.flow(t), func(s *tally.Stats) bool { return len(s.Partitions) > 1 && s.Partitions[1].State == "PAUSED" })
+	require.InDelta(t, time.Minute.Seconds(), s.Time.Sub(s.Partitions[1].Since).Seconds(), 45)
+	require.Zero(t, s.Partitions[2].Since, "an owner of an earlier version does not say")
+	require.NotZero(t, s.Processors[0].Arrived)
 }

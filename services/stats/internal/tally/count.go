@@ -153,6 +153,10 @@ func partition(in *Input, number int) Partition {
 		p.Owner, p.Ownership = owner(in.Reports.Processors, number, unsigned(p.Checkpoint.Epoch))
 		p.Next = next(in.Reports.Processors, number)
 		p.Owned = new(p.Owner != "")
+
+		if p.Owner == "" {
+			p.Reason = p.waitsFor()
+		}
 	}
 
 	if !sameStream(in) {

@@ -17,6 +17,9 @@ const (
 	applying    = "APPLYING"
 	acquiring   = "ACQUIRING"
 	draining    = "DRAINING"
+	paused      = "PAUSED"
+
+	waitingRewind = "WAITING_REWIND"
 )
 
 // finding is one thing that is not fine.
@@ -260,11 +263,17 @@ func (p *Partition) waitsFor() string {
 	return withReason("the next one is "+p.Next.State, p.Next.Reason)
 }
 
-func (s *Stats) judgePartition(state, reason string, numbers []int, nobody bool) finding {
-	which := "partition " + ranges(numbers) + " is "
+// which begins a sentence about partitions.
+func which(numbers []int) string {
 	if len(numbers) > 1 {
-		which = "partitions " + ranges(numbers) + " are "
+		return "partitions " + ranges(numbers) + " are "
 	}
+
+	return "partition " + ranges(numbers) + " is "
+}
+
+func (s *Stats) judgePartition(state, reason string, numbers []int, nobody bool) finding {
+	which := which(numbers)
 
 	switch state {
 	case "":

@@ -138,6 +138,7 @@ type Listener struct {
 	State          string // such as "STREAMING"
 	Reason         string
 	ReportTime     time.Time // by its own clock
+	Arrived        time.Time // by ours
 	Position       event.Position
 	Total          uint64
 	Skipped        uint64
@@ -164,6 +165,7 @@ type Processor struct {
 	Instance
 	Reason     string    // why it is not ready; empty when it is
 	ReportTime time.Time // by its own clock
+	Arrived    time.Time // by ours
 	Partitions []Ownership
 	// AtLeastOnce says that its target has no transactions.
 	AtLeastOnce bool
@@ -174,6 +176,7 @@ type Ownership struct {
 	Partition        int
 	State            string
 	Reason           string
+	Since            time.Time // of the state, by our clock; zero when unknown
 	Epoch            uint64
 	PendingBatchSize uint64
 	IsProcessing     bool

@@ -1,0 +1,93 @@
+package tally
+
+import (
+	"slices"
+	"time"
+)
+
+// Role is what a process does for a flow.
+type Role string
+
+// The roles.
+const (
+	RoleListener  Role = "LISTENER"
+	RoleProcessor Role = "PROCESSOR"
+)
+
+// waiting is the state of a process that goes on by itself.
+const waiting = "WAITING"
+
+// Member is a process that reported lately.
+type Member struct {
+	Instance
+	Role       Role
+	State      string // of a listener as it says, of a processor by memberState
+	Reason     string
+	Partitions int       // that it owns
+	ReportTime time.Time // by its own clock
+	Arrived    time.Time // by ours
+}
+
+// Members lists the processes of a sample, listeners first.
+func (s *Stats) Members() []Member {
+	members := make([]Member, 0, len(s.Listeners)+len(s.Processors))
+
+	for i := range s.Listeners {
+		l := &s.Listeners[i]
+		members = append(members, Member{
+			Instance: l.Instance, Role: RoleListener, State: l.State, Reason: l.Reason, ReportTime: l.ReportTime, Arrived: l.Arrived,
+		})
+	}
+
+	for i := range s.Processors {
+		p := &s.Processors[i]
+		m := Member{Instance: p.Instance, Role: RoleProcessor, Partitions: len(p.Partitions), ReportTime: p.ReportTime, Arrived: p.Arrived}
+		m.State, m.Reason = p.memberState()
+		members = append(members, m)
+	}
+
+	return members
+}
+
+// memberState is the worst of its partitions; what keeps the process as a whole
+// from taking part is worse than what one of them waits for.
+func (p *Processor) memberState() (state, reason string) {
+	if reason, found := p.partitionsIn(failed); found {
+		return failed, reason
+	}
+
+	if p.Reason != "" {
+		return waiting, p.Reason
+	}
+
+	for _, state := range []string{waitingRewind, paused, acquiring} {
+		if reason, found := p.partitionsIn(state); found {
+			return waiting, reason
+		}
+	}
+
+	if len(p.Partitions) == 0 {
+		return standby, ""
+	}
+
+	return applying, ""
+}
+
+// partitionsIn names the partitions in a state, with the reason of the first.
+func (p *Processor) partitionsIn(state string) (reason string, found bool) {
+	var numbers []int
+
+	for i := range p.Partitions {
+		if o := &p.Partitions[i]; o.State == state {
+			if numbers == nil {
+				reason = o.Reason
+			}
+
+			numbers = append(numbers, o.Partition)
+		}
+	}
+
+	slices.Sort(numbers)
+
+	return withReason(which(numbers)+state, reason), numbers != nil
+}
