@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -66,10 +67,16 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := m.begin()
 	defer cancel()
 
+	var asked sync.WaitGroup
+	defer asked.Wait()
+
+	// Side by side: a flow whose servers are slow to fail must not use up the time of the others.
 	for _, flow := range m.flows {
-		if stats, err := flow.Sample(ctx); err == nil {
-			m.collect(ch, &stats)
-		}
+		asked.Go(func() {
+			if stats, err := flow.Sample(ctx); err == nil {
+				m.collect(ch, &stats)
+			}
+		})
 	}
 }
 

@@ -95,3 +95,36 @@ relay_stream_messages{flow="a"} 12
 relay_stream_messages{flow="c"} 0
 `)))
 }
+
+// slowFlow is answered when the time of the scrape is over.
+type slowFlow struct{ name string }
+
+func (f slowFlow) Name() string { return f.name }
+
+func (slowFlow) Sample(ctx context.Context) (tally.Stats, error) {
+	<-ctx.Done()
+
+	return tally.Stats{}, ctx.Err()
+}
+
+// promptFlow is answered unless the time of the scrape is over.
+type promptFlow struct{ fixedFlow }
+
+func (f promptFlow) Sample(ctx context.Context) (tally.Stats, error) { return f.stats, ctx.Err() }
+
+// A flow whose servers are slow to fail does not use up the time of the others.
+func TestAScrapeDoesNotWaitForTheSlowest(t *testing.T) {
+	t.Parallel()
+
+	m := newMetrics(func() (context.Context, context.CancelFunc) { return context.WithTimeout(t.Context(), time.Second) }, []api.Flow{
+		slowFlow{"a"}, promptFlow{fixedFlow{tally.Stats{Flow: "b", Status: tally.OK, Total: new(uint64(10))}}}, slowFlow{"c"},
+	})
+
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(m)
+	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP relay_captured_changes_total Events of the source counted so far; from the stream's tail: survives restarts.
+# TYPE relay_captured_changes_total counter
+relay_captured_changes_total{flow="b"} 10
+`), "relay_captured_changes_total"))
+}
