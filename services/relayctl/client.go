@@ -201,7 +201,7 @@ func explain(err error, server string) error {
 
 	for _, detail := range s.Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok {
-			remedy = info.GetMetadata()["remedy"]
+			remedy = flowRemedy(info, info.GetMetadata()["remedy"])
 		}
 	}
 

@@ -8,12 +8,17 @@ import (
 
 // confirm has a person type what is asked for. The caller has made sure that a person is there.
 func (p *program) confirm(what, wanted string) error {
-	fmt.Fprintf(p.err, "%s Type %s to go on: ", what, wanted)
+	to := p.err
+	if p.prompt != nil { // a question is no note
+		to = p.prompt
+	}
+
+	fmt.Fprintf(to, "%s Type %s to go on: ", what, wanted)
 
 	// /dev/null passes for a terminal here; its end of file confirms nothing.
 	typed, err := bufio.NewReader(p.in).ReadString('\n')
 	if err != nil {
-		fmt.Fprintln(p.err)
+		fmt.Fprintln(to)
 	}
 
 	if strings.TrimSpace(typed) != wanted {

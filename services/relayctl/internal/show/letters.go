@@ -182,3 +182,6 @@ func plainLines(s string) string {
 
 	return strings.Join(lines, "\n")
 }
+
+// Printable is a text of others that cannot steer a terminal.
+func Printable(s string) string { return plainText(s) }
