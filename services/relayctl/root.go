@@ -33,9 +33,16 @@ type streams struct {
 type program struct {
 	streams
 
-	environ map[string]string
-	output  string // -o
-	running bool   // arguments and flags were understood
+	environ map[string]string // with what the context adds
+	output  string            // -o
+	quiet   bool              // -q
+	noColor bool              // --no-color
+	running bool              // arguments and flags were understood
+	prompt  io.Writer         // for questions, with -q; nil: err
+
+	given      map[string]string // the environment without the context
+	context    string            // the context in use; empty when there is none
+	contextErr error             // why there is none although one is wanted
 }
 
 // notFine ends a command that worked with exit code 1: the answer was printed.
@@ -48,6 +55,8 @@ func (notFineError) ExitCode() int { return exitNotFine }
 // that prints errors.
 func execute(ctx context.Context, s streams, args []string, environ map[string]string) int {
 	p := &program{streams: s, environ: maps.Clone(environ)}
+	p.enterContext(args)
+
 	root := p.root() //nolint:contextcheck // cobra hands ctx to the commands
 	root.SetArgs(args)
 	root.SetIn(s.in)
@@ -81,7 +90,9 @@ func execute(ctx context.Context, s streams, args []string, environ map[string]s
 
 const rootExample = `  relayctl status                    is it fine?
   relayctl doctor                    what is wrong, and what to do
+  relayctl top                       the flow, live on the whole terminal
   relayctl stats --watch             one line a second
+  relayctl partitions                who owns what, what needs attention first
   relayctl dead-letters list         what was given up
   relayctl audit                     who did what
   relayctl verify                    are source and target equal?
@@ -95,20 +106,34 @@ func (p *program) root() *cobra.Command {
 		Example:       rootExample,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if p.output != outputText && p.output != outputJSON {
 				return fmt.Errorf("unknown output %q: use -o text or -o json", p.output)
 			}
 
 			p.running = true
 
+			if p.quiet {
+				p.prompt, p.err = p.err, io.Discard
+			}
+
+			if needsContext(cmd) {
+				return p.contextErr
+			}
+
 			return nil
 		},
 	}
 
 	root.PersistentFlags().StringVarP(&p.output, "output", "o", outputText, "form of the answer: text or json")
+	root.PersistentFlags().BoolVarP(&p.quiet, "quiet", "q", false, "no notes beside the answer; errors are told all the same")
+	root.PersistentFlags().BoolVar(&p.noColor, "no-color", false, "no colours (NO_COLOR)")
+	root.PersistentFlags().String("context", p.context, "name of the context to use; '' for none ("+contextVariable+")")
 	root.SetUsageTemplate(examplesFirst(root.UsageTemplate()))
-	root.AddCommand(p.status(), p.stats(), p.deadLetters(), p.audit(), p.flow(), p.verify(), p.doctor(), p.version(), p.config())
+	root.AddCommand(p.status(), p.stats(), p.top(), p.partitions(), p.instances(), p.deadLetters(), p.audit(), p.flow(), p.verify(), p.doctor(),
+		p.contextCommands(), p.version(), p.config())
+	p.completions(root)
+	suggestSubcommands(root)
 
 	return root
 }
@@ -150,7 +175,7 @@ func (p *program) version() *cobra.Command {
 // color tells whether the answer goes to a person who did not refuse colours
 // (no-color.org).
 func (p *program) color() bool {
-	return p.environ["NO_COLOR"] == "" && p.environ["TERM"] != "dumb" && isTerminal(p.out)
+	return !p.noColor && p.environ["NO_COLOR"] == "" && p.environ["TERM"] != "dumb" && isTerminal(p.out)
 }
 
 func isTerminal(stream any) bool {
