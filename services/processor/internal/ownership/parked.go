@@ -127,7 +127,7 @@ func (l *lane) settleParked(stop, work context.Context, lot *park.Lot) error {
 
 	err := l.readEvents(work, u)
 	if err == nil && lot.Items[0].Key.IsChange() {
-		err = l.repeat(stop, work, u)
+		err, u.made = l.repeat(stop, work, u), true
 	}
 
 	if err == nil {

@@ -14,7 +14,13 @@ import (
 
 // Shown is what Show tells: the settings of the stream and its figures.
 type Shown struct {
-	Flow        string   `json:"flow"`
+	Flow string `json:"flow"`
+
+	// As the stats service says, which Show does not ask.
+	State               string      `json:"state"` // StateRunning or StatePaused; empty where it is not known
+	StateUnknownBecause string      `json:"state_unknown_because,omitempty"`
+	Pause               *ShownPause `json:"pause"` // null while it runs
+
 	Stream      string   `json:"stream"`
 	StreamID    string   `json:"stream_id"`
 	Source      string   `json:"source"`
@@ -36,6 +42,20 @@ type Shown struct {
 
 	// Pinned is the routing table as of the last marker, the whole source's.
 	Pinned []ShownPin `json:"pinned"`
+}
+
+// States of a flow, as a person wants it.
+const (
+	StateRunning = "running"
+	StatePaused  = "paused"
+)
+
+// ShownPause is who paused the flow.
+type ShownPause struct {
+	By     string    `json:"by"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+	Text   string    `json:"-"` // all of it, for people
 }
 
 // ShownPin is a collection whose events are not spread by document.

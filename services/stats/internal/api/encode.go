@@ -45,6 +45,7 @@ func encode(s *tally.Stats) *relayv1.Stats {
 		HistoryTrend:          relayv1.HistoryTrend(relayv1.HistoryTrend_value["HISTORY_TREND_"+s.History.Trend]),
 		HistoryLevel:          relayv1.HistoryLevel(relayv1.HistoryLevel_value["HISTORY_LEVEL_"+s.History.Level]),
 		AtLeastOnce:           s.AtLeastOnce,
+		Pause:                 encodePause(s.Pause),
 	}
 
 	for i := range s.Listeners {
@@ -137,6 +138,7 @@ func encodePartition(p *tally.Partition) *relayv1.PartitionStats {
 		IsBatchProcessing: p.IsProcessing,
 		ParkedChanges:     unsigned(d.Parked),
 		Lag:               encodeDuration(p.Lag),
+		IsHeld:            p.Held,
 	}
 }
 

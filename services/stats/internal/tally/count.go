@@ -18,6 +18,7 @@ func Count(in *Input) Stats {
 		Stream:      in.Stream,
 		Unsupported: in.Unsupported,
 		Gaps:        countGaps(in),
+		Pause:       in.Pause,
 		Consistent:  in.Still && in.Stream != nil && in.Checkpoints != nil && sameGeneration(in),
 	}
 
