@@ -4,8 +4,10 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
+	"github.com/atlas-relay/atlas-relay/e2e/verify"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
@@ -82,4 +84,52 @@ func (s *scenario) standsStill(since *relayv1.Stats) {
 	})
 	require.Equal(s.t, since.GetProcessedChanges(), later.GetProcessedChanges())
 	require.Equal(s.t, since.GetBatchesProcessed(), later.GetBatchesProcessed())
+}
+
+// TestPauseOfANamespace: what comes for it is set aside while all other changes are applied, through kill -9, and comes in
+// order afterwards.
+func TestPauseOfANamespace(t *testing.T) {
+	s := open(t)
+	source, target := s.world.Source.Client.Database(s.beside()), s.world.Target.Client.Database(s.beside())
+	require.NoError(t, source.CreateCollection(t.Context(), "notes"))
+	s.write()
+
+	s.ctl("flow", "pause", "--namespace", s.beside()+".notes", "--reason", "report")
+
+	write := func() {
+		_, err := source.Collection("notes").InsertOne(t.Context(), bson.D{{Key: "_id", Value: s.others}})
+		require.NoError(t, err)
+		_, err = source.Collection("notes").UpdateOne(t.Context(), bson.D{{Key: "_id", Value: s.others}}, bson.D{{Key: "$set", Value: bson.D{{Key: "v", Value: 1}}}})
+		require.NoError(t, err)
+
+		s.others += 2
+	}
+
+	s.await("a namespace that is left alone", func(sample *relayv1.Stats) bool {
+		write()
+
+		return sample.GetParkedChanges() > 0
+	})
+
+	const notes = 100
+	for range notes {
+		write()
+	}
+
+	s.await("changes that are set aside", func(sample *relayv1.Stats) bool { return sample.GetParkedChanges() >= 2*notes })
+	s.progress(steady)
+	s.becomes("DEGRADED", 1, s.beside()+".notes is paused by ", ": report\n", "next:   relayctl flow resume --namespace "+s.beside()+".notes")
+
+	require.NoError(t, s.relay.Processors()[0].Kill())
+	require.NoError(t, s.relay.Processors()[0].Start())
+	s.progress(steady)
+	require.GreaterOrEqual(t, s.await("an answer", func(*relayv1.Stats) bool { return true }).GetParkedChanges(), uint64(2*notes))
+
+	s.ctl("flow", "resume", "--namespace", s.beside()+".notes")
+	s.finish()
+
+	result, err := verify.Compare(t.Context(), source, target)
+	require.NoError(t, err)
+	require.True(t, result.Equal(), "%d documents differ: %v", result.Different, result.Differences)
+	require.EqualValues(t, s.others/2, result.Documents)
 }

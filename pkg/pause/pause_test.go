@@ -2,6 +2,7 @@ package pause_test
 
 import (
 	"context"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/pause"
 )
@@ -43,20 +45,21 @@ func TestPauseIsKeptUntilItEnds(t *testing.T) {
 	require.False(t, changed, "a flow that runs goes on")
 
 	for range 2 { // with a document already, too
-		begun, changed, err := pause.Begin(t.Context(), target, flow, by("ann"))
+		changed, err := pause.Begin(t.Context(), target, flow, by("ann"))
 		require.NoError(t, err)
 		require.True(t, changed)
 
 		d, err = pause.Load(t.Context(), target, flow)
 		require.NoError(t, err)
-		require.Equal(t, begun.Pause.String(), d.Pause.String())
-		require.True(t, begun.Pause.Is(d.Pause), "what is answered is what is read")
 		require.Equal(t, "paused by ann since 2026-11-29T12:00:00Z: upgrade", d.Pause.String())
 
-		again, changed, err := pause.Begin(t.Context(), target, flow, by("bob"))
+		changed, err = pause.Begin(t.Context(), target, flow, by("bob"))
 		require.NoError(t, err)
 		require.False(t, changed)
-		require.True(t, again.Pause.Is(d.Pause), "who came first stays")
+
+		again, err := pause.Load(t.Context(), target, flow)
+		require.NoError(t, err)
+		require.True(t, again.Is(&d), "who came first stays")
 
 		changed, err = pause.End(t.Context(), target, flow)
 		require.NoError(t, err)
@@ -85,8 +88,7 @@ func TestOneOfManyPauses(t *testing.T) {
 
 	for range 8 {
 		all.Go(func() {
-			d, changed, err := pause.Begin(t.Context(), target, flow, by("ann"))
-			if err == nil && d.Pause != nil && changed {
+			if changed, err := pause.Begin(t.Context(), target, flow, by("ann")); err == nil && changed {
 				changes.Add(1)
 			}
 		})
@@ -108,4 +110,82 @@ func TestDocumentEditedByHand(t *testing.T) {
 
 	_, err = pause.Load(t.Context(), target, flow)
 	require.ErrorContains(t, err, "document "+flow+" of atlas_relay.flows")
+}
+
+func TestNamespacesArePausedByTheirNames(t *testing.T) {
+	t.Parallel()
+
+	target, flow := newFlow(t)
+	orders, shop, stock := event.Namespace{DB: "shop", Coll: "orders"}, event.Namespace{DB: "shop"}, event.Namespace{DB: "stock", Coll: "a.b"}
+	load := func() pause.Document {
+		t.Helper()
+
+		d, err := pause.Load(t.Context(), target, flow)
+		require.NoError(t, err)
+
+		return d
+	}
+	begin := func(who string, want int, namespaces ...event.Namespace) {
+		t.Helper()
+
+		changed, err := pause.BeginNamespaces(t.Context(), target, flow, namespaces, by(who))
+		require.NoError(t, err)
+		require.Equal(t, want, changed)
+	}
+	end := func(want int, namespaces ...event.Namespace) {
+		t.Helper()
+
+		changed, err := pause.EndNamespaces(t.Context(), target, flow, namespaces)
+		require.NoError(t, err)
+		require.Equal(t, want, changed)
+	}
+
+	end(0, orders)
+	begin("ann", 2, orders, stock)
+
+	d := load()
+	require.Nil(t, d.Pause, "the flow runs")
+	require.True(t, d.Covers(orders))
+	require.False(t, d.Covers(event.Namespace{DB: "shop", Coll: "other"}))
+
+	begin("bob", 1, orders, shop)
+
+	d = load()
+	require.Len(t, d.Namespaces, 3)
+	require.Equal(t, "ann", d.Namespaces[0].Pause.By, "who came first stays")
+	require.Equal(t, "shop.orders", d.Namespaces[0].Name())
+	require.Equal(t, "shop", d.Namespaces[2].Name())
+	require.True(t, d.Covers(event.Namespace{DB: "shop", Coll: "other"}))
+
+	_, err := pause.Begin(t.Context(), target, flow, by("ann"))
+	require.NoError(t, err)
+	_, err = pause.End(t.Context(), target, flow)
+	require.NoError(t, err)
+	require.Len(t, load().Namespaces, 3, "they stay when the flow goes on")
+
+	end(1, shop)
+
+	d = load()
+	require.True(t, d.Covers(orders), "it was paused by its own name")
+	end(2, orders, stock)
+	require.Empty(t, load().Namespaces)
+}
+
+func TestNamespacesThatAreTooMany(t *testing.T) {
+	t.Parallel()
+
+	target, flow := newFlow(t)
+
+	var all []event.Namespace
+	for n := range pause.MaxNamespaces + 1 {
+		all = append(all, event.Namespace{DB: "shop", Coll: strconv.Itoa(n)})
+	}
+
+	changed, err := pause.BeginNamespaces(t.Context(), target, flow, all, by("ann"))
+	require.ErrorIs(t, err, pause.ErrTooMany)
+	require.Equal(t, pause.MaxNamespaces, changed)
+
+	changed, err = pause.BeginNamespaces(t.Context(), target, flow, all[:1], by("ann"))
+	require.NoError(t, err, "it is paused already")
+	require.Zero(t, changed)
 }

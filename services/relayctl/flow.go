@@ -146,6 +146,10 @@ func (p *program) printShown(s *flow.Shown) error {
 		row("state", s.State)
 	}
 
+	for _, n := range s.PausedNamespaces {
+		row("set aside", n.Namespace+" is "+n.Pause.Text)
+	}
+
 	row("stream", s.Stream)
 	row("stream id", s.StreamID)
 	row("source", s.Source)

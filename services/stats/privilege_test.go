@@ -61,10 +61,10 @@ func TestStatsRoleIsEnough(t *testing.T) {
 
 	actOnLetters(t, relayv1.NewDeadLetterServiceClient(conn), letters)
 
-	for range 2 { // the second time there is a document
-		_, err = relayv1.NewFlowServiceClient(conn).PauseFlow(t.Context(), &relayv1.PauseFlowRequest{RequestedBy: "ann"})
+	for _, namespaces := range [][]*relayv1.Namespace{nil, {{Database: "shop", Collection: "orders"}}} {
+		_, err = relayv1.NewFlowServiceClient(conn).PauseFlow(t.Context(), &relayv1.PauseFlowRequest{RequestedBy: "ann", Namespaces: namespaces})
 		require.NoError(t, err)
-		_, err = relayv1.NewFlowServiceClient(conn).ResumeFlow(t.Context(), &relayv1.ResumeFlowRequest{RequestedBy: "ann"})
+		_, err = relayv1.NewFlowServiceClient(conn).ResumeFlow(t.Context(), &relayv1.ResumeFlowRequest{RequestedBy: "ann", Namespaces: namespaces})
 		require.NoError(t, err)
 	}
 

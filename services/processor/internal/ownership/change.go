@@ -34,7 +34,7 @@ func (l *lane) make(running, stop, work context.Context, c *schema.Change, prepa
 	tries, givenBack := 0, error(nil)
 
 	err := retry.Do(stop, retry.Policy{Initial: firstBackoff, Max: maxBackoff, OnRetry: l.pause}, func(context.Context) error {
-		if tries++; tries > 1 && l.pausing.isHeld() {
+		if tries++; tries > 1 && l.mustHold() {
 			givenBack = errGivenBack
 
 			return nil

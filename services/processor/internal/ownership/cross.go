@@ -72,13 +72,13 @@ func (l *lane) cross(running, stop, work context.Context, d *consume.Delivery) e
 			return err
 		}
 
-		now, paused := l.pausing.latest()
-		if now != nil {
+		_, changed := l.pausing.latest()
+		if l.mustHold() {
 			continue
 		}
 
 		select {
-		case <-paused:
+		case <-changed:
 		case v := <-p.standing.verdicts:
 			switch v.Step {
 			case barrier.Pass:

@@ -158,7 +158,7 @@ func (l *lane) gather(ctx context.Context) error {
 			deliveries = nil
 		}
 
-		_, paused := l.pausing.latest()
+		_, wanted := l.pausing.latest()
 
 		select {
 		case d := <-deliveries:
@@ -171,7 +171,7 @@ func (l *lane) gather(ctx context.Context) error {
 		case <-timer.C:
 		case <-next:
 			last, next = l.markers.latest()
-		case <-paused: // or resumed
+		case <-wanted:
 		case <-l.disconnected:
 			return fmt.Errorf("%w: NATS disconnected", consume.ErrReset)
 		case <-ctx.Done():

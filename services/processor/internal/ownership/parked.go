@@ -42,6 +42,9 @@ func (p *partition) loadParked(ctx context.Context) error {
 	}
 
 	p.parked = park.New(p.options.Park)
+	wanted, _ := p.pausing.latest()
+	p.follow(wanted)
+
 	now := time.Now()
 
 	err := parked.Headers(ctx, p.target, p.held.Flow, p.number, func(r *parked.Record) error { return p.parked.Load(r, now) },

@@ -17,6 +17,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/lease"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
+	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
@@ -58,6 +59,7 @@ type partition struct {
 	// applies, too.
 	parked  *park.Partition
 	passage barrier.Passage
+	wanted  *pause.Document // what a person wanted when it was looked last; parked goes by it
 	// adopting is the position of a rename up to which other partitions may still hand over what they had parked; zero
 	// when none can.
 	adopting event.Position
@@ -328,8 +330,8 @@ func (p *partition) setState(state State, reason string) {
 
 	if p.draining.Load() && state != Failed {
 		state, reason = Draining, ""
-	} else if now, _ := p.pausing.latest(); now != nil && state == Applying {
-		state, reason, held = Paused, now.String(), true
+	} else if now, _ := p.pausing.latest(); now.Pause != nil && state == Applying {
+		state, reason, held = Paused, now.Pause.String(), true
 	}
 
 	before := p.board.read()

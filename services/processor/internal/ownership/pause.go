@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
@@ -18,24 +19,25 @@ import (
 const pauseEvery = 500 * time.Millisecond
 
 var (
-	// errHeld says that the flow was paused before a transaction began: the same again when it goes on.
-	errHeld = errors.New("the flow is paused")
-	// errGivenBack says that it was paused while the target did not take something. Whether that was done is for the
-	// next ownership to find out.
-	errGivenBack = fmt.Errorf("%w: the flow was paused while the target was waited for", consume.ErrReset)
+	// errHeld says that something else is wanted since, and that a transaction has not begun: it is looked what that means
+	// for it.
+	errHeld = errors.New("the flow was paused or resumed")
+	// errGivenBack says the same of one that the target did not take yet. Whether it was done is for the next ownership
+	// to find out.
+	errGivenBack = fmt.Errorf("%w: the flow was paused or resumed while the target was waited for", consume.ErrReset)
 )
 
-// pausing is whether a person has paused the flow, as the target said last. One goroutine writes, lanes read.
+// pausing is what a person wants of the flow, as the target said last. One goroutine writes, lanes read.
 type pausing struct {
 	mu   sync.Mutex
-	now  *pause.Pause  // nil while the flow runs
-	next chan struct{} // closed when that has changed
+	now  *pause.Document // never changed, only replaced
+	next chan struct{}   // closed when it was
 }
 
-func newPausing() *pausing { return &pausing{next: make(chan struct{})} }
+func newPausing() *pausing { return &pausing{now: new(pause.Document), next: make(chan struct{})} }
 
 // set takes in what the target says, and tells whether that is new.
-func (p *pausing) set(now *pause.Pause) (changed bool) {
+func (p *pausing) set(now *pause.Document) (changed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 
@@ -51,8 +53,8 @@ func (p *pausing) set(now *pause.Pause) (changed bool) {
 	return true
 }
 
-// latest returns the pause, nil while the flow runs, and what is closed when that has changed.
-func (p *pausing) latest() (*pause.Pause, <-chan struct{}) {
+// latest returns what is wanted, and what is closed when that has changed.
+func (p *pausing) latest() (*pause.Document, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 
@@ -63,7 +65,7 @@ func (p *pausing) latest() (*pause.Pause, <-chan struct{}) {
 func (p *pausing) isHeld() bool {
 	now, _ := p.latest()
 
-	return now != nil
+	return now.Pause != nil
 }
 
 // followPause keeps pausing up to date until stop ends. While the target does not answer, what it said last holds.
@@ -93,30 +95,72 @@ func (o *Owner) lookForPause(ctx context.Context) error {
 		return err
 	}
 
-	switch changed := o.pausing.set(d.Pause); {
-	case !changed:
-	case d.Pause != nil:
-		o.log.WarnContext(ctx, "flow paused: nothing is written to the target", slog.String(telemetry.KeyReason, d.Pause.String()))
-	default:
-		o.log.InfoContext(ctx, "flow resumed")
+	before, _ := o.pausing.latest()
+	if o.pausing.set(&d) {
+		o.tellWanted(ctx, before, &d)
 	}
 
 	return nil
 }
 
-// hold does nothing while the flow is paused. It returns errNoMore when running ends before.
-func (l *lane) hold(running context.Context) error {
-	if !l.pausing.isHeld() {
-		return nil
+// tellWanted says in the log what has changed, once for all partitions.
+func (o *Owner) tellWanted(ctx context.Context, before, now *pause.Document) {
+	for i := range now.Namespaces {
+		if n := &now.Namespaces[i]; !before.Names(n) {
+			o.log.WarnContext(ctx, "namespace paused: its changes are set aside",
+				slog.String(telemetry.KeyNamespace, n.Name()), slog.String(telemetry.KeyReason, n.Pause.String()))
+		}
 	}
 
+	for i := range before.Namespaces {
+		if n := &before.Namespaces[i]; !now.Names(n) {
+			o.log.InfoContext(ctx, "namespace resumed", slog.String(telemetry.KeyNamespace, n.Name()))
+		}
+	}
+
+	switch {
+	case before.Pause.Is(now.Pause):
+	case now.Pause != nil:
+		o.log.WarnContext(ctx, "flow paused: nothing is written to the target", slog.String(telemetry.KeyReason, now.Pause.String()))
+	default:
+		o.log.InfoContext(ctx, "flow resumed")
+	}
+}
+
+// follow has what is parked go by what is wanted.
+func (p *partition) follow(wanted *pause.Document) {
+	p.wanted = wanted
+
+	if len(wanted.Namespaces) > 0 {
+		p.parked.Hold(func(key event.Key) bool { return wanted.Covers(key.Namespace()) }, time.Now())
+	} else {
+		p.parked.Hold(nil, time.Now())
+	}
+}
+
+// mustHold tells whether nothing is to be begun: the flow is paused, or something else is wanted than what the lane goes
+// by.
+func (l *lane) mustHold() bool {
+	now, _ := l.pausing.latest()
+
+	return now != l.wanted || now.Pause != nil
+}
+
+// hold takes in what is wanted, and does nothing while the flow is paused. It returns errNoMore when running ends before.
+func (l *lane) hold(running context.Context) error {
 	for {
 		now, changed := l.pausing.latest()
-		l.applying() // or who has paused it
 
-		if now == nil {
+		if now != l.wanted {
+			l.follow(now)
+			l.applying()
+		}
+
+		if now.Pause == nil {
 			return nil
 		}
+
+		l.applying() // as it would, but for who has paused it
 
 		select {
 		case <-changed:

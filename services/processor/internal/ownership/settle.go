@@ -44,7 +44,7 @@ var errReload = errors.New("the parked records have to be read again")
 //	one event's own error      the same without it: it is parked, or stays so, in that transaction
 //	a record was changed       the records are read again, then the same
 //	no room to park            the partition waits until there is
-//	the flow is paused         what was not begun waits, what waits for the target is given back
+//	paused, or resumed         what was not begun waits, what waits for the target is given back
 //	guard failed               stale, gone back, or changed by somebody: stops
 //	told to stop               what waits for the target is given back
 //
@@ -57,7 +57,7 @@ func (l *lane) settle(stop, work context.Context, u *unit) error {
 	defer l.slots.Release(1)
 
 	for {
-		if !u.made && l.pausing.isHeld() {
+		if !u.made && l.mustHold() {
 			u.lot.Postpone(time.Now())
 
 			return errHeld
@@ -218,7 +218,7 @@ func (l *lane) commit(stop, work context.Context, plan *apply.Plan, next *checkp
 	var trouble error // after which only a new ownership helps
 
 	err := retry.Do(stop, retry.Policy{Initial: firstBackoff, Max: maxBackoff, OnRetry: l.pause}, func(context.Context) error {
-		if tries++; tries > 1 && l.pausing.isHeld() {
+		if tries++; tries > 1 && l.mustHold() {
 			trouble = errGivenBack
 
 			return nil

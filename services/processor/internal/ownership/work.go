@@ -69,7 +69,7 @@ func (l *lane) apply(running, stop, work context.Context) error {
 func (l *lane) step(running, stop, work context.Context, due, tick <-chan time.Time) error {
 	looked := false
 
-	if wasHeld := l.batch != nil && l.noRoom == ""; !wasHeld {
+	if l.batch == nil || l.noRoom != "" { // else it was held, and nothing else is to be waited for
 		var err error
 		if looked, err = l.turn(running, stop, work, due, tick); err != nil {
 			return err
@@ -79,7 +79,7 @@ func (l *lane) step(running, stop, work context.Context, due, tick <-chan time.T
 	switch {
 	case l.batch == nil:
 		return nil
-	case l.pausing.isHeld():
+	case l.mustHold():
 		return errHeld
 	case l.batch[0].IsBarrier():
 		return l.cross(running, stop, work, l.batch[0])
@@ -102,8 +102,8 @@ func (l *lane) turn(running, stop, work context.Context, due, tick <-chan time.T
 		batches = nil
 	}
 
-	now, paused := l.pausing.latest()
-	if now != nil {
+	_, changed := l.pausing.latest()
+	if l.mustHold() {
 		return false, errHeld
 	}
 
@@ -124,7 +124,7 @@ func (l *lane) turn(running, stop, work context.Context, due, tick <-chan time.T
 		return false, l.moveTo(stop, work, m)
 	case <-tick:
 		return true, l.onTick(stop, work)
-	case <-paused:
+	case <-changed:
 		return false, errHeld
 	case <-whileHolding(running, l.batch):
 		return false, errNoMore

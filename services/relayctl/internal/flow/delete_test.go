@@ -50,7 +50,7 @@ func TestDeleteRemovesEverythingOfTheFlowOnly(t *testing.T) {
 	}
 
 	for _, name := range []string{w.flow(), w.flow() + "2"} {
-		_, _, err := pause.Begin(t.Context(), w.target, name, pause.Pause{By: "ann", Since: time.Now()})
+		_, err := pause.Begin(t.Context(), w.target, name, pause.Pause{By: "ann", Since: time.Now()})
 		require.NoError(t, err)
 	}
 

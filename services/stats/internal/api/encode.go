@@ -46,6 +46,7 @@ func encode(s *tally.Stats) *relayv1.Stats {
 		HistoryLevel:          relayv1.HistoryLevel(relayv1.HistoryLevel_value["HISTORY_LEVEL_"+s.History.Level]),
 		AtLeastOnce:           s.AtLeastOnce,
 		Pause:                 encodePause(s.Pause),
+		PausedNamespaces:      encodeNamespaces(s.PausedNamespaces),
 	}
 
 	for i := range s.Listeners {

@@ -3,9 +3,11 @@ package api
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
@@ -40,12 +42,7 @@ func (s *flowService) GetFlow(ctx context.Context, request *relayv1.GetFlowReque
 
 // PauseFlow implements relayv1.FlowServiceServer.
 func (s *flowService) PauseFlow(ctx context.Context, request *relayv1.PauseFlowRequest) (*relayv1.PauseFlowResponse, error) {
-	flow, who, err := s.asked(ctx, request)
-	if err != nil {
-		return nil, toStatus(err)
-	}
-
-	d, changed, err := flow.Pause(ctx, who, request.GetReason())
+	d, changed, err := s.change(ctx, request, (*pausing.Switch).Pause)
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -55,28 +52,55 @@ func (s *flowService) PauseFlow(ctx context.Context, request *relayv1.PauseFlowR
 
 // ResumeFlow implements relayv1.FlowServiceServer.
 func (s *flowService) ResumeFlow(ctx context.Context, request *relayv1.ResumeFlowRequest) (*relayv1.ResumeFlowResponse, error) {
-	flow, who, err := s.asked(ctx, request)
+	d, changed, err := s.change(ctx, request, (*pausing.Switch).Resume)
 	if err != nil {
 		return nil, toStatus(err)
 	}
 
-	changed, err := flow.Resume(ctx, who, request.GetReason())
-	if err != nil {
-		return nil, toStatus(err)
-	}
-
-	return &relayv1.ResumeFlowResponse{Flow: encodeFlow(&pause.Document{Flow: flow.Flow()}), Changed: changed}, nil
+	return &relayv1.ResumeFlowResponse{Flow: encodeFlow(&d), Changed: changed}, nil
 }
 
-// asked is the flow that a change is asked of, and who asks.
-func (s *flowService) asked(ctx context.Context, request asker) (flow *pausing.Switch, who string, err error) {
-	if flow, err = s.find(request.GetFlow()); err != nil {
-		return nil, "", err
+// pauseRequest is what both requests have.
+type pauseRequest interface {
+	asker
+	GetNamespaces() []*relayv1.Namespace
+}
+
+func (s *flowService) change(ctx context.Context, request pauseRequest,
+	do func(*pausing.Switch, context.Context, *pausing.Request) (pause.Document, bool, error),
+) (d pause.Document, changed bool, err error) {
+	flow, err := s.find(request.GetFlow())
+	if err != nil {
+		return pause.Document{}, false, err
 	}
 
-	who, err = decodeAsker(ctx, request)
+	r := &pausing.Request{Why: request.GetReason()}
 
-	return flow, who, err
+	if r.Who, err = decodeAsker(ctx, request); err != nil {
+		return pause.Document{}, false, err
+	}
+
+	if r.Namespaces, err = decodeNamespaces(request.GetNamespaces()); err != nil {
+		return pause.Document{}, false, err
+	}
+
+	return do(flow, ctx, r)
+}
+
+func decodeNamespaces(list []*relayv1.Namespace) (namespaces []event.Namespace, err error) {
+	if len(list) > pause.MaxNamespaces {
+		return nil, &argumentError{"namespaces", fmt.Sprintf("has %d entries", len(list)), fmt.Sprintf("give at most %d", pause.MaxNamespaces)}
+	}
+
+	for _, ns := range list {
+		if db := ns.GetDatabase(); db == "" || strings.Contains(db, ".") {
+			return nil, &argumentError{"namespaces", fmt.Sprintf("has the database %q", db), "name a database, and a collection unless all of it is meant"}
+		}
+
+		namespaces = append(namespaces, event.Namespace{DB: ns.GetDatabase(), Coll: ns.GetCollection()})
+	}
+
+	return namespaces, nil
 }
 
 // asker is what all requests have that change something.
@@ -100,13 +124,24 @@ func decodeAsker(ctx context.Context, request asker) (who string, err error) {
 	}
 }
 
-func encodeFlow(d *pause.Document) *relayv1.Flow {
+func encodeFlow(d *pause.Document) *relayv1.FlowControl {
 	state := relayv1.FlowState_FLOW_STATE_RUNNING
 	if d.Pause != nil {
 		state = relayv1.FlowState_FLOW_STATE_PAUSED
 	}
 
-	return &relayv1.Flow{Name: d.Flow, State: state, Pause: encodePause(d.Pause)}
+	return &relayv1.FlowControl{Name: d.Flow, State: state, Pause: encodePause(d.Pause), PausedNamespaces: encodeNamespaces(d.Namespaces)}
+}
+
+func encodeNamespaces(list []pause.Namespace) (encoded []*relayv1.PausedNamespace) {
+	for i := range list {
+		n := &list[i]
+		encoded = append(encoded, &relayv1.PausedNamespace{
+			Namespace: &relayv1.Namespace{Database: text(n.DB), Collection: text(n.Coll)}, Pause: encodePause(&n.Pause),
+		})
+	}
+
+	return encoded
 }
 
 func encodePause(p *pause.Pause) *relayv1.Pause {

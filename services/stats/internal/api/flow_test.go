@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -41,7 +42,7 @@ func TestPauseAndResumeOfAFlow(t *testing.T) {
 
 	w, client := newFlowWorld(t)
 
-	get := func() *relayv1.Flow {
+	get := func() *relayv1.FlowControl {
 		t.Helper()
 
 		response, err := client.GetFlow(t.Context(), &relayv1.GetFlowRequest{Flow: w.flow})
@@ -130,6 +131,61 @@ func TestPauseRequestsThatAreRefused(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, d.Pause)
 	require.Empty(t, w.audit(t, new(relayv1.ListAuditRecordsRequest)).GetRecords())
+}
+
+func TestPauseOfNamespaces(t *testing.T) {
+	t.Parallel()
+
+	w, client := newFlowWorld(t)
+	orders, stock := &relayv1.Namespace{Database: "shop", Collection: "orders"}, &relayv1.Namespace{Database: "stock"}
+
+	paused, err := client.PauseFlow(t.Context(), &relayv1.PauseFlowRequest{RequestedBy: "ann", Reason: "report", Namespaces: []*relayv1.Namespace{orders, stock}})
+	require.NoError(t, err)
+	require.True(t, paused.GetChanged())
+	require.Equal(t, relayv1.FlowState_FLOW_STATE_RUNNING, paused.GetFlow().GetState(), "the flow runs")
+	require.Len(t, paused.GetFlow().GetPausedNamespaces(), 2)
+	require.Equal(t, orders.String(), paused.GetFlow().GetPausedNamespaces()[0].GetNamespace().String())
+	require.Equal(t, "report", paused.GetFlow().GetPausedNamespaces()[0].GetPause().GetReason())
+
+	paused, err = client.PauseFlow(t.Context(), &relayv1.PauseFlowRequest{RequestedBy: "bob", Namespaces: []*relayv1.Namespace{orders}})
+	require.NoError(t, err)
+	require.False(t, paused.GetChanged())
+	require.Contains(t, paused.GetFlow().GetPausedNamespaces()[0].GetPause().GetBy(), "ann from")
+
+	resumed, err := client.ResumeFlow(t.Context(), &relayv1.ResumeFlowRequest{RequestedBy: "bob"})
+	require.NoError(t, err)
+	require.False(t, resumed.GetChanged(), "the flow as a whole was not paused")
+	require.Len(t, resumed.GetFlow().GetPausedNamespaces(), 2)
+
+	resumed, err = client.ResumeFlow(t.Context(), &relayv1.ResumeFlowRequest{RequestedBy: "bob", Namespaces: []*relayv1.Namespace{orders}})
+	require.NoError(t, err)
+	require.True(t, resumed.GetChanged())
+	require.Len(t, resumed.GetFlow().GetPausedNamespaces(), 1)
+
+	records := w.audit(t, new(relayv1.ListAuditRecordsRequest)).GetRecords()
+	require.Len(t, records, 4)
+	require.Equal(t, "shop.orders, stock", records[3].GetSelection())
+	require.Equal(t, uint64(2), records[3].GetChanged())
+	require.Zero(t, records[2].GetChanged())
+
+	for name, namespaces := range map[string][]*relayv1.Namespace{
+		"no database":  {{Collection: "orders"}},
+		"both in one":  {{Database: "shop.orders"}},
+		"far too many": make([]*relayv1.Namespace, 101),
+	} {
+		_, err := client.PauseFlow(t.Context(), &relayv1.PauseFlowRequest{RequestedBy: "ann", Namespaces: namespaces})
+		require.Equal(t, codes.InvalidArgument, status.Code(err), name)
+		require.ErrorContains(t, err, "namespaces has", name)
+	}
+
+	var many []*relayv1.Namespace
+	for n := range 100 {
+		many = append(many, &relayv1.Namespace{Database: "d", Collection: strconv.Itoa(n)})
+	}
+
+	_, err = client.PauseFlow(t.Context(), &relayv1.PauseFlowRequest{RequestedBy: "ann", Namespaces: many})
+	require.Equal(t, codes.FailedPrecondition, status.Code(err), "one is paused already")
+	require.ErrorContains(t, err, "100 namespaces are paused already")
 }
 
 // TestPauseWithoutATarget: what cannot be kept is not said to be.

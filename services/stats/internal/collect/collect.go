@@ -172,7 +172,7 @@ func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoi
 		in.Unknown = append(in.Unknown, "dead letters: "+parkedErr.Error())
 	}
 
-	in.Checkpoints, in.Unsupported, in.Gaps, in.Pause = checkpoints, unsupported, gaps, flow.Pause
+	in.Checkpoints, in.Unsupported, in.Gaps, in.Paused = checkpoints, unsupported, gaps, flow
 
 	return checkpoints
 }

@@ -18,8 +18,11 @@ func Count(in *Input) Stats {
 		Stream:      in.Stream,
 		Unsupported: in.Unsupported,
 		Gaps:        countGaps(in),
-		Pause:       in.Pause,
-		Consistent:  in.Still && in.Stream != nil && in.Checkpoints != nil && sameGeneration(in),
+		Pause:       in.Paused.Pause,
+
+		PausedNamespaces: in.Paused.Namespaces,
+
+		Consistent: in.Still && in.Stream != nil && in.Checkpoints != nil && sameGeneration(in),
 	}
 
 	if in.Reports != nil {

@@ -348,11 +348,8 @@ func (s *Stats) judgeParked(in *Input) []finding {
 	}
 
 	if s.Parked != nil && *s.Parked > 0 {
-		findings = append(findings, finding{
-			status:   Degraded,
-			reason:   fmt.Sprintf("changes set aside and retried: %d", *s.Parked) + in.Parked.OldestWaiting.describe(),
-			nextStep: "nothing, if it passes; after the last retry they become dead letters",
-		})
+		what, nextStep := s.setAside()
+		findings = append(findings, finding{Degraded, what + in.Parked.OldestWaiting.describe(), nextStep})
 	}
 
 	return findings

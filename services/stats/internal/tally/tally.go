@@ -50,8 +50,8 @@ type Input struct {
 	Checkpoints map[int]checkpoint.Document // by partition; nil: not read
 	Unsupported []checkpoint.UnsupportedDocument
 	Gaps        []gap.Document
-	Parked      *Parked      // nil: not read
-	Pause       *pause.Pause // nil: nobody has paused the flow, or not read
+	Parked      *Parked        // nil: not read
+	Paused      pause.Document // zero: nobody has paused anything, or not read
 
 	Reports *Reports // nil: not read
 
@@ -204,7 +204,8 @@ type Stats struct {
 	DeadLetters      *uint64
 	Gaps             *uint64 // that were accepted, ever
 
-	Pause *pause.Pause // nil: nobody has paused the flow, or that is not known
+	Pause            *pause.Pause // nil: nobody has paused the flow, or that is not known
+	PausedNamespaces []pause.Namespace
 
 	Consistent bool
 	AddsUp     *bool // nil unless Consistent and all terms are known
