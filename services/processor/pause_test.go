@@ -290,30 +290,32 @@ func TestPausedNamespaceHoldsUpNobody(t *testing.T) {
 func pausedNamespaceHoldsUpNobody(t *testing.T, w *world) {
 	t.Helper()
 
+	const few = 40
+
 	orders, stock := w.ns, event.Namespace{DB: w.ns.DB, Coll: "stock"}
 	w.pauseNamespace(t, orders)
 
 	first := w.startChild(t, map[string]string{"LEASE_TTL": testTTL.String()})
 	wave := func(v int) {
-		for id := range many {
+		for id := range few {
 			w.ns = orders
 			w.publish(t, event.Replace, id, bson.E{Key: "fullDocument", Value: bson.D{{Key: "_id", Value: id}, {Key: "v", Value: v}}})
 			w.set(t, id, bson.E{Key: "w", Value: v})
 			w.ns = stock
-			w.insert(t, many*v+id)
+			w.insert(t, few*v+id)
 		}
 	}
 
 	wave(1)
-	w.awaitSettled(t, checkpoint.Counters{Processed: many})
-	w.awaitWaiting(t, 2*many)
+	w.awaitSettled(t, checkpoint.Counters{Processed: few})
+	w.awaitWaiting(t, 2*few)
 	require.Zero(t, w.countIn(t, orders.Coll))
 
 	first.signal(t, syscall.SIGKILL)
 	w.start(t, map[string]string{"LEASE_TTL": testTTL.String()})
 	wave(2)
-	w.awaitSettled(t, checkpoint.Counters{Processed: 2 * many})
-	w.awaitWaiting(t, 4*many)
+	w.awaitSettled(t, checkpoint.Counters{Processed: 2 * few})
+	w.awaitWaiting(t, 4*few)
 	require.Zero(t, w.countIn(t, orders.Coll))
 
 	for _, r := range w.parkedRecords(t) {
@@ -322,13 +324,13 @@ func pausedNamespaceHoldsUpNobody(t *testing.T, w *world) {
 	}
 
 	w.resumeNamespace(t, orders)
-	w.awaitSettled(t, checkpoint.Counters{Processed: 6 * many})
+	w.awaitSettled(t, checkpoint.Counters{Processed: 6 * few})
 	require.Zero(t, w.waiting(t))
 	// Without transactions the records go after the checkpoint has moved.
 	require.Eventually(t, func() bool { return len(w.parkedRecords(t)) == 0 }, patience, glance)
 
 	w.ns = orders
-	for id := range many {
+	for id := range few {
 		require.Equal(t, marshal(t, bson.D{{Key: "_id", Value: id}, {Key: "v", Value: 2}, {Key: "w", Value: 2}}), w.document(t, id))
 	}
 }
