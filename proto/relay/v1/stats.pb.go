@@ -497,9 +497,15 @@ type Stats struct {
 	// first made; they are never forgotten.
 	Gaps *uint64 `protobuf:"varint,70,opt,name=gaps,proto3,oneof" json:"gaps,omitempty"`
 	// All processes that reported lately, listeners first.
-	Instances     []*InstanceStats `protobuf:"bytes,95,rep,name=instances,proto3" json:"instances,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Instances []*InstanceStats `protobuf:"bytes,95,rep,name=instances,proto3" json:"instances,omitempty"`
+	// Who paused the flow; absent while it runs, or when the target cannot be
+	// asked.
+	Pause *Pause `protobuf:"bytes,90,opt,name=pause,proto3" json:"pause,omitempty"`
+	// Namespaces that are paused; their changes are part of parked_changes. Empty
+	// too when the target cannot be asked.
+	PausedNamespaces []*PausedNamespace `protobuf:"bytes,91,rep,name=paused_namespaces,json=pausedNamespaces,proto3" json:"paused_namespaces,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Stats) Reset() {
@@ -763,6 +769,20 @@ func (x *Stats) GetInstances() []*InstanceStats {
 	return nil
 }
 
+func (x *Stats) GetPause() *Pause {
+	if x != nil {
+		return x.Pause
+	}
+	return nil
+}
+
+func (x *Stats) GetPausedNamespaces() []*PausedNamespace {
+	if x != nil {
+		return x.PausedNamespaces
+	}
+	return nil
+}
+
 // StreamStats is what JetStream says of the flow's stream.
 type StreamStats struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -997,7 +1017,10 @@ type PartitionStats struct {
 	// was started, and the owner does not say.
 	StateTime *timestamppb.Timestamp `protobuf:"bytes,35,opt,name=state_time,json=stateTime,proto3" json:"state_time,omitempty"`
 	// Whether an owner reports. Absent while nobody can be heard.
-	Owned         *bool `protobuf:"varint,36,opt,name=owned,proto3,oneof" json:"owned,omitempty"`
+	Owned *bool `protobuf:"varint,36,opt,name=owned,proto3,oneof" json:"owned,omitempty"`
+	// Whether its owner applies nothing because a person paused the flow. False
+	// while it has not taken that up yet, or waits for something else.
+	IsHeld        bool `protobuf:"varint,30,opt,name=is_held,json=isHeld,proto3" json:"is_held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1154,6 +1177,13 @@ func (x *PartitionStats) GetStateTime() *timestamppb.Timestamp {
 func (x *PartitionStats) GetOwned() bool {
 	if x != nil && x.Owned != nil {
 		return *x.Owned
+	}
+	return false
+}
+
+func (x *PartitionStats) GetIsHeld() bool {
+	if x != nil {
+		return x.IsHeld
 	}
 	return false
 }
@@ -1326,7 +1356,7 @@ var File_relay_v1_stats_proto protoreflect.FileDescriptor
 
 const file_relay_v1_stats_proto_rawDesc = "" +
 	"\n" +
-	"\x14relay/v1/stats.proto\x12\brelay.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14relay/v1/audit.proto\x1a\x12relay/v1/gap.proto\x1a\x18relay/v1/inventory.proto\x1a\x17relay/v1/position.proto\x1a\x15relay/v1/report.proto\x1a\x17relay/v1/timeline.proto\"\x12\n" +
+	"\x14relay/v1/stats.proto\x12\brelay.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14relay/v1/audit.proto\x1a\x13relay/v1/flow.proto\x1a\x12relay/v1/gap.proto\x1a\x18relay/v1/inventory.proto\x1a\x17relay/v1/position.proto\x1a\x15relay/v1/report.proto\x1a\x17relay/v1/timeline.proto\"\x12\n" +
 	"\x10ListFlowsRequest\"9\n" +
 	"\x11ListFlowsResponse\x12$\n" +
 	"\x05flows\x18\x01 \x03(\v2\x0e.relay.v1.FlowR\x05flows\"\x1a\n" +
@@ -1340,7 +1370,7 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x125\n" +
 	"\binterval\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\binterval\";\n" +
 	"\x12WatchStatsResponse\x12%\n" +
-	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\x89\x0e\n" +
+	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\xf8\x0e\n" +
 	"\x05Stats\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12;\n" +
 	"\vsample_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -1384,7 +1414,9 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\rhistory_level\x18@ \x01(\x0e2\x16.relay.v1.HistoryLevelR\fhistoryLevel\x12\"\n" +
 	"\rat_least_once\x18P \x01(\bR\vatLeastOnce\x12\x17\n" +
 	"\x04gaps\x18F \x01(\x04H\vR\x04gaps\x88\x01\x01\x125\n" +
-	"\tinstances\x18_ \x03(\v2\x17.relay.v1.InstanceStatsR\tinstancesB\x10\n" +
+	"\tinstances\x18_ \x03(\v2\x17.relay.v1.InstanceStatsR\tinstances\x12%\n" +
+	"\x05pause\x18Z \x01(\v2\x0f.relay.v1.PauseR\x05pause\x12F\n" +
+	"\x11paused_namespaces\x18[ \x03(\v2\x19.relay.v1.PausedNamespaceR\x10pausedNamespacesB\x10\n" +
 	"\x0e_total_changesB\x14\n" +
 	"\x12_processed_changesB\x11\n" +
 	"\x0f_failed_changesB\x12\n" +
@@ -1417,7 +1449,7 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x03 \x01(\rR\n" +
 	"partitions\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xfd\x05\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x96\x06\n" +
 	"\x0ePartitionStats\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12.\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x18.relay.v1.PartitionStateR\x05state\x12\x16\n" +
@@ -1438,7 +1470,8 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x0eparked_changes\x18\x10 \x01(\x04R\rparkedChanges\x129\n" +
 	"\n" +
 	"state_time\x18# \x01(\v2\x1a.google.protobuf.TimestampR\tstateTime\x12\x19\n" +
-	"\x05owned\x18$ \x01(\bH\x01R\x05owned\x88\x01\x01B\x12\n" +
+	"\x05owned\x18$ \x01(\bH\x01R\x05owned\x88\x01\x01\x12\x17\n" +
+	"\ais_held\x18\x1e \x01(\bR\x06isHeldB\x12\n" +
 	"\x10_pending_changesB\b\n" +
 	"\x06_owned\"\xe0\x01\n" +
 	"\x16ListPartitionsResponse\x128\n" +
@@ -1509,19 +1542,21 @@ var file_relay_v1_stats_proto_goTypes = []any{
 	(HistoryTrend)(0),                // 17: relay.v1.HistoryTrend
 	(HistoryLevel)(0),                // 18: relay.v1.HistoryLevel
 	(*InstanceStats)(nil),            // 19: relay.v1.InstanceStats
-	(*Position)(nil),                 // 20: relay.v1.Position
-	(*Instance)(nil),                 // 21: relay.v1.Instance
-	(PartitionState)(0),              // 22: relay.v1.PartitionState
-	(*Namespace)(nil),                // 23: relay.v1.Namespace
-	(*ListGapsRequest)(nil),          // 24: relay.v1.ListGapsRequest
-	(*GetTimelineRequest)(nil),       // 25: relay.v1.GetTimelineRequest
-	(*ListAuditRecordsRequest)(nil),  // 26: relay.v1.ListAuditRecordsRequest
-	(*ListPartitionsRequest)(nil),    // 27: relay.v1.ListPartitionsRequest
-	(*ListInstancesRequest)(nil),     // 28: relay.v1.ListInstancesRequest
-	(*ListGapsResponse)(nil),         // 29: relay.v1.ListGapsResponse
-	(*GetTimelineResponse)(nil),      // 30: relay.v1.GetTimelineResponse
-	(*ListAuditRecordsResponse)(nil), // 31: relay.v1.ListAuditRecordsResponse
-	(*ListInstancesResponse)(nil),    // 32: relay.v1.ListInstancesResponse
+	(*Pause)(nil),                    // 20: relay.v1.Pause
+	(*PausedNamespace)(nil),          // 21: relay.v1.PausedNamespace
+	(*Position)(nil),                 // 22: relay.v1.Position
+	(*Instance)(nil),                 // 23: relay.v1.Instance
+	(PartitionState)(0),              // 24: relay.v1.PartitionState
+	(*Namespace)(nil),                // 25: relay.v1.Namespace
+	(*ListGapsRequest)(nil),          // 26: relay.v1.ListGapsRequest
+	(*GetTimelineRequest)(nil),       // 27: relay.v1.GetTimelineRequest
+	(*ListAuditRecordsRequest)(nil),  // 28: relay.v1.ListAuditRecordsRequest
+	(*ListPartitionsRequest)(nil),    // 29: relay.v1.ListPartitionsRequest
+	(*ListInstancesRequest)(nil),     // 30: relay.v1.ListInstancesRequest
+	(*ListGapsResponse)(nil),         // 31: relay.v1.ListGapsResponse
+	(*GetTimelineResponse)(nil),      // 32: relay.v1.GetTimelineResponse
+	(*ListAuditRecordsResponse)(nil), // 33: relay.v1.ListAuditRecordsResponse
+	(*ListInstancesResponse)(nil),    // 34: relay.v1.ListInstancesResponse
 }
 var file_relay_v1_stats_proto_depIdxs = []int32{
 	3,  // 0: relay.v1.ListFlowsResponse.flows:type_name -> relay.v1.Flow
@@ -1542,39 +1577,41 @@ var file_relay_v1_stats_proto_depIdxs = []int32{
 	17, // 15: relay.v1.Stats.history_trend:type_name -> relay.v1.HistoryTrend
 	18, // 16: relay.v1.Stats.history_level:type_name -> relay.v1.HistoryLevel
 	19, // 17: relay.v1.Stats.instances:type_name -> relay.v1.InstanceStats
-	20, // 18: relay.v1.StreamStats.position:type_name -> relay.v1.Position
-	21, // 19: relay.v1.ProcessorInstance.instance:type_name -> relay.v1.Instance
-	15, // 20: relay.v1.ProcessorInstance.report_time:type_name -> google.protobuf.Timestamp
-	22, // 21: relay.v1.PartitionStats.state:type_name -> relay.v1.PartitionState
-	20, // 22: relay.v1.PartitionStats.position:type_name -> relay.v1.Position
-	14, // 23: relay.v1.PartitionStats.lag:type_name -> google.protobuf.Duration
-	15, // 24: relay.v1.PartitionStats.state_time:type_name -> google.protobuf.Timestamp
-	11, // 25: relay.v1.ListPartitionsResponse.partitions:type_name -> relay.v1.PartitionStats
-	15, // 26: relay.v1.ListPartitionsResponse.sample_time:type_name -> google.protobuf.Timestamp
-	23, // 27: relay.v1.UnsupportedEvents.namespace:type_name -> relay.v1.Namespace
-	20, // 28: relay.v1.UnsupportedEvents.first_position:type_name -> relay.v1.Position
-	20, // 29: relay.v1.UnsupportedEvents.last_position:type_name -> relay.v1.Position
-	4,  // 30: relay.v1.StatsService.GetStats:input_type -> relay.v1.GetStatsRequest
-	6,  // 31: relay.v1.StatsService.WatchStats:input_type -> relay.v1.WatchStatsRequest
-	24, // 32: relay.v1.StatsService.ListGaps:input_type -> relay.v1.ListGapsRequest
-	1,  // 33: relay.v1.StatsService.ListFlows:input_type -> relay.v1.ListFlowsRequest
-	25, // 34: relay.v1.StatsService.GetTimeline:input_type -> relay.v1.GetTimelineRequest
-	26, // 35: relay.v1.StatsService.ListAuditRecords:input_type -> relay.v1.ListAuditRecordsRequest
-	27, // 36: relay.v1.StatsService.ListPartitions:input_type -> relay.v1.ListPartitionsRequest
-	28, // 37: relay.v1.StatsService.ListInstances:input_type -> relay.v1.ListInstancesRequest
-	5,  // 38: relay.v1.StatsService.GetStats:output_type -> relay.v1.GetStatsResponse
-	7,  // 39: relay.v1.StatsService.WatchStats:output_type -> relay.v1.WatchStatsResponse
-	29, // 40: relay.v1.StatsService.ListGaps:output_type -> relay.v1.ListGapsResponse
-	2,  // 41: relay.v1.StatsService.ListFlows:output_type -> relay.v1.ListFlowsResponse
-	30, // 42: relay.v1.StatsService.GetTimeline:output_type -> relay.v1.GetTimelineResponse
-	31, // 43: relay.v1.StatsService.ListAuditRecords:output_type -> relay.v1.ListAuditRecordsResponse
-	12, // 44: relay.v1.StatsService.ListPartitions:output_type -> relay.v1.ListPartitionsResponse
-	32, // 45: relay.v1.StatsService.ListInstances:output_type -> relay.v1.ListInstancesResponse
-	38, // [38:46] is the sub-list for method output_type
-	30, // [30:38] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	20, // 18: relay.v1.Stats.pause:type_name -> relay.v1.Pause
+	21, // 19: relay.v1.Stats.paused_namespaces:type_name -> relay.v1.PausedNamespace
+	22, // 20: relay.v1.StreamStats.position:type_name -> relay.v1.Position
+	23, // 21: relay.v1.ProcessorInstance.instance:type_name -> relay.v1.Instance
+	15, // 22: relay.v1.ProcessorInstance.report_time:type_name -> google.protobuf.Timestamp
+	24, // 23: relay.v1.PartitionStats.state:type_name -> relay.v1.PartitionState
+	22, // 24: relay.v1.PartitionStats.position:type_name -> relay.v1.Position
+	14, // 25: relay.v1.PartitionStats.lag:type_name -> google.protobuf.Duration
+	15, // 26: relay.v1.PartitionStats.state_time:type_name -> google.protobuf.Timestamp
+	11, // 27: relay.v1.ListPartitionsResponse.partitions:type_name -> relay.v1.PartitionStats
+	15, // 28: relay.v1.ListPartitionsResponse.sample_time:type_name -> google.protobuf.Timestamp
+	25, // 29: relay.v1.UnsupportedEvents.namespace:type_name -> relay.v1.Namespace
+	22, // 30: relay.v1.UnsupportedEvents.first_position:type_name -> relay.v1.Position
+	22, // 31: relay.v1.UnsupportedEvents.last_position:type_name -> relay.v1.Position
+	4,  // 32: relay.v1.StatsService.GetStats:input_type -> relay.v1.GetStatsRequest
+	6,  // 33: relay.v1.StatsService.WatchStats:input_type -> relay.v1.WatchStatsRequest
+	26, // 34: relay.v1.StatsService.ListGaps:input_type -> relay.v1.ListGapsRequest
+	1,  // 35: relay.v1.StatsService.ListFlows:input_type -> relay.v1.ListFlowsRequest
+	27, // 36: relay.v1.StatsService.GetTimeline:input_type -> relay.v1.GetTimelineRequest
+	28, // 37: relay.v1.StatsService.ListAuditRecords:input_type -> relay.v1.ListAuditRecordsRequest
+	29, // 38: relay.v1.StatsService.ListPartitions:input_type -> relay.v1.ListPartitionsRequest
+	30, // 39: relay.v1.StatsService.ListInstances:input_type -> relay.v1.ListInstancesRequest
+	5,  // 40: relay.v1.StatsService.GetStats:output_type -> relay.v1.GetStatsResponse
+	7,  // 41: relay.v1.StatsService.WatchStats:output_type -> relay.v1.WatchStatsResponse
+	31, // 42: relay.v1.StatsService.ListGaps:output_type -> relay.v1.ListGapsResponse
+	2,  // 43: relay.v1.StatsService.ListFlows:output_type -> relay.v1.ListFlowsResponse
+	32, // 44: relay.v1.StatsService.GetTimeline:output_type -> relay.v1.GetTimelineResponse
+	33, // 45: relay.v1.StatsService.ListAuditRecords:output_type -> relay.v1.ListAuditRecordsResponse
+	12, // 46: relay.v1.StatsService.ListPartitions:output_type -> relay.v1.ListPartitionsResponse
+	34, // 47: relay.v1.StatsService.ListInstances:output_type -> relay.v1.ListInstancesResponse
+	40, // [40:48] is the sub-list for method output_type
+	32, // [32:40] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_relay_v1_stats_proto_init() }
@@ -1583,6 +1620,7 @@ func file_relay_v1_stats_proto_init() {
 		return
 	}
 	file_relay_v1_audit_proto_init()
+	file_relay_v1_flow_proto_init()
 	file_relay_v1_gap_proto_init()
 	file_relay_v1_inventory_proto_init()
 	file_relay_v1_position_proto_init()

@@ -45,6 +45,8 @@ func encode(s *tally.Stats) *relayv1.Stats {
 		HistoryTrend:          relayv1.HistoryTrend(relayv1.HistoryTrend_value["HISTORY_TREND_"+s.History.Trend]),
 		HistoryLevel:          relayv1.HistoryLevel(relayv1.HistoryLevel_value["HISTORY_LEVEL_"+s.History.Level]),
 		AtLeastOnce:           s.AtLeastOnce,
+		Pause:                 encodePause(s.Pause),
+		PausedNamespaces:      encodeNamespaces(s.PausedNamespaces),
 	}
 
 	for i := range s.Listeners {
@@ -142,6 +144,7 @@ func encodePartition(p *tally.Partition) *relayv1.PartitionStats {
 		IsBatchProcessing: p.IsProcessing,
 		ParkedChanges:     unsigned(d.Parked),
 		Lag:               encodeDuration(p.Lag),
+		IsHeld:            p.Held,
 		StateTime:         encodeTime(p.Since),
 		Owned:             p.Owned,
 	}

@@ -86,6 +86,7 @@ func decodeProcessor(value []byte, arrived time.Time) (p tally.Processor, ok boo
 			Epoch:            owned.GetEpoch(),
 			PendingBatchSize: owned.GetPendingBatchSize(),
 			IsProcessing:     owned.GetIsBatchProcessing(),
+			Held:             owned.GetIsHeld(),
 		})
 	}
 
