@@ -1,4 +1,5 @@
-// Role of the stats service on the target: it reads the relay's own documents, and replays and discards dead letters.
+// Role of the stats service on the target: it reads the relay's own documents, and replays, refetches and discards dead
+// letters. Users' documents it cannot read; stats-documents-role.js lets it, and is not needed.
 //   mongosh "$URI" deploy/mongodb/stats-role.js
 //   db.getSiblingDB("admin").createUser({user: "...", pwd: passwordPrompt(), roles: ["relayStats"]})
 db.getSiblingDB("admin").runCommand({
