@@ -25,9 +25,8 @@ type drain struct {
 
 // drained is what came of it.
 type drained struct {
-	rate   float64       // applied changes per second, from the first checkpoint seen to move
-	memory int64         // peak of the processor with the highest, in bytes
-	cpu    time.Duration // of processors and target, from the start of the processors
+	rate   float64 // applied changes per second, from the first checkpoint seen to move
+	memory int64   // peak of the processor with the highest, in bytes
 }
 
 func (b *bench) drain(ctx context.Context, d drain) (result drained, err error) {
@@ -114,8 +113,6 @@ func tailAt(ctx context.Context, stream *topology.Stream, changes int) (last top
 
 // empty starts the processors and waits until everything is applied.
 func (d *drain) empty(ctx context.Context, world *harness.World, relay *harness.Relay) (drained, error) {
-	before := cpuOf(world.Target.Server.PID())
-
 	for _, s := range relay.Processors() {
 		if err := s.Start(); err != nil {
 			return drained{}, err
@@ -131,10 +128,9 @@ func (d *drain) empty(ctx context.Context, world *harness.World, relay *harness.
 		return drained{}, fmt.Errorf("%w; the log ends:\n%s", err, relay.Processors()[0].LastWords())
 	}
 
-	result := drained{rate: rate, cpu: cpuOf(world.Target.Server.PID()) - before}
+	result := drained{rate: rate}
 	for _, s := range relay.Processors() {
 		result.memory = max(result.memory, s.Usage().PeakMemory)
-		result.cpu += s.Usage().CPU
 	}
 
 	return result, nil

@@ -31,6 +31,7 @@ const (
 	verifyMemory = 100 << 20
 	restartGoal  = 3 * time.Second
 	againstGoal  = 0.95 // of the other revision
+	takenUpGoal  = 30 * time.Second
 	intoGoal     = 60.0 // MB/s of large documents into the stream
 )
 
@@ -192,6 +193,32 @@ func (b *bench) scalingRows() []row {
 		plain(fmt.Sprintf("— %d processors there", several), rate(r.several)),
 		above("— times the rate of one", r.several/r.one, severalGoal, times),
 	}
+}
+
+func (b *bench) failingRows() []row {
+	r := &b.results
+
+	return []row{
+		plain("a validator that all documents pass", rate(r.healthy)),
+		plain(fmt.Sprintf("— 1 of %d fails, of another type: rate of the others", failingOf), rate(r.unlike)),
+		above("— of the rate without", r.unlike/r.healthy, failingGoal, share),
+		plain(fmt.Sprintf("— 1 of %d fails, only for a value: rate of the others", failingOf), rate(r.alike)),
+		above("— of the rate without", r.alike/r.healthy, failingGoal, share),
+		below("— peak memory: processor", r.parkedMemory, parkedGoal, mebibytes),
+	}
+}
+
+func (b *bench) deadLetterRows() []row {
+	var rows []row
+
+	for _, verb := range letterVerbs() {
+		a := b.results.acted[verb]
+		rows = append(rows,
+			below(fmt.Sprintf("%d dead letters, a %s of all that match: taken up", letters, verb), a.takenUp, takenUpGoal, seconds),
+			plain("— until nothing of it was under way any more", seconds(a.done)))
+	}
+
+	return rows
 }
 
 func (b *bench) hotRows() []row {
