@@ -161,7 +161,9 @@ func TestPageAsksForAToken(t *testing.T) {
 	b := browse(t, s.relay.PageURL())
 	b.shows("#letters-count", "1")
 
-	b.tabTo("#discard-all")
+	b.tabTo("#select-matching")
+	b.press(kb.Enter)
+	b.tabTo("#discard-selected")
 	b.press(kb.Enter)
 	b.shows("#token-why", "a token is needed")
 	b.tabTo("#token-value")

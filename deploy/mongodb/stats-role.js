@@ -1,5 +1,5 @@
-// Role of the stats service on the target: it reads the relay's own documents, replays and discards dead letters, and pauses
-// and resumes flows.
+// Role of the stats service on the target: it reads the relay's own documents, replays, refetches and discards dead letters,
+// and pauses and resumes flows. Users' documents it cannot read; stats-documents-role.js lets it, and is not needed.
 //   mongosh "$URI" deploy/mongodb/stats-role.js
 //   db.getSiblingDB("admin").createUser({user: "...", pwd: passwordPrompt(), roles: ["relayStats"]})
 db.getSiblingDB("admin").runCommand({

@@ -8,6 +8,7 @@ package audit
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"time"
 
@@ -23,6 +24,9 @@ import (
 
 // Collection is where the records are, in checkpoint.Database of the target.
 const Collection = "audit"
+
+// endSuffix makes the ID of an end of that of its action.
+const endSuffix = "/end"
 
 // Action is one action on a flow.
 type Action struct {
@@ -45,8 +49,19 @@ type End struct {
 	Time    time.Time `bson:"time"`
 	Changed int64     `bson:"changed"`          // records
 	Refused int64     `bson:"refused"`          // records that were left as they were
+	Left    []Left    `bson:"left,omitempty"`   // the first of these
 	Failed  string    `bson:"failed,omitempty"` // why it ended early
 }
+
+// Left is a record that an action left as it was.
+type Left struct {
+	Name   string `bson:"name"`
+	Reason int    `bson:"reason"` // for programs, as the package has it that acted
+	Why    string `bson:"why"`
+}
+
+// ErrNotFound says that the flow has no action of an ID.
+var ErrNotFound = errors.New("there is no such action")
 
 // Begin records an action and sets its ID and Time. Where it returns an error the action must not begin.
 func Begin(ctx context.Context, target *mongo.Client, a *Action) error {
@@ -62,13 +77,43 @@ func Begin(ctx context.Context, target *mongo.Client, a *Action) error {
 
 // Finish records how the action ended.
 func (a *Action) Finish(ctx context.Context, target *mongo.Client, end End) error {
-	end.ID, end.Of, end.Flow, end.Time = a.ID+"/end", a.ID, a.Flow, time.Now().UTC()
+	end.ID, end.Of, end.Flow, end.Time = a.ID+endSuffix, a.ID, a.Flow, time.Now().UTC()
 
 	if _, err := records(target).InsertOne(ctx, end); err != nil {
 		return fmt.Errorf("record the end of the action in %s.%s: %w", checkpoint.Database, Collection, err)
 	}
 
 	return nil
+}
+
+// Get returns an action on a flow. It returns ErrNotFound.
+func Get(ctx context.Context, target *mongo.Client, flow, id string) (*Action, error) {
+	var (
+		actions []Action
+		ends    []End
+	)
+
+	of := func(id string, isEnd bool) bson.D {
+		return bson.D{{Key: "_id", Value: id}, {Key: "flow", Value: flow}, {Key: "end_of", Value: bson.D{{Key: "$exists", Value: isEnd}}}}
+	}
+
+	if err := find(ctx, target, of(id, false), options.Find(), &actions); err != nil {
+		return nil, err
+	}
+
+	if len(actions) == 0 {
+		return nil, fmt.Errorf("action %s on flow %s: %w", id, flow, ErrNotFound)
+	}
+
+	if err := find(ctx, target, of(id+endSuffix, true), options.Find(), &ends); err != nil {
+		return nil, err
+	}
+
+	if len(ends) > 0 {
+		actions[0].End = &ends[0]
+	}
+
+	return &actions[0], nil
 }
 
 // List returns actions on a flow, the latest first: those before the one with the ID before, or the first ones when that
@@ -92,7 +137,7 @@ func List(ctx context.Context, target *mongo.Client, flow, before string, limit 
 
 	ids := make(bson.A, len(actions))
 	for i := range actions {
-		ids[i] = actions[i].ID + "/end"
+		ids[i] = actions[i].ID + endSuffix
 	}
 
 	var ends []End

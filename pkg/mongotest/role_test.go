@@ -24,12 +24,12 @@ func TestRoleFiles(t *testing.T) {
 
 	names := map[string]string{
 		"source-role.js": "relaySource", "target-role.js": "relayTarget", "stats-role.js": "relayStats", "relayctl-role.js": "relayctlTarget",
-		"verify-role.js": "relayVerify",
+		"verify-role.js": "relayVerify", "stats-documents-role.js": "relayStatsDocuments",
 	}
 	require.Len(t, files, len(names))
 
 	reads := []string{"find", "changeStream", "listCollections", "listDatabases", "listIndexes", "collStats"}
-	reading := []string{"source-role.js", "verify-role.js"}
+	reading := []string{"source-role.js", "verify-role.js", "stats-documents-role.js"}
 
 	for _, path := range files {
 		name := filepath.Base(path)
@@ -39,7 +39,7 @@ func TestRoleFiles(t *testing.T) {
 		text, err := os.ReadFile(path)
 		require.NoError(t, err)
 		require.Contains(t, string(text), `mongosh "$URI" deploy/mongodb/`+name)
-		require.Contains(t, string(text), `roles: ["`+names[name]+`"]`)
+		require.Contains(t, string(text), `["`+names[name]+`"]`)
 
 		for _, p := range mongotest.Privileges(t, role) {
 			require.NotEmpty(t, p.Actions, name)

@@ -21,6 +21,7 @@ func EnsureIndexes(ctx context.Context, target *mongo.Client) error {
 		{Collection, "by_state_and_position", []string{
 			"flow", "state", "position.t", "position.i", "position.ordinal", "_id", "db", "coll", "code", "changed", "reason", "collection_uuid",
 		}},
+		{Collection, "by_action", []string{"act", "state"}}, // progress is counted in it
 		{Chunks, "by_record", []string{"record"}},
 		{Refetched, "by_partition", []string{"flow", "partition"}},
 	}

@@ -20,5 +20,5 @@ func TestIndexesAreMadeOnce(t *testing.T) {
 
 	specifications, err := parked.Records(client).Indexes().ListSpecifications(t.Context())
 	require.NoError(t, err)
-	require.Len(t, specifications, 3, "that of _id and ours")
+	require.Len(t, specifications, 4, "that of _id and ours")
 }

@@ -6,11 +6,12 @@
 // for a change through the statistics service. Whoever changes a record raises its Rev and names the Rev that it read:
 // of two who act at the same time one finds that it came too late.
 //
-//	            ┌───────────── replay ─────────────┐
+//	            ┌──────── replay, refetch ─────────┐
 //	            ▼                                  │
 //	event ──▶ Waiting ──last retry──▶ Dead ──┬──▶ Discarded    an operator gave it up
 //	            │                            ├──▶ Superseded   a later image or delete made it needless
-//	            │                            └──▶ Replayed     it was replayed, and applied
+//	            │                            ├──▶ Replayed     it was replayed, and applied
+//	            │                            └──▶ Replaced     the source's document took its place
 //	            └──applied──▶ the record is deleted
 //
 // A dead letter marks its document: no later delta is applied onto a document that missed a change. The mark ends with
@@ -55,6 +56,7 @@ const (
 	Superseded State = "superseded" // a dead letter whose document has been written whole since
 	Discarded  State = "discarded"  // a dead letter that an operator gave up
 	Replayed   State = "replayed"   // a dead letter that was applied in the end
+	Replaced   State = "refetched"  // a dead letter for which an operator had the source's document taken
 
 	// Intended is a record that is none yet: on a target without transactions it is written before the checkpoint, and
 	// becomes one when that has moved. Nobody but its owner sees it.
@@ -115,6 +117,9 @@ type Record struct {
 	// Counted says that the event was counted as failed: its class is its first end, whatever comes later.
 	Counted bool `bson:"counted"`
 
+	// Refetch says that an operator wants the source's document in place of the event, while the record waits.
+	Refetch bool `bson:"refetch,omitempty"`
+
 	Code    int       `bson:"code,omitempty"`  // of the server's last error
 	Error   string    `bson:"error,omitempty"` // of the last try; never shows a document's content
 	First   time.Time `bson:"first"`           // when it was parked
@@ -125,11 +130,13 @@ type Record struct {
 
 	// Trail is what operators did with it, the latest last.
 	Trail []Action `bson:"trail,omitempty"`
+	// Act is the ID, in the audit, of the last of them: what became of an action's records is counted by it.
+	Act string `bson:"act,omitempty"`
 }
 
 // Action is one act of an operator.
 type Action struct {
-	Action string    `bson:"action"` // "replay" or "discard"
+	Action string    `bson:"action"` // "replay", "refetch" or "discard"
 	Who    string    `bson:"who"`
 	Why    string    `bson:"why,omitempty"`
 	When   time.Time `bson:"when"` // by the statistics service's clock

@@ -31,7 +31,7 @@ type Covered struct {
 // need: there may be very many.
 func Headers(ctx context.Context, target *mongo.Client, flow string, partition int, visit func(*Record) error, states ...State) error {
 	header := bson.D{}
-	for _, field := range []string{"rev", "number", "position", "operation", "key", "size", "events", "until", "dropped", "state", "reason", "attempts", "counted"} {
+	for _, field := range []string{"rev", "number", "position", "operation", "key", "size", "events", "until", "dropped", "state", "reason", "attempts", "counted", "refetch"} {
 		header = append(header, bson.E{Key: field, Value: 1})
 	}
 

@@ -28,14 +28,15 @@ const (
 func (p *program) deadLetters() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dead-letters",
-		Short: "Look at events that were given up, replay or discard them",
-		Long: "Look at events that were given up, replay or discard them.\n\n" +
+		Short: "Look at events that were given up, replay, refetch or discard them",
+		Long: "Look at events that were given up, replay, refetch or discard them.\n\n" +
 			"An event that the target refuses is set aside, with later ones of its document behind it, and retried. After\n" +
 			"the last retry it is a dead letter: its document differs from the source until somebody acts, or until it is\n" +
 			"written whole again.",
 		Args: cobra.NoArgs,
 	}
-	cmd.AddCommand(p.listLetters(), p.showLetter(), p.actOnLetters(replay()), p.actOnLetters(discard()))
+	cmd.AddCommand(p.listLetters(), p.showLetter(), p.actOnLetters(replay()), p.actOnLetters(refetch()), p.actOnLetters(discard()),
+		p.letterProgress())
 
 	return cmd
 }
@@ -43,6 +44,7 @@ func (p *program) deadLetters() *cobra.Command {
 // letterFilter is what the flags of a filter say.
 type letterFilter struct {
 	namespace, since, until string
+	operation               string
 	code                    int32
 }
 
@@ -51,16 +53,17 @@ func (f *letterFilter) addFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.since, "since", "", "only what died since then: a time as 2026-11-25T12:00:00Z, or how long ago as 2h")
 	cmd.Flags().StringVar(&f.until, "until", "", "only what died before then, as for --since")
 	cmd.Flags().Int32Var(&f.code, "error-code", 0, "only with this code of the target's error, such as 121 or 11000")
+	cmd.Flags().StringVar(&f.operation, "operation", "", "only what this operation did something to last; see relayctl dead-letters progress")
 }
 
 func (*letterFilter) given(cmd *cobra.Command) bool {
-	return slices.ContainsFunc([]string{"namespace", "since", "until", "error-code"}, cmd.Flags().Changed)
+	return slices.ContainsFunc([]string{"namespace", "since", "until", "error-code", "operation"}, cmd.Flags().Changed)
 }
 
 // decode names all mistakes at once.
 func (f *letterFilter) decode(cmd *cobra.Command, now time.Time) (*relayv1.DeadLetterFilter, error) {
 	var (
-		filter   = new(relayv1.DeadLetterFilter)
+		filter   = &relayv1.DeadLetterFilter{Operation: f.operation}
 		mistakes []error
 		err      error
 	)
@@ -113,7 +116,7 @@ func decodeTime(flag, text string, now time.Time) (*timestamppb.Timestamp, error
 }
 
 func letterStates() []string {
-	return []string{"waiting", "dead", "superseded", "discarded", "replayed"}
+	return []string{"waiting", "dead", "superseded", "discarded", "replayed", "refetched"}
 }
 
 // decodeStates reads a comma list of states, or "all".
@@ -270,7 +273,7 @@ func (p *program) showLetter() *cobra.Command {
 
 	cmd := &cobra.Command{
 		Use:   "show NAME",
-		Short: "Show one record with its event",
+		Short: "Show one record with its event, and what the target has of the document",
 		Example: "  relayctl dead-letters show \"$NAME\"\n" +
 			"  relayctl dead-letters show \"$NAME\" --bson > event.bson     then: bsondump event.bson",
 		Args:              cobra.ExactArgs(1),

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
@@ -21,16 +23,22 @@ const actionTimeout = 70 * time.Second
 
 const operatorVariable = "RELAY_OPERATOR"
 
-// letterAction is replay or discard.
+// letterAction is replay, refetch or discard.
 type letterAction struct {
 	verb, done string // "replay", "replayed"
 	short      string
 	note       string
 	asks       bool // also before it is done to named records
-	do         func(context.Context, relayv1.DeadLetterServiceClient, *letterRequest) (*relayv1.DeadLetterOutcome, error)
+	do         func(context.Context, relayv1.DeadLetterServiceClient, *letterRequest) (letterResponse, error)
 }
 
-// letterRequest is what the requests of both actions have.
+// letterResponse is what the responses of all actions have.
+type letterResponse interface {
+	GetOutcome() *relayv1.DeadLetterOutcome
+	GetOperation() string
+}
+
+// letterRequest is what the requests of all actions have.
 type letterRequest struct {
 	flow, who, why string
 	selection      *relayv1.DeadLetterSelection
@@ -43,12 +51,26 @@ func replay() letterAction {
 		short: "Have dead letters tried again, from the first attempt on",
 		note: "Have dead letters tried again, from the first attempt on and by the same rules of order. The owners of the\n" +
 			"partitions take that up within a second; what fails again becomes a dead letter again.",
-		do: func(ctx context.Context, c relayv1.DeadLetterServiceClient, r *letterRequest) (*relayv1.DeadLetterOutcome, error) {
-			response, err := c.ReplayDeadLetters(ctx, &relayv1.ReplayDeadLettersRequest{
+		do: func(ctx context.Context, c relayv1.DeadLetterServiceClient, r *letterRequest) (letterResponse, error) {
+			return c.ReplayDeadLetters(ctx, &relayv1.ReplayDeadLettersRequest{
 				Flow: r.flow, Selection: r.selection, RequestedBy: r.who, Reason: r.why, ValidateOnly: r.dryRun,
 			})
+		},
+	}
+}
 
-			return response.GetOutcome(), err
+func refetch() letterAction {
+	return letterAction{
+		verb: "refetch", done: "set to refetch",
+		short: "Have the source's documents taken in place of dead letters",
+		note: "Have the source asked for the documents as they are now, which take the place of the events: what the source has\n" +
+			"not any more is deleted. By the same rules of order as a replay, but it needs no event, so it works after that\n" +
+			"was dropped by age, and for deltas that do not fit. It waits for a listener; what the target refuses is a dead\n" +
+			"letter again.",
+		do: func(ctx context.Context, c relayv1.DeadLetterServiceClient, r *letterRequest) (letterResponse, error) {
+			return c.RefetchDeadLetters(ctx, &relayv1.RefetchDeadLettersRequest{
+				Flow: r.flow, Selection: r.selection, RequestedBy: r.who, Reason: r.why, ValidateOnly: r.dryRun,
+			})
 		},
 	}
 }
@@ -59,12 +81,10 @@ func discard() letterAction {
 		short: "Give dead letters up for good",
 		note: "Give dead letters up for good. Their documents keep what the target has, and take later changes again: bring\n" +
 			"them up to the source by hand first, or accept the difference.",
-		do: func(ctx context.Context, c relayv1.DeadLetterServiceClient, r *letterRequest) (*relayv1.DeadLetterOutcome, error) {
-			response, err := c.DiscardDeadLetters(ctx, &relayv1.DiscardDeadLettersRequest{
+		do: func(ctx context.Context, c relayv1.DeadLetterServiceClient, r *letterRequest) (letterResponse, error) {
+			return c.DiscardDeadLetters(ctx, &relayv1.DiscardDeadLettersRequest{
 				Flow: r.flow, Selection: r.selection, RequestedBy: r.who, Reason: r.why, ValidateOnly: r.dryRun,
 			})
-
-			return response.GetOutcome(), err
 		},
 	}
 }
@@ -75,6 +95,7 @@ type actionFlags struct {
 
 	filter           letterFilter
 	all, dryRun, yes bool
+	wait             bool
 	who, why         string
 }
 
@@ -84,11 +105,11 @@ func (p *program) actOnLetters(a letterAction) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   a.verb + " {NAME... | --all}",
 		Short: a.short,
-		Long: a.note + "\n\nExit code 0: done, or there was nothing to do any more. 1: some were left as they are. 2: a name is unknown,\n" +
-			"or nobody confirmed.",
+		Long: a.note + "\n\nExit code 0: done, or there was nothing to do any more. 1: some were left as they are, or with --wait some\n" +
+			"failed again. 2: a name is unknown, or nobody confirmed.",
 		Example: "  relayctl dead-letters " + a.verb + " \"$NAME\" --reason \"validator relaxed\"\n" +
 			"  relayctl dead-letters " + a.verb + " --all --namespace shop.orders --error-code 121 --dry-run\n" +
-			"  relayctl dead-letters " + a.verb + " --all --since 2h --yes          for scripts",
+			"  relayctl dead-letters " + a.verb + " --all --since 2h --yes --wait   for scripts",
 		ValidArgsFunction: p.completeLetters(&f.question),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			requests, err := f.requests(cmd, &a, names)
@@ -96,12 +117,16 @@ func (p *program) actOnLetters(a letterAction) *cobra.Command {
 				return err
 			}
 
-			outcome, err := p.act(cmd.Context(), &a, &f, requests)
+			did, err := p.act(cmd.Context(), &a, &f, requests)
 			if err != nil {
 				return err
 			}
 
-			return p.printOutcome(&a, outcome, f.dryRun)
+			if f.wait && !f.dryRun && len(did.operations) > 0 {
+				return p.waitFor(cmd.Context(), &f.question, &a, did)
+			}
+
+			return p.printOutcome(&a, did, f.dryRun)
 		},
 	}
 
@@ -110,6 +135,7 @@ func (p *program) actOnLetters(a letterAction) *cobra.Command {
 	cmd.Flags().BoolVar(&f.all, "all", false, "all dead letters of the flow that match the filter")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "change nothing, and say what would be done")
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&f.wait, "wait", false, "show how far it is until nothing of it is under way any more")
 	cmd.Flags().StringVar(&f.why, "reason", "", "why, for the record")
 	cmd.Flags().StringVar(&f.who, "as", cmp.Or(p.environ[operatorVariable], thisUser()), "who you are, for the record ("+operatorVariable+")")
 
@@ -175,14 +201,21 @@ func (f *actionFlags) requests(cmd *cobra.Command, a *letterAction, names []stri
 	return requests, nil
 }
 
+// letterOutcome is what an action did: of several requests the sum.
+type letterOutcome struct {
+	*relayv1.DeadLetterOutcome
+
+	operations []string // names
+}
+
 // act asks for confirmation, with the number of records, and then does it.
-func (p *program) act(ctx context.Context, a *letterAction, f *actionFlags, requests []*letterRequest) (*relayv1.DeadLetterOutcome, error) {
+func (p *program) act(ctx context.Context, a *letterAction, f *actionFlags, requests []*letterRequest) (*letterOutcome, error) {
 	mustConfirm := f.mustConfirm(a)
 	if mustConfirm && !isTerminal(p.in) {
 		return nil, &refusedError{what: "dead-letters " + a.verb + ": nobody is there to confirm", next: "add --yes, or --dry-run to see what it would do"}
 	}
 
-	var outcome *relayv1.DeadLetterOutcome
+	var outcome *letterOutcome
 
 	err := withLetters(&f.question, func(client relayv1.DeadLetterServiceClient) (err error) {
 		if mustConfirm {
@@ -196,6 +229,10 @@ func (p *program) act(ctx context.Context, a *letterAction, f *actionFlags, requ
 			}
 		}
 
+		if !f.dryRun && isTerminal(p.err) {
+			fmt.Fprintf(p.err, "%s …\n", a.verb)
+		}
+
 		outcome, err = p.send(ctx, a, client, requests, f.dryRun)
 
 		return err
@@ -206,19 +243,24 @@ func (p *program) act(ctx context.Context, a *letterAction, f *actionFlags, requ
 
 // send sends all requests and adds their outcomes up.
 func (p *program) send(ctx context.Context, a *letterAction, client relayv1.DeadLetterServiceClient, requests []*letterRequest, dryRun bool,
-) (*relayv1.DeadLetterOutcome, error) {
-	sum := new(relayv1.DeadLetterOutcome)
+) (*letterOutcome, error) {
+	sum := &letterOutcome{DeadLetterOutcome: new(relayv1.DeadLetterOutcome)}
 
 	for i, request := range requests {
 		request.dryRun = dryRun
 
-		outcome, err := sendOne(ctx, a, client, request)
+		response, err := sendOne(ctx, a, client, request)
 		if err != nil {
-			if i > 0 && !dryRun {
-				fmt.Fprintf(p.err, "%s %d before the error; the same command does the rest\n", a.done, sum.GetChanged())
+			if !dryRun {
+				p.saySent(a, i, sum, err)
 			}
 
 			return nil, err
+		}
+
+		outcome := response.GetOutcome()
+		if name := response.GetOperation(); name != "" {
+			sum.operations = append(sum.operations, name)
 		}
 
 		sum.Matched += outcome.GetMatched()
@@ -230,14 +272,29 @@ func (p *program) send(ctx context.Context, a *letterAction, client relayv1.Dead
 	return sum, nil
 }
 
-func sendOne(ctx context.Context, a *letterAction, client relayv1.DeadLetterServiceClient, request *letterRequest) (*relayv1.DeadLetterOutcome, error) {
+// saySent tells, before an error, what was done or may have been all the same: the service does not end what it has begun.
+func (p *program) saySent(a *letterAction, requests int, sum *letterOutcome, err error) {
+	if requests > 0 {
+		fmt.Fprintf(p.err, "%s: %d before the error\n", a.done, sum.GetChanged())
+	}
+
+	switch status.Code(err) {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Unknown:
+	default: // it was answered
+		return
+	}
+
+	fmt.Fprintln(p.err, "what the service has begun goes on: relayctl audit shows it; the same command does the rest, and nothing twice")
+}
+
+func sendOne(ctx context.Context, a *letterAction, client relayv1.DeadLetterServiceClient, request *letterRequest) (letterResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 	defer cancel()
 
 	return a.do(ctx, client, request)
 }
 
-func (p *program) printOutcome(a *letterAction, o *relayv1.DeadLetterOutcome, dryRun bool) error {
+func (p *program) printOutcome(a *letterAction, o *letterOutcome, dryRun bool) error {
 	done := a.done
 	if dryRun {
 		done = "would be " + a.done
@@ -245,16 +302,20 @@ func (p *program) printOutcome(a *letterAction, o *relayv1.DeadLetterOutcome, dr
 
 	var err error
 	if p.output == outputJSON {
-		err = show.JSON(p.out, o)
+		err = show.JSON(p.out, o.DeadLetterOutcome)
 	} else {
-		err = show.Outcome(p.out, o, done)
+		err = show.Outcome(p.out, o.DeadLetterOutcome, done)
 	}
 
 	if err != nil {
 		return err
 	}
 
-	return judgeOutcome(o)
+	if len(o.operations) > 0 && o.GetChanged() > 0 && p.output != outputJSON && a.verb != "discard" {
+		fmt.Fprintf(p.err, "next: relayctl dead-letters progress %s --wait\n", o.operations[0])
+	}
+
+	return judgeOutcome(o.DeadLetterOutcome)
 }
 
 // judgeOutcome turns what was left alone into an exit code. What is not dead any more needed nothing: an action may be

@@ -28,6 +28,8 @@ type letterService struct {
 	letters []*relayv1.DeadLetter
 	content *relayv1.GetDeadLetterResponse
 	outcome *relayv1.DeadLetterOutcome
+	// operations are answered one after the other, nil as a service that is away; the last one stays.
+	operations []*relayv1.DeadLetterOperation
 
 	mu    sync.Mutex
 	asked []proto.Message // guarded by mu
@@ -77,7 +79,41 @@ func (s *letterService) GetDeadLetter(_ context.Context, request *relayv1.GetDea
 func (s *letterService) ReplayDeadLetters(_ context.Context, request *relayv1.ReplayDeadLettersRequest) (*relayv1.ReplayDeadLettersResponse, error) {
 	s.keep(request)
 
-	return &relayv1.ReplayDeadLettersResponse{Outcome: s.outcome}, nil
+	return &relayv1.ReplayDeadLettersResponse{Outcome: s.outcome, Operation: s.operationName()}, nil
+}
+
+func (s *letterService) RefetchDeadLetters(_ context.Context, request *relayv1.RefetchDeadLettersRequest) (*relayv1.RefetchDeadLettersResponse, error) {
+	s.keep(request)
+
+	return &relayv1.RefetchDeadLettersResponse{Outcome: s.outcome, Operation: s.operationName()}, nil
+}
+
+func (s *letterService) operationName() string {
+	if len(s.operations) == 0 {
+		return ""
+	}
+
+	return "f/1/operation"
+}
+
+func (s *letterService) GetDeadLetterOperation(_ context.Context, request *relayv1.GetDeadLetterOperationRequest) (*relayv1.GetDeadLetterOperationResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if request.GetName() != s.operationName() {
+		return nil, status.Error(codes.NotFound, "no such operation")
+	}
+
+	o := s.operations[0]
+	if len(s.operations) > 1 {
+		s.operations = s.operations[1:]
+	}
+
+	if o == nil {
+		return nil, status.Error(codes.Unavailable, "away")
+	}
+
+	return &relayv1.GetDeadLetterOperationResponse{Operation: o}, nil
 }
 
 func (s *letterService) DiscardDeadLetters(_ context.Context, request *relayv1.DiscardDeadLettersRequest) (*relayv1.DiscardDeadLettersResponse, error) {
@@ -165,7 +201,7 @@ func TestDeadLettersListFilters(t *testing.T) {
 	require.Equal(t, time.Date(2026, 11, 25, 11, 0, 0, 0, time.UTC), got.GetFilter().GetSince().AsTime())
 	require.WithinDuration(t, time.Now().Add(-2*time.Hour), got.GetFilter().GetUntil().AsTime(), time.Minute)
 	require.NotNil(t, got.GetFilter().ErrorCode, "0 is a code like any other")
-	require.Len(t, got.GetStates(), 5)
+	require.Len(t, got.GetStates(), 6)
 
 	r = relayctl(t, nil, "dead-letters", "list", "--since", "yesterday", "--until", "-2h", "--namespace", "shop.")
 	require.Equal(t, 2, r.code)
@@ -180,7 +216,8 @@ func TestDeadLettersShow(t *testing.T) {
 
 	content := &relayv1.GetDeadLetterResponse{
 		DeadLetter: letter(1), DocumentKeyJson: `{"_id":1}`, EventBson: []byte{5, 0, 0, 0, 0}, FollowersWaiting: 3,
-		EventJson: `{"operationType":"insert","fullDocument":{"_id":1,"text":"a` + "\u009b" + `b"}}`,
+		EventJson:  `{"operationType":"insert","fullDocument":{"_id":1,"text":"a` + "\u009b" + `b"}}`,
+		TargetJson: `{"_id":1,"text":"old"}`, DifferingPaths: []string{"te\u009bxt"},
 	}
 	server := serve(t, &service{letters: letterService{content: content}})
 

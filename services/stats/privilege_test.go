@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -59,7 +60,27 @@ func TestStatsRoleIsEnough(t *testing.T) {
 		return err == nil && response.GetStats().GetDeadLetters() == 3 && response.GetStats().ProcessedChanges != nil
 	}, time.Minute, 100*time.Millisecond)
 
-	actOnLetters(t, relayv1.NewDeadLetterServiceClient(conn), letters)
+	client := relayv1.NewDeadLetterServiceClient(conn)
+	actOnLetters(t, client, letters)
+
+	// Users' documents are another right, and one more role.
+	ofUsers := func(c mongotest.Command) bool { return c.DB == "shop" }
+	require.True(t, slices.ContainsFunc(wire.Commands(), ofUsers))
+	mongotest.RequireExact(t, mongotest.Role(t, file), slices.DeleteFunc(wire.Commands(), ofUsers))
+
+	const more = "../../deploy/mongodb/stats-documents-role.js"
+
+	admin := root.Database("admin")
+	require.NoError(t, admin.RunCommand(t.Context(), mongotest.Role(t, more)).Err())
+	require.NoError(t, admin.RunCommand(t.Context(), bson.D{
+		{Key: "grantRolesToUser", Value: "relayStats"}, {Key: "roles", Value: bson.A{"relayStatsDocuments"}},
+	}).Err())
+
+	before := len(wire.Commands())
+	got, err := client.GetDeadLetter(t.Context(), &relayv1.GetDeadLetterRequest{Name: letters[0]})
+	require.NoError(t, err)
+	require.Equal(t, "the target has no such document", got.GetTargetJsonMissingBecause())
+	mongotest.RequireExact(t, mongotest.Role(t, more), slices.DeleteFunc(wire.Commands()[before:], func(c mongotest.Command) bool { return !ofUsers(c) }))
 
 	for _, namespaces := range [][]*relayv1.Namespace{nil, {{Database: "shop", Collection: "orders"}}} {
 		_, err = relayv1.NewFlowServiceClient(conn).PauseFlow(t.Context(), &relayv1.PauseFlowRequest{RequestedBy: "ann", Namespaces: namespaces})
@@ -70,8 +91,6 @@ func TestStatsRoleIsEnough(t *testing.T) {
 
 	cancel()
 	require.NoError(t, <-done)
-
-	mongotest.RequireExact(t, mongotest.Role(t, file), wire.Commands())
 }
 
 // seedLetters makes three dead letters.
@@ -109,8 +128,10 @@ func actOnLetters(t *testing.T, client relayv1.DeadLetterServiceClient, names []
 	require.NoError(t, err)
 	require.Len(t, list.GetDeadLetters(), 3)
 
-	_, err = client.GetDeadLetter(t.Context(), &relayv1.GetDeadLetterRequest{Name: names[0]})
+	got, err := client.GetDeadLetter(t.Context(), &relayv1.GetDeadLetterRequest{Name: names[0]})
 	require.NoError(t, err)
+	require.Contains(t, got.GetTargetJsonMissingBecause(), "unknown: the stats service may not read shop.orders on the target")
+	require.Empty(t, got.GetTargetJson())
 
 	only := func(name string) *relayv1.DeadLetterSelection {
 		return &relayv1.DeadLetterSelection{Selection: &relayv1.DeadLetterSelection_Names{Names: &relayv1.DeadLetterNames{Names: []string{name}}}}
@@ -124,6 +145,13 @@ func actOnLetters(t *testing.T, client relayv1.DeadLetterServiceClient, names []
 	require.NoError(t, err)
 	require.Zero(t, discarded.GetOutcome().GetRefused())
 
-	_, err = client.GetDeadLetter(t.Context(), &relayv1.GetDeadLetterRequest{Name: names[1]})
+	refetched, err := client.RefetchDeadLetters(t.Context(), &relayv1.RefetchDeadLettersRequest{
+		Selection: &relayv1.DeadLetterSelection{Selection: &relayv1.DeadLetterSelection_Filter{}}, RequestedBy: "ann",
+	})
 	require.NoError(t, err)
+	require.Equal(t, uint64(1), refetched.GetOutcome().GetChanged())
+
+	operation, err := client.GetDeadLetterOperation(t.Context(), &relayv1.GetDeadLetterOperationRequest{Name: refetched.GetOperation()})
+	require.NoError(t, err)
+	require.Equal(t, uint64(1), operation.GetOperation().GetWaiting())
 }

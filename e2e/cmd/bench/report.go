@@ -45,6 +45,8 @@ type results struct {
 	parkedMemory       int64   // of the processor with failing documents
 	even, hot          float64
 
+	acted map[string]acted // on dead letters, by what was done to them
+
 	undisturbed, join, leave, takeOver time.Duration // for which a partition stood still
 
 	failovers failovers

@@ -31,6 +31,7 @@ const (
 	verifyMemory = 100 << 20
 	restartGoal  = 3 * time.Second
 	againstGoal  = 0.95 // of the other revision
+	takenUpGoal  = 30 * time.Second
 	intoGoal     = 60.0 // MB/s of large documents into the stream
 )
 
@@ -205,6 +206,19 @@ func (b *bench) failingRows() []row {
 		above("— of the rate without", r.alike/r.healthy, failingGoal, share),
 		below("— peak memory: processor", r.parkedMemory, parkedGoal, mebibytes),
 	}
+}
+
+func (b *bench) deadLetterRows() []row {
+	var rows []row
+
+	for _, verb := range letterVerbs() {
+		a := b.results.acted[verb]
+		rows = append(rows,
+			below(fmt.Sprintf("%d dead letters, a %s of all that match: taken up", letters, verb), a.takenUp, takenUpGoal, seconds),
+			plain("— until nothing of it was under way any more", seconds(a.done)))
+	}
+
+	return rows
 }
 
 func (b *bench) hotRows() []row {

@@ -96,6 +96,7 @@ func (b *bench) steps() []step {
 		{"large documents into the stream", b.captureLarge, b.largeCaptureRows},
 		{"several processors behind a slow network", b.scaling, b.scalingRows},
 		{"documents that fail", b.failing, b.failingRows},
+		{"dead letters by the thousand", b.deadLetters, b.deadLetterRows},
 		{"a hot document", b.hot, b.hotRows},
 		{"processors that join, leave and die", b.handover, b.handoverRows},
 		{"a listener and its standby", b.failover, b.failoverRows},

@@ -147,10 +147,10 @@ func (x *ListAuditRecordsResponse) GetNextPageToken() string {
 // and nothing removes it.
 type AuditRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the record, unique in the target.
+	// Name of the record, unique in the target; see GetDeadLetterOperation.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What was asked for: "dead-letters replay", "dead-letters discard", "flow
-	// pause" or "flow resume".
+	// What was asked for: "dead-letters replay", "dead-letters refetch",
+	// "dead-letters discard", "flow pause" or "flow resume".
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
 	// Who: as the client said, with the name of the token that it showed, if any,
 	// and the address that the request came from.

@@ -40,6 +40,8 @@ const (
 	ParkedState_PARKED_STATE_DISCARDED ParkedState = 4
 	// A dead letter that was replayed, and applied.
 	ParkedState_PARKED_STATE_REPLAYED ParkedState = 5
+	// A dead letter that was refetched: the source's document took its place.
+	ParkedState_PARKED_STATE_REFETCHED ParkedState = 6
 )
 
 // Enum value maps for ParkedState.
@@ -51,6 +53,7 @@ var (
 		3: "PARKED_STATE_SUPERSEDED",
 		4: "PARKED_STATE_DISCARDED",
 		5: "PARKED_STATE_REPLAYED",
+		6: "PARKED_STATE_REFETCHED",
 	}
 	ParkedState_value = map[string]int32{
 		"PARKED_STATE_UNSPECIFIED": 0,
@@ -59,6 +62,7 @@ var (
 		"PARKED_STATE_SUPERSEDED":  3,
 		"PARKED_STATE_DISCARDED":   4,
 		"PARKED_STATE_REPLAYED":    5,
+		"PARKED_STATE_REFETCHED":   6,
 	}
 )
 
@@ -163,7 +167,7 @@ const (
 	DeadLetterView_DEAD_LETTER_VIEW_UNSPECIFIED DeadLetterView = 0
 	// No content of documents: neither key nor event.
 	DeadLetterView_DEAD_LETTER_VIEW_BASIC DeadLetterView = 1
-	// With the document's key and the event.
+	// With the document's key, the event and the target's document.
 	DeadLetterView_DEAD_LETTER_VIEW_FULL DeadLetterView = 2
 )
 
@@ -228,6 +232,9 @@ const (
 	// Replay only: a drop or a rename, which might hit what the source has made
 	// since.
 	DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_UNREPEATABLE DeadLetterRefusalReason = 6
+	// Refetch only: it concerns no single document that the source could be asked
+	// for, but a schema change or a collection that goes through one partition.
+	DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_NO_DOCUMENT DeadLetterRefusalReason = 7
 )
 
 // Enum value maps for DeadLetterRefusalReason.
@@ -240,6 +247,7 @@ var (
 		4: "DEAD_LETTER_REFUSAL_REASON_OTHER_COLLECTION",
 		5: "DEAD_LETTER_REFUSAL_REASON_UNREADABLE",
 		6: "DEAD_LETTER_REFUSAL_REASON_UNREPEATABLE",
+		7: "DEAD_LETTER_REFUSAL_REASON_NO_DOCUMENT",
 	}
 	DeadLetterRefusalReason_value = map[string]int32{
 		"DEAD_LETTER_REFUSAL_REASON_UNSPECIFIED":      0,
@@ -249,6 +257,7 @@ var (
 		"DEAD_LETTER_REFUSAL_REASON_OTHER_COLLECTION": 4,
 		"DEAD_LETTER_REFUSAL_REASON_UNREADABLE":       5,
 		"DEAD_LETTER_REFUSAL_REASON_UNREPEATABLE":     6,
+		"DEAD_LETTER_REFUSAL_REASON_NO_DOCUMENT":      7,
 	}
 )
 
@@ -535,7 +544,7 @@ func (x *DeadLetter) GetRunEnd() *Position {
 // DeadLetterAction is something that a person did.
 type DeadLetterAction struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "replay" or "discard".
+	// "replay", "refetch" or "discard".
 	Action string `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
 	// Who: as the client said, with the name of the token that it showed, if any,
 	// and the address that the request came from.
@@ -617,7 +626,10 @@ type DeadLetterFilter struct {
 	// End of the range of change_time: this time itself is no longer in it.
 	Until *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
 	// error_code, such as 121 for a document that a validator refused.
-	ErrorCode     *int32 `protobuf:"varint,4,opt,name=error_code,json=errorCode,proto3,oneof" json:"error_code,omitempty"`
+	ErrorCode *int32 `protobuf:"varint,4,opt,name=error_code,json=errorCode,proto3,oneof" json:"error_code,omitempty"`
+	// Name of an operation: records that it was the last action on. So those of a
+	// replay that are dead are those that failed again.
+	Operation     string `protobuf:"bytes,5,opt,name=operation,proto3" json:"operation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -678,6 +690,13 @@ func (x *DeadLetterFilter) GetErrorCode() int32 {
 		return *x.ErrorCode
 	}
 	return 0
+}
+
+func (x *DeadLetterFilter) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
 }
 
 // ListDeadLettersRequest asks for a page of records.
@@ -902,8 +921,19 @@ type GetDeadLetterResponse struct {
 	EventJsonMissingBecause string `protobuf:"bytes,6,opt,name=event_json_missing_because,json=eventJsonMissingBecause,proto3" json:"event_json_missing_because,omitempty"`
 	// Later events of the same document that wait behind it.
 	FollowersWaiting uint64 `protobuf:"varint,7,opt,name=followers_waiting,json=followersWaiting,proto3" json:"followers_waiting,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// What the target has of the document now, in relaxed Extended JSON like
+	// event_json. Empty when target_json_missing_because says why.
+	TargetJson string `protobuf:"bytes,8,opt,name=target_json,json=targetJson,proto3" json:"target_json,omitempty"`
+	// Why there is no document of the target: it has none, it is above 1 MiB, the
+	// service's user may not read it, the event concerns no single document.
+	TargetJsonMissingBecause string `protobuf:"bytes,9,opt,name=target_json_missing_because,json=targetJsonMissingBecause,proto3" json:"target_json_missing_because,omitempty"`
+	// Where the target's document is not what the event says: paths with dots, at
+	// most 100, in the order of the event's fields. For an event with the whole
+	// document all fields are compared, for a delta those that it sets or removes.
+	// Empty, too, when one of both is missing.
+	DifferingPaths []string `protobuf:"bytes,10,rep,name=differing_paths,json=differingPaths,proto3" json:"differing_paths,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetDeadLetterResponse) Reset() {
@@ -983,6 +1013,27 @@ func (x *GetDeadLetterResponse) GetFollowersWaiting() uint64 {
 		return x.FollowersWaiting
 	}
 	return 0
+}
+
+func (x *GetDeadLetterResponse) GetTargetJson() string {
+	if x != nil {
+		return x.TargetJson
+	}
+	return ""
+}
+
+func (x *GetDeadLetterResponse) GetTargetJsonMissingBecause() string {
+	if x != nil {
+		return x.TargetJsonMissingBecause
+	}
+	return ""
+}
+
+func (x *GetDeadLetterResponse) GetDifferingPaths() []string {
+	if x != nil {
+		return x.DifferingPaths
+	}
+	return nil
 }
 
 // ListDeadLetterGroupsRequest asks for the groups of a flow's dead letters.
@@ -1406,7 +1457,10 @@ func (x *ReplayDeadLettersRequest) GetValidateOnly() bool {
 type ReplayDeadLettersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What was done.
-	Outcome       *DeadLetterOutcome `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Outcome *DeadLetterOutcome `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Name of the operation, to be asked with GetDeadLetterOperation; empty with
+	// validate_only.
+	Operation     string `protobuf:"bytes,2,opt,name=operation,proto3" json:"operation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1448,6 +1502,152 @@ func (x *ReplayDeadLettersResponse) GetOutcome() *DeadLetterOutcome {
 	return nil
 }
 
+func (x *ReplayDeadLettersResponse) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
+}
+
+// RefetchDeadLettersRequest asks to take the source's documents in place of
+// events.
+type RefetchDeadLettersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the flow, as in ListDeadLettersRequest.
+	Flow string `protobuf:"bytes,1,opt,name=flow,proto3" json:"flow,omitempty"`
+	// Which dead letters.
+	Selection *DeadLetterSelection `protobuf:"bytes,2,opt,name=selection,proto3" json:"selection,omitempty"`
+	// Who asks, for the record's actions: at most 128 bytes; required.
+	RequestedBy string `protobuf:"bytes,3,opt,name=requested_by,json=requestedBy,proto3" json:"requested_by,omitempty"`
+	// Why, for the record's actions: at most 1024 bytes.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Change nothing, and answer what would be done.
+	ValidateOnly  bool `protobuf:"varint,5,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefetchDeadLettersRequest) Reset() {
+	*x = RefetchDeadLettersRequest{}
+	mi := &file_relay_v1_deadletter_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefetchDeadLettersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefetchDeadLettersRequest) ProtoMessage() {}
+
+func (x *RefetchDeadLettersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_v1_deadletter_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefetchDeadLettersRequest.ProtoReflect.Descriptor instead.
+func (*RefetchDeadLettersRequest) Descriptor() ([]byte, []int) {
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RefetchDeadLettersRequest) GetFlow() string {
+	if x != nil {
+		return x.Flow
+	}
+	return ""
+}
+
+func (x *RefetchDeadLettersRequest) GetSelection() *DeadLetterSelection {
+	if x != nil {
+		return x.Selection
+	}
+	return nil
+}
+
+func (x *RefetchDeadLettersRequest) GetRequestedBy() string {
+	if x != nil {
+		return x.RequestedBy
+	}
+	return ""
+}
+
+func (x *RefetchDeadLettersRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RefetchDeadLettersRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// RefetchDeadLettersResponse tells what was done.
+type RefetchDeadLettersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was done.
+	Outcome *DeadLetterOutcome `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Name of the operation, to be asked with GetDeadLetterOperation; empty with
+	// validate_only.
+	Operation     string `protobuf:"bytes,2,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefetchDeadLettersResponse) Reset() {
+	*x = RefetchDeadLettersResponse{}
+	mi := &file_relay_v1_deadletter_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefetchDeadLettersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefetchDeadLettersResponse) ProtoMessage() {}
+
+func (x *RefetchDeadLettersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_v1_deadletter_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefetchDeadLettersResponse.ProtoReflect.Descriptor instead.
+func (*RefetchDeadLettersResponse) Descriptor() ([]byte, []int) {
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RefetchDeadLettersResponse) GetOutcome() *DeadLetterOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *RefetchDeadLettersResponse) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
+}
+
 // DiscardDeadLettersRequest asks to give events up.
 type DiscardDeadLettersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1467,7 +1667,7 @@ type DiscardDeadLettersRequest struct {
 
 func (x *DiscardDeadLettersRequest) Reset() {
 	*x = DiscardDeadLettersRequest{}
-	mi := &file_relay_v1_deadletter_proto_msgTypes[14]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1479,7 +1679,7 @@ func (x *DiscardDeadLettersRequest) String() string {
 func (*DiscardDeadLettersRequest) ProtoMessage() {}
 
 func (x *DiscardDeadLettersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_deadletter_proto_msgTypes[14]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1492,7 +1692,7 @@ func (x *DiscardDeadLettersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardDeadLettersRequest.ProtoReflect.Descriptor instead.
 func (*DiscardDeadLettersRequest) Descriptor() ([]byte, []int) {
-	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{14}
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DiscardDeadLettersRequest) GetFlow() string {
@@ -1534,14 +1734,17 @@ func (x *DiscardDeadLettersRequest) GetValidateOnly() bool {
 type DiscardDeadLettersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What was done.
-	Outcome       *DeadLetterOutcome `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Outcome *DeadLetterOutcome `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Name of the operation, to be asked with GetDeadLetterOperation; empty with
+	// validate_only.
+	Operation     string `protobuf:"bytes,2,opt,name=operation,proto3" json:"operation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DiscardDeadLettersResponse) Reset() {
 	*x = DiscardDeadLettersResponse{}
-	mi := &file_relay_v1_deadletter_proto_msgTypes[15]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1553,7 +1756,7 @@ func (x *DiscardDeadLettersResponse) String() string {
 func (*DiscardDeadLettersResponse) ProtoMessage() {}
 
 func (x *DiscardDeadLettersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_deadletter_proto_msgTypes[15]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1566,7 +1769,7 @@ func (x *DiscardDeadLettersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardDeadLettersResponse.ProtoReflect.Descriptor instead.
 func (*DiscardDeadLettersResponse) Descriptor() ([]byte, []int) {
-	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{15}
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DiscardDeadLettersResponse) GetOutcome() *DeadLetterOutcome {
@@ -1574,6 +1777,301 @@ func (x *DiscardDeadLettersResponse) GetOutcome() *DeadLetterOutcome {
 		return x.Outcome
 	}
 	return nil
+}
+
+func (x *DiscardDeadLettersResponse) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
+}
+
+// GetDeadLetterOperationRequest asks for one operation.
+type GetDeadLetterOperationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the flow, as in ListDeadLettersRequest.
+	Flow string `protobuf:"bytes,1,opt,name=flow,proto3" json:"flow,omitempty"`
+	// Name of the operation, which is that of its record in the audit. It contains
+	// slashes.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeadLetterOperationRequest) Reset() {
+	*x = GetDeadLetterOperationRequest{}
+	mi := &file_relay_v1_deadletter_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeadLetterOperationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeadLetterOperationRequest) ProtoMessage() {}
+
+func (x *GetDeadLetterOperationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_v1_deadletter_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeadLetterOperationRequest.ProtoReflect.Descriptor instead.
+func (*GetDeadLetterOperationRequest) Descriptor() ([]byte, []int) {
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *GetDeadLetterOperationRequest) GetFlow() string {
+	if x != nil {
+		return x.Flow
+	}
+	return ""
+}
+
+func (x *GetDeadLetterOperationRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// GetDeadLetterOperationResponse is one operation.
+type GetDeadLetterOperationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation.
+	Operation     *DeadLetterOperation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeadLetterOperationResponse) Reset() {
+	*x = GetDeadLetterOperationResponse{}
+	mi := &file_relay_v1_deadletter_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeadLetterOperationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeadLetterOperationResponse) ProtoMessage() {}
+
+func (x *GetDeadLetterOperationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_v1_deadletter_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeadLetterOperationResponse.ProtoReflect.Descriptor instead.
+func (*GetDeadLetterOperationResponse) Descriptor() ([]byte, []int) {
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GetDeadLetterOperationResponse) GetOperation() *DeadLetterOperation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+// DeadLetterOperation is an action on dead letters, and what became of them.
+// Records that it changed are in exactly one of waiting, applied, failed_again,
+// superseded, discarded and acted_on_again, once outcome is there.
+type DeadLetterOperation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the operation.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// "replay", "refetch" or "discard".
+	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
+	// Who: see AuditRecord.
+	Who string `protobuf:"bytes,3,opt,name=who,proto3" json:"who,omitempty"`
+	// Why, in that person's words; may be empty.
+	Why string `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
+	// When it began, by the clock of the statistics service.
+	Time *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
+	// What it was for, in words: the names or the filter.
+	Selection string `protobuf:"bytes,6,opt,name=selection,proto3" json:"selection,omitempty"`
+	// What it did; absent while it is still changing records, and for ever when the
+	// service ended before it had recorded that.
+	Outcome *DeadLetterOutcome `protobuf:"bytes,7,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Why it ended early; empty when it did not. What it had not changed by then it
+	// does not change any more: the same request again does the rest.
+	FailedBecause string `protobuf:"bytes,8,opt,name=failed_because,json=failedBecause,proto3" json:"failed_because,omitempty"`
+	// Records that it changed and that wait to be tried.
+	Waiting uint64 `protobuf:"varint,9,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// Records that were replayed or refetched.
+	Applied uint64 `protobuf:"varint,10,opt,name=applied,proto3" json:"applied,omitempty"`
+	// Records that are dead letters again.
+	FailedAgain uint64 `protobuf:"varint,11,opt,name=failed_again,json=failedAgain,proto3" json:"failed_again,omitempty"`
+	// Records whose documents were written whole in another way meanwhile.
+	Superseded uint64 `protobuf:"varint,12,opt,name=superseded,proto3" json:"superseded,omitempty"`
+	// Records that it discarded.
+	Discarded uint64 `protobuf:"varint,13,opt,name=discarded,proto3" json:"discarded,omitempty"`
+	// Records that a later action changed again.
+	ActedOnAgain uint64 `protobuf:"varint,14,opt,name=acted_on_again,json=actedOnAgain,proto3" json:"acted_on_again,omitempty"`
+	// The first 100 that failed again, in the order of their events at the source,
+	// without content of documents. The filter's operation lists all.
+	Failures []*DeadLetter `protobuf:"bytes,15,rep,name=failures,proto3" json:"failures,omitempty"`
+	// Whether nothing of it is under way any more.
+	Done          bool `protobuf:"varint,16,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadLetterOperation) Reset() {
+	*x = DeadLetterOperation{}
+	mi := &file_relay_v1_deadletter_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadLetterOperation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadLetterOperation) ProtoMessage() {}
+
+func (x *DeadLetterOperation) ProtoReflect() protoreflect.Message {
+	mi := &file_relay_v1_deadletter_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadLetterOperation.ProtoReflect.Descriptor instead.
+func (*DeadLetterOperation) Descriptor() ([]byte, []int) {
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *DeadLetterOperation) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeadLetterOperation) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *DeadLetterOperation) GetWho() string {
+	if x != nil {
+		return x.Who
+	}
+	return ""
+}
+
+func (x *DeadLetterOperation) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *DeadLetterOperation) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *DeadLetterOperation) GetSelection() string {
+	if x != nil {
+		return x.Selection
+	}
+	return ""
+}
+
+func (x *DeadLetterOperation) GetOutcome() *DeadLetterOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *DeadLetterOperation) GetFailedBecause() string {
+	if x != nil {
+		return x.FailedBecause
+	}
+	return ""
+}
+
+func (x *DeadLetterOperation) GetWaiting() uint64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *DeadLetterOperation) GetApplied() uint64 {
+	if x != nil {
+		return x.Applied
+	}
+	return 0
+}
+
+func (x *DeadLetterOperation) GetFailedAgain() uint64 {
+	if x != nil {
+		return x.FailedAgain
+	}
+	return 0
+}
+
+func (x *DeadLetterOperation) GetSuperseded() uint64 {
+	if x != nil {
+		return x.Superseded
+	}
+	return 0
+}
+
+func (x *DeadLetterOperation) GetDiscarded() uint64 {
+	if x != nil {
+		return x.Discarded
+	}
+	return 0
+}
+
+func (x *DeadLetterOperation) GetActedOnAgain() uint64 {
+	if x != nil {
+		return x.ActedOnAgain
+	}
+	return 0
+}
+
+func (x *DeadLetterOperation) GetFailures() []*DeadLetter {
+	if x != nil {
+		return x.Failures
+	}
+	return nil
+}
+
+func (x *DeadLetterOperation) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
 }
 
 // DeadLetterOutcome tells what an action did, or would do.
@@ -1594,7 +2092,7 @@ type DeadLetterOutcome struct {
 
 func (x *DeadLetterOutcome) Reset() {
 	*x = DeadLetterOutcome{}
-	mi := &file_relay_v1_deadletter_proto_msgTypes[16]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1606,7 +2104,7 @@ func (x *DeadLetterOutcome) String() string {
 func (*DeadLetterOutcome) ProtoMessage() {}
 
 func (x *DeadLetterOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_deadletter_proto_msgTypes[16]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1619,7 +2117,7 @@ func (x *DeadLetterOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetterOutcome.ProtoReflect.Descriptor instead.
 func (*DeadLetterOutcome) Descriptor() ([]byte, []int) {
-	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{16}
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeadLetterOutcome) GetMatched() uint64 {
@@ -1665,7 +2163,7 @@ type DeadLetterRefusal struct {
 
 func (x *DeadLetterRefusal) Reset() {
 	*x = DeadLetterRefusal{}
-	mi := &file_relay_v1_deadletter_proto_msgTypes[17]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1677,7 +2175,7 @@ func (x *DeadLetterRefusal) String() string {
 func (*DeadLetterRefusal) ProtoMessage() {}
 
 func (x *DeadLetterRefusal) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_v1_deadletter_proto_msgTypes[17]
+	mi := &file_relay_v1_deadletter_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1690,7 +2188,7 @@ func (x *DeadLetterRefusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetterRefusal.ProtoReflect.Descriptor instead.
 func (*DeadLetterRefusal) Descriptor() ([]byte, []int) {
-	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{17}
+	return file_relay_v1_deadletter_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DeadLetterRefusal) GetName() string {
@@ -1753,13 +2251,14 @@ const file_relay_v1_deadletter_proto_rawDesc = "" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12\x10\n" +
 	"\x03who\x18\x02 \x01(\tR\x03who\x12\x10\n" +
 	"\x03why\x18\x03 \x01(\tR\x03why\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xdc\x01\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xfa\x01\n" +
 	"\x10DeadLetterFilter\x121\n" +
 	"\tnamespace\x18\x01 \x01(\v2\x13.relay.v1.NamespaceR\tnamespace\x120\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
 	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\"\n" +
 	"\n" +
-	"error_code\x18\x04 \x01(\x05H\x00R\terrorCode\x88\x01\x01B\r\n" +
+	"error_code\x18\x04 \x01(\x05H\x00R\terrorCode\x88\x01\x01\x12\x1c\n" +
+	"\toperation\x18\x05 \x01(\tR\toperationB\r\n" +
 	"\v_error_code\"\xcb\x01\n" +
 	"\x16ListDeadLettersRequest\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x122\n" +
@@ -1774,7 +2273,7 @@ const file_relay_v1_deadletter_proto_rawDesc = "" +
 	"\x14GetDeadLetterRequest\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12,\n" +
-	"\x04view\x18\x03 \x01(\x0e2\x18.relay.v1.DeadLetterViewR\x04view\"\xd6\x02\n" +
+	"\x04view\x18\x03 \x01(\x0e2\x18.relay.v1.DeadLetterViewR\x04view\"\xdf\x03\n" +
 	"\x15GetDeadLetterResponse\x125\n" +
 	"\vdead_letter\x18\x01 \x01(\v2\x14.relay.v1.DeadLetterR\n" +
 	"deadLetter\x12*\n" +
@@ -1785,7 +2284,12 @@ const file_relay_v1_deadletter_proto_rawDesc = "" +
 	"event_json\x18\x04 \x01(\tR\teventJson\x122\n" +
 	"\x15event_missing_because\x18\x05 \x01(\tR\x13eventMissingBecause\x12;\n" +
 	"\x1aevent_json_missing_because\x18\x06 \x01(\tR\x17eventJsonMissingBecause\x12+\n" +
-	"\x11followers_waiting\x18\a \x01(\x04R\x10followersWaiting\"e\n" +
+	"\x11followers_waiting\x18\a \x01(\x04R\x10followersWaiting\x12\x1f\n" +
+	"\vtarget_json\x18\b \x01(\tR\n" +
+	"targetJson\x12=\n" +
+	"\x1btarget_json_missing_because\x18\t \x01(\tR\x18targetJsonMissingBecause\x12'\n" +
+	"\x0fdiffering_paths\x18\n" +
+	" \x03(\tR\x0edifferingPaths\"e\n" +
 	"\x1bListDeadLetterGroupsRequest\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x122\n" +
 	"\x06filter\x18\x02 \x01(\v2\x1a.relay.v1.DeadLetterFilterR\x06filter\"q\n" +
@@ -1813,17 +2317,53 @@ const file_relay_v1_deadletter_proto_rawDesc = "" +
 	"\tselection\x18\x02 \x01(\v2\x1d.relay.v1.DeadLetterSelectionR\tselection\x12!\n" +
 	"\frequested_by\x18\x03 \x01(\tR\vrequestedBy\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12#\n" +
-	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\"R\n" +
+	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\"p\n" +
 	"\x19ReplayDeadLettersResponse\x125\n" +
-	"\aoutcome\x18\x01 \x01(\v2\x1b.relay.v1.DeadLetterOutcomeR\aoutcome\"\xcc\x01\n" +
+	"\aoutcome\x18\x01 \x01(\v2\x1b.relay.v1.DeadLetterOutcomeR\aoutcome\x12\x1c\n" +
+	"\toperation\x18\x02 \x01(\tR\toperation\"\xcc\x01\n" +
+	"\x19RefetchDeadLettersRequest\x12\x12\n" +
+	"\x04flow\x18\x01 \x01(\tR\x04flow\x12;\n" +
+	"\tselection\x18\x02 \x01(\v2\x1d.relay.v1.DeadLetterSelectionR\tselection\x12!\n" +
+	"\frequested_by\x18\x03 \x01(\tR\vrequestedBy\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12#\n" +
+	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\"q\n" +
+	"\x1aRefetchDeadLettersResponse\x125\n" +
+	"\aoutcome\x18\x01 \x01(\v2\x1b.relay.v1.DeadLetterOutcomeR\aoutcome\x12\x1c\n" +
+	"\toperation\x18\x02 \x01(\tR\toperation\"\xcc\x01\n" +
 	"\x19DiscardDeadLettersRequest\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12;\n" +
 	"\tselection\x18\x02 \x01(\v2\x1d.relay.v1.DeadLetterSelectionR\tselection\x12!\n" +
 	"\frequested_by\x18\x03 \x01(\tR\vrequestedBy\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12#\n" +
-	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\"S\n" +
+	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\"q\n" +
 	"\x1aDiscardDeadLettersResponse\x125\n" +
-	"\aoutcome\x18\x01 \x01(\v2\x1b.relay.v1.DeadLetterOutcomeR\aoutcome\"\x9a\x01\n" +
+	"\aoutcome\x18\x01 \x01(\v2\x1b.relay.v1.DeadLetterOutcomeR\aoutcome\x12\x1c\n" +
+	"\toperation\x18\x02 \x01(\tR\toperation\"G\n" +
+	"\x1dGetDeadLetterOperationRequest\x12\x12\n" +
+	"\x04flow\x18\x01 \x01(\tR\x04flow\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"]\n" +
+	"\x1eGetDeadLetterOperationResponse\x12;\n" +
+	"\toperation\x18\x01 \x01(\v2\x1d.relay.v1.DeadLetterOperationR\toperation\"\x92\x04\n" +
+	"\x13DeadLetterOperation\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x10\n" +
+	"\x03who\x18\x03 \x01(\tR\x03who\x12\x10\n" +
+	"\x03why\x18\x04 \x01(\tR\x03why\x12.\n" +
+	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1c\n" +
+	"\tselection\x18\x06 \x01(\tR\tselection\x125\n" +
+	"\aoutcome\x18\a \x01(\v2\x1b.relay.v1.DeadLetterOutcomeR\aoutcome\x12%\n" +
+	"\x0efailed_because\x18\b \x01(\tR\rfailedBecause\x12\x18\n" +
+	"\awaiting\x18\t \x01(\x04R\awaiting\x12\x18\n" +
+	"\aapplied\x18\n" +
+	" \x01(\x04R\aapplied\x12!\n" +
+	"\ffailed_again\x18\v \x01(\x04R\vfailedAgain\x12\x1e\n" +
+	"\n" +
+	"superseded\x18\f \x01(\x04R\n" +
+	"superseded\x12\x1c\n" +
+	"\tdiscarded\x18\r \x01(\x04R\tdiscarded\x12$\n" +
+	"\x0eacted_on_again\x18\x0e \x01(\x04R\factedOnAgain\x120\n" +
+	"\bfailures\x18\x0f \x03(\v2\x14.relay.v1.DeadLetterR\bfailures\x12\x12\n" +
+	"\x04done\x18\x10 \x01(\bR\x04done\"\x9a\x01\n" +
 	"\x11DeadLetterOutcome\x12\x18\n" +
 	"\amatched\x18\x01 \x01(\x04R\amatched\x12\x18\n" +
 	"\achanged\x18\x02 \x01(\x04R\achanged\x127\n" +
@@ -1832,14 +2372,15 @@ const file_relay_v1_deadletter_proto_rawDesc = "" +
 	"\x11DeadLetterRefusal\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x129\n" +
 	"\x06reason\x18\x02 \x01(\x0e2!.relay.v1.DeadLetterRefusalReasonR\x06reason\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage*\xb0\x01\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage*\xcc\x01\n" +
 	"\vParkedState\x12\x1c\n" +
 	"\x18PARKED_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14PARKED_STATE_WAITING\x10\x01\x12\x15\n" +
 	"\x11PARKED_STATE_DEAD\x10\x02\x12\x1b\n" +
 	"\x17PARKED_STATE_SUPERSEDED\x10\x03\x12\x1a\n" +
 	"\x16PARKED_STATE_DISCARDED\x10\x04\x12\x19\n" +
-	"\x15PARKED_STATE_REPLAYED\x10\x05*\xb5\x01\n" +
+	"\x15PARKED_STATE_REPLAYED\x10\x05\x12\x1a\n" +
+	"\x16PARKED_STATE_REFETCHED\x10\x06*\xb5\x01\n" +
 	"\fParkedReason\x12\x1d\n" +
 	"\x19PARKED_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14PARKED_REASON_FAILED\x10\x01\x12\x1a\n" +
@@ -1850,7 +2391,7 @@ const file_relay_v1_deadletter_proto_rawDesc = "" +
 	"\x0eDeadLetterView\x12 \n" +
 	"\x1cDEAD_LETTER_VIEW_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16DEAD_LETTER_VIEW_BASIC\x10\x01\x12\x19\n" +
-	"\x15DEAD_LETTER_VIEW_FULL\x10\x02*\xca\x02\n" +
+	"\x15DEAD_LETTER_VIEW_FULL\x10\x02*\xf6\x02\n" +
 	"\x17DeadLetterRefusalReason\x12*\n" +
 	"&DEAD_LETTER_REFUSAL_REASON_UNSPECIFIED\x10\x00\x12(\n" +
 	"$DEAD_LETTER_REFUSAL_REASON_NOT_FOUND\x10\x01\x12'\n" +
@@ -1858,13 +2399,16 @@ const file_relay_v1_deadletter_proto_rawDesc = "" +
 	"#DEAD_LETTER_REFUSAL_REASON_NO_EVENT\x10\x03\x12/\n" +
 	"+DEAD_LETTER_REFUSAL_REASON_OTHER_COLLECTION\x10\x04\x12)\n" +
 	"%DEAD_LETTER_REFUSAL_REASON_UNREADABLE\x10\x05\x12+\n" +
-	"'DEAD_LETTER_REFUSAL_REASON_UNREPEATABLE\x10\x062\xe3\x03\n" +
+	"'DEAD_LETTER_REFUSAL_REASON_UNREPEATABLE\x10\x06\x12*\n" +
+	"&DEAD_LETTER_REFUSAL_REASON_NO_DOCUMENT\x10\a2\xb1\x05\n" +
 	"\x11DeadLetterService\x12V\n" +
 	"\x0fListDeadLetters\x12 .relay.v1.ListDeadLettersRequest\x1a!.relay.v1.ListDeadLettersResponse\x12P\n" +
 	"\rGetDeadLetter\x12\x1e.relay.v1.GetDeadLetterRequest\x1a\x1f.relay.v1.GetDeadLetterResponse\x12e\n" +
 	"\x14ListDeadLetterGroups\x12%.relay.v1.ListDeadLetterGroupsRequest\x1a&.relay.v1.ListDeadLetterGroupsResponse\x12\\\n" +
 	"\x11ReplayDeadLetters\x12\".relay.v1.ReplayDeadLettersRequest\x1a#.relay.v1.ReplayDeadLettersResponse\x12_\n" +
-	"\x12DiscardDeadLetters\x12#.relay.v1.DiscardDeadLettersRequest\x1a$.relay.v1.DiscardDeadLettersResponseB;Z9github.com/atlas-relay/atlas-relay/proto/relay/v1;relayv1b\x06proto3"
+	"\x12RefetchDeadLetters\x12#.relay.v1.RefetchDeadLettersRequest\x1a$.relay.v1.RefetchDeadLettersResponse\x12_\n" +
+	"\x12DiscardDeadLetters\x12#.relay.v1.DiscardDeadLettersRequest\x1a$.relay.v1.DiscardDeadLettersResponse\x12k\n" +
+	"\x16GetDeadLetterOperation\x12'.relay.v1.GetDeadLetterOperationRequest\x1a(.relay.v1.GetDeadLetterOperationResponseB;Z9github.com/atlas-relay/atlas-relay/proto/relay/v1;relayv1b\x06proto3"
 
 var (
 	file_relay_v1_deadletter_proto_rawDescOnce sync.Once
@@ -1879,48 +2423,53 @@ func file_relay_v1_deadletter_proto_rawDescGZIP() []byte {
 }
 
 var file_relay_v1_deadletter_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_relay_v1_deadletter_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_relay_v1_deadletter_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_relay_v1_deadletter_proto_goTypes = []any{
-	(ParkedState)(0),                     // 0: relay.v1.ParkedState
-	(ParkedReason)(0),                    // 1: relay.v1.ParkedReason
-	(DeadLetterView)(0),                  // 2: relay.v1.DeadLetterView
-	(DeadLetterRefusalReason)(0),         // 3: relay.v1.DeadLetterRefusalReason
-	(*DeadLetter)(nil),                   // 4: relay.v1.DeadLetter
-	(*DeadLetterAction)(nil),             // 5: relay.v1.DeadLetterAction
-	(*DeadLetterFilter)(nil),             // 6: relay.v1.DeadLetterFilter
-	(*ListDeadLettersRequest)(nil),       // 7: relay.v1.ListDeadLettersRequest
-	(*ListDeadLettersResponse)(nil),      // 8: relay.v1.ListDeadLettersResponse
-	(*GetDeadLetterRequest)(nil),         // 9: relay.v1.GetDeadLetterRequest
-	(*GetDeadLetterResponse)(nil),        // 10: relay.v1.GetDeadLetterResponse
-	(*ListDeadLetterGroupsRequest)(nil),  // 11: relay.v1.ListDeadLetterGroupsRequest
-	(*ListDeadLetterGroupsResponse)(nil), // 12: relay.v1.ListDeadLetterGroupsResponse
-	(*DeadLetterGroup)(nil),              // 13: relay.v1.DeadLetterGroup
-	(*DeadLetterNames)(nil),              // 14: relay.v1.DeadLetterNames
-	(*DeadLetterSelection)(nil),          // 15: relay.v1.DeadLetterSelection
-	(*ReplayDeadLettersRequest)(nil),     // 16: relay.v1.ReplayDeadLettersRequest
-	(*ReplayDeadLettersResponse)(nil),    // 17: relay.v1.ReplayDeadLettersResponse
-	(*DiscardDeadLettersRequest)(nil),    // 18: relay.v1.DiscardDeadLettersRequest
-	(*DiscardDeadLettersResponse)(nil),   // 19: relay.v1.DiscardDeadLettersResponse
-	(*DeadLetterOutcome)(nil),            // 20: relay.v1.DeadLetterOutcome
-	(*DeadLetterRefusal)(nil),            // 21: relay.v1.DeadLetterRefusal
-	(*Namespace)(nil),                    // 22: relay.v1.Namespace
-	(*Position)(nil),                     // 23: relay.v1.Position
-	(*timestamppb.Timestamp)(nil),        // 24: google.protobuf.Timestamp
+	(ParkedState)(0),                       // 0: relay.v1.ParkedState
+	(ParkedReason)(0),                      // 1: relay.v1.ParkedReason
+	(DeadLetterView)(0),                    // 2: relay.v1.DeadLetterView
+	(DeadLetterRefusalReason)(0),           // 3: relay.v1.DeadLetterRefusalReason
+	(*DeadLetter)(nil),                     // 4: relay.v1.DeadLetter
+	(*DeadLetterAction)(nil),               // 5: relay.v1.DeadLetterAction
+	(*DeadLetterFilter)(nil),               // 6: relay.v1.DeadLetterFilter
+	(*ListDeadLettersRequest)(nil),         // 7: relay.v1.ListDeadLettersRequest
+	(*ListDeadLettersResponse)(nil),        // 8: relay.v1.ListDeadLettersResponse
+	(*GetDeadLetterRequest)(nil),           // 9: relay.v1.GetDeadLetterRequest
+	(*GetDeadLetterResponse)(nil),          // 10: relay.v1.GetDeadLetterResponse
+	(*ListDeadLetterGroupsRequest)(nil),    // 11: relay.v1.ListDeadLetterGroupsRequest
+	(*ListDeadLetterGroupsResponse)(nil),   // 12: relay.v1.ListDeadLetterGroupsResponse
+	(*DeadLetterGroup)(nil),                // 13: relay.v1.DeadLetterGroup
+	(*DeadLetterNames)(nil),                // 14: relay.v1.DeadLetterNames
+	(*DeadLetterSelection)(nil),            // 15: relay.v1.DeadLetterSelection
+	(*ReplayDeadLettersRequest)(nil),       // 16: relay.v1.ReplayDeadLettersRequest
+	(*ReplayDeadLettersResponse)(nil),      // 17: relay.v1.ReplayDeadLettersResponse
+	(*RefetchDeadLettersRequest)(nil),      // 18: relay.v1.RefetchDeadLettersRequest
+	(*RefetchDeadLettersResponse)(nil),     // 19: relay.v1.RefetchDeadLettersResponse
+	(*DiscardDeadLettersRequest)(nil),      // 20: relay.v1.DiscardDeadLettersRequest
+	(*DiscardDeadLettersResponse)(nil),     // 21: relay.v1.DiscardDeadLettersResponse
+	(*GetDeadLetterOperationRequest)(nil),  // 22: relay.v1.GetDeadLetterOperationRequest
+	(*GetDeadLetterOperationResponse)(nil), // 23: relay.v1.GetDeadLetterOperationResponse
+	(*DeadLetterOperation)(nil),            // 24: relay.v1.DeadLetterOperation
+	(*DeadLetterOutcome)(nil),              // 25: relay.v1.DeadLetterOutcome
+	(*DeadLetterRefusal)(nil),              // 26: relay.v1.DeadLetterRefusal
+	(*Namespace)(nil),                      // 27: relay.v1.Namespace
+	(*Position)(nil),                       // 28: relay.v1.Position
+	(*timestamppb.Timestamp)(nil),          // 29: google.protobuf.Timestamp
 }
 var file_relay_v1_deadletter_proto_depIdxs = []int32{
 	0,  // 0: relay.v1.DeadLetter.state:type_name -> relay.v1.ParkedState
 	1,  // 1: relay.v1.DeadLetter.reason:type_name -> relay.v1.ParkedReason
-	22, // 2: relay.v1.DeadLetter.namespace:type_name -> relay.v1.Namespace
-	23, // 3: relay.v1.DeadLetter.position:type_name -> relay.v1.Position
-	24, // 4: relay.v1.DeadLetter.first_time:type_name -> google.protobuf.Timestamp
-	24, // 5: relay.v1.DeadLetter.last_time:type_name -> google.protobuf.Timestamp
-	24, // 6: relay.v1.DeadLetter.change_time:type_name -> google.protobuf.Timestamp
+	27, // 2: relay.v1.DeadLetter.namespace:type_name -> relay.v1.Namespace
+	28, // 3: relay.v1.DeadLetter.position:type_name -> relay.v1.Position
+	29, // 4: relay.v1.DeadLetter.first_time:type_name -> google.protobuf.Timestamp
+	29, // 5: relay.v1.DeadLetter.last_time:type_name -> google.protobuf.Timestamp
+	29, // 6: relay.v1.DeadLetter.change_time:type_name -> google.protobuf.Timestamp
 	5,  // 7: relay.v1.DeadLetter.actions:type_name -> relay.v1.DeadLetterAction
-	23, // 8: relay.v1.DeadLetter.run_end:type_name -> relay.v1.Position
-	24, // 9: relay.v1.DeadLetterAction.time:type_name -> google.protobuf.Timestamp
-	22, // 10: relay.v1.DeadLetterFilter.namespace:type_name -> relay.v1.Namespace
-	24, // 11: relay.v1.DeadLetterFilter.since:type_name -> google.protobuf.Timestamp
-	24, // 12: relay.v1.DeadLetterFilter.until:type_name -> google.protobuf.Timestamp
+	28, // 8: relay.v1.DeadLetter.run_end:type_name -> relay.v1.Position
+	29, // 9: relay.v1.DeadLetterAction.time:type_name -> google.protobuf.Timestamp
+	27, // 10: relay.v1.DeadLetterFilter.namespace:type_name -> relay.v1.Namespace
+	29, // 11: relay.v1.DeadLetterFilter.since:type_name -> google.protobuf.Timestamp
+	29, // 12: relay.v1.DeadLetterFilter.until:type_name -> google.protobuf.Timestamp
 	6,  // 13: relay.v1.ListDeadLettersRequest.filter:type_name -> relay.v1.DeadLetterFilter
 	0,  // 14: relay.v1.ListDeadLettersRequest.states:type_name -> relay.v1.ParkedState
 	4,  // 15: relay.v1.ListDeadLettersResponse.dead_letters:type_name -> relay.v1.DeadLetter
@@ -1928,32 +2477,42 @@ var file_relay_v1_deadletter_proto_depIdxs = []int32{
 	4,  // 17: relay.v1.GetDeadLetterResponse.dead_letter:type_name -> relay.v1.DeadLetter
 	6,  // 18: relay.v1.ListDeadLetterGroupsRequest.filter:type_name -> relay.v1.DeadLetterFilter
 	13, // 19: relay.v1.ListDeadLetterGroupsResponse.groups:type_name -> relay.v1.DeadLetterGroup
-	22, // 20: relay.v1.DeadLetterGroup.namespace:type_name -> relay.v1.Namespace
-	24, // 21: relay.v1.DeadLetterGroup.first_change_time:type_name -> google.protobuf.Timestamp
-	24, // 22: relay.v1.DeadLetterGroup.last_change_time:type_name -> google.protobuf.Timestamp
+	27, // 20: relay.v1.DeadLetterGroup.namespace:type_name -> relay.v1.Namespace
+	29, // 21: relay.v1.DeadLetterGroup.first_change_time:type_name -> google.protobuf.Timestamp
+	29, // 22: relay.v1.DeadLetterGroup.last_change_time:type_name -> google.protobuf.Timestamp
 	14, // 23: relay.v1.DeadLetterSelection.names:type_name -> relay.v1.DeadLetterNames
 	6,  // 24: relay.v1.DeadLetterSelection.filter:type_name -> relay.v1.DeadLetterFilter
 	15, // 25: relay.v1.ReplayDeadLettersRequest.selection:type_name -> relay.v1.DeadLetterSelection
-	20, // 26: relay.v1.ReplayDeadLettersResponse.outcome:type_name -> relay.v1.DeadLetterOutcome
-	15, // 27: relay.v1.DiscardDeadLettersRequest.selection:type_name -> relay.v1.DeadLetterSelection
-	20, // 28: relay.v1.DiscardDeadLettersResponse.outcome:type_name -> relay.v1.DeadLetterOutcome
-	21, // 29: relay.v1.DeadLetterOutcome.refusals:type_name -> relay.v1.DeadLetterRefusal
-	3,  // 30: relay.v1.DeadLetterRefusal.reason:type_name -> relay.v1.DeadLetterRefusalReason
-	7,  // 31: relay.v1.DeadLetterService.ListDeadLetters:input_type -> relay.v1.ListDeadLettersRequest
-	9,  // 32: relay.v1.DeadLetterService.GetDeadLetter:input_type -> relay.v1.GetDeadLetterRequest
-	11, // 33: relay.v1.DeadLetterService.ListDeadLetterGroups:input_type -> relay.v1.ListDeadLetterGroupsRequest
-	16, // 34: relay.v1.DeadLetterService.ReplayDeadLetters:input_type -> relay.v1.ReplayDeadLettersRequest
-	18, // 35: relay.v1.DeadLetterService.DiscardDeadLetters:input_type -> relay.v1.DiscardDeadLettersRequest
-	8,  // 36: relay.v1.DeadLetterService.ListDeadLetters:output_type -> relay.v1.ListDeadLettersResponse
-	10, // 37: relay.v1.DeadLetterService.GetDeadLetter:output_type -> relay.v1.GetDeadLetterResponse
-	12, // 38: relay.v1.DeadLetterService.ListDeadLetterGroups:output_type -> relay.v1.ListDeadLetterGroupsResponse
-	17, // 39: relay.v1.DeadLetterService.ReplayDeadLetters:output_type -> relay.v1.ReplayDeadLettersResponse
-	19, // 40: relay.v1.DeadLetterService.DiscardDeadLetters:output_type -> relay.v1.DiscardDeadLettersResponse
-	36, // [36:41] is the sub-list for method output_type
-	31, // [31:36] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	25, // 26: relay.v1.ReplayDeadLettersResponse.outcome:type_name -> relay.v1.DeadLetterOutcome
+	15, // 27: relay.v1.RefetchDeadLettersRequest.selection:type_name -> relay.v1.DeadLetterSelection
+	25, // 28: relay.v1.RefetchDeadLettersResponse.outcome:type_name -> relay.v1.DeadLetterOutcome
+	15, // 29: relay.v1.DiscardDeadLettersRequest.selection:type_name -> relay.v1.DeadLetterSelection
+	25, // 30: relay.v1.DiscardDeadLettersResponse.outcome:type_name -> relay.v1.DeadLetterOutcome
+	24, // 31: relay.v1.GetDeadLetterOperationResponse.operation:type_name -> relay.v1.DeadLetterOperation
+	29, // 32: relay.v1.DeadLetterOperation.time:type_name -> google.protobuf.Timestamp
+	25, // 33: relay.v1.DeadLetterOperation.outcome:type_name -> relay.v1.DeadLetterOutcome
+	4,  // 34: relay.v1.DeadLetterOperation.failures:type_name -> relay.v1.DeadLetter
+	26, // 35: relay.v1.DeadLetterOutcome.refusals:type_name -> relay.v1.DeadLetterRefusal
+	3,  // 36: relay.v1.DeadLetterRefusal.reason:type_name -> relay.v1.DeadLetterRefusalReason
+	7,  // 37: relay.v1.DeadLetterService.ListDeadLetters:input_type -> relay.v1.ListDeadLettersRequest
+	9,  // 38: relay.v1.DeadLetterService.GetDeadLetter:input_type -> relay.v1.GetDeadLetterRequest
+	11, // 39: relay.v1.DeadLetterService.ListDeadLetterGroups:input_type -> relay.v1.ListDeadLetterGroupsRequest
+	16, // 40: relay.v1.DeadLetterService.ReplayDeadLetters:input_type -> relay.v1.ReplayDeadLettersRequest
+	18, // 41: relay.v1.DeadLetterService.RefetchDeadLetters:input_type -> relay.v1.RefetchDeadLettersRequest
+	20, // 42: relay.v1.DeadLetterService.DiscardDeadLetters:input_type -> relay.v1.DiscardDeadLettersRequest
+	22, // 43: relay.v1.DeadLetterService.GetDeadLetterOperation:input_type -> relay.v1.GetDeadLetterOperationRequest
+	8,  // 44: relay.v1.DeadLetterService.ListDeadLetters:output_type -> relay.v1.ListDeadLettersResponse
+	10, // 45: relay.v1.DeadLetterService.GetDeadLetter:output_type -> relay.v1.GetDeadLetterResponse
+	12, // 46: relay.v1.DeadLetterService.ListDeadLetterGroups:output_type -> relay.v1.ListDeadLetterGroupsResponse
+	17, // 47: relay.v1.DeadLetterService.ReplayDeadLetters:output_type -> relay.v1.ReplayDeadLettersResponse
+	19, // 48: relay.v1.DeadLetterService.RefetchDeadLetters:output_type -> relay.v1.RefetchDeadLettersResponse
+	21, // 49: relay.v1.DeadLetterService.DiscardDeadLetters:output_type -> relay.v1.DiscardDeadLettersResponse
+	23, // 50: relay.v1.DeadLetterService.GetDeadLetterOperation:output_type -> relay.v1.GetDeadLetterOperationResponse
+	44, // [44:51] is the sub-list for method output_type
+	37, // [37:44] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_relay_v1_deadletter_proto_init() }
@@ -1973,7 +2532,7 @@ func file_relay_v1_deadletter_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_relay_v1_deadletter_proto_rawDesc), len(file_relay_v1_deadletter_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   18,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,11 +21,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	DeadLetterService_ListDeadLetters_FullMethodName      = "/relay.v1.DeadLetterService/ListDeadLetters"
-	DeadLetterService_GetDeadLetter_FullMethodName        = "/relay.v1.DeadLetterService/GetDeadLetter"
-	DeadLetterService_ListDeadLetterGroups_FullMethodName = "/relay.v1.DeadLetterService/ListDeadLetterGroups"
-	DeadLetterService_ReplayDeadLetters_FullMethodName    = "/relay.v1.DeadLetterService/ReplayDeadLetters"
-	DeadLetterService_DiscardDeadLetters_FullMethodName   = "/relay.v1.DeadLetterService/DiscardDeadLetters"
+	DeadLetterService_ListDeadLetters_FullMethodName        = "/relay.v1.DeadLetterService/ListDeadLetters"
+	DeadLetterService_GetDeadLetter_FullMethodName          = "/relay.v1.DeadLetterService/GetDeadLetter"
+	DeadLetterService_ListDeadLetterGroups_FullMethodName   = "/relay.v1.DeadLetterService/ListDeadLetterGroups"
+	DeadLetterService_ReplayDeadLetters_FullMethodName      = "/relay.v1.DeadLetterService/ReplayDeadLetters"
+	DeadLetterService_RefetchDeadLetters_FullMethodName     = "/relay.v1.DeadLetterService/RefetchDeadLetters"
+	DeadLetterService_DiscardDeadLetters_FullMethodName     = "/relay.v1.DeadLetterService/DiscardDeadLetters"
+	DeadLetterService_GetDeadLetterOperation_FullMethodName = "/relay.v1.DeadLetterService/GetDeadLetterOperation"
 )
 
 // DeadLetterServiceClient is the client API for DeadLetterService service.
@@ -33,8 +35,10 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // DeadLetterService shows the events that a flow set aside, and lets a person
-// replay or discard those that were given up. Its actions change records in the
-// target; the owners of the partitions take that up within a second.
+// replay, refetch or discard those that were given up. Its actions change
+// records in the target; the owners of the partitions take that up within a
+// second. An action is an operation that can be asked how far it is. Once it has
+// begun it goes on, whether or not its caller waits.
 //
 // Every method answers NOT_FOUND for a flow that this service does not watch
 // and UNAVAILABLE with the reason while the target cannot be asked.
@@ -43,8 +47,9 @@ type DeadLetterServiceClient interface {
 	// events, without content of documents. INVALID_ARGUMENT for a page token
 	// that does not belong to the query.
 	ListDeadLetters(ctx context.Context, in *ListDeadLettersRequest, opts ...grpc.CallOption) (*ListDeadLettersResponse, error)
-	// GetDeadLetter returns one record with its event. NOT_FOUND if the flow has
-	// no such record. An answer may have 72 MiB: raise the client's limit.
+	// GetDeadLetter returns one record with its event, and with what the target
+	// has of the document now. NOT_FOUND if the flow has no such record. An answer
+	// may have 72 MiB: raise the client's limit.
 	GetDeadLetter(ctx context.Context, in *GetDeadLetterRequest, opts ...grpc.CallOption) (*GetDeadLetterResponse, error)
 	// ListDeadLetterGroups counts dead letters by what went wrong where, the
 	// largest group first.
@@ -53,9 +58,18 @@ type DeadLetterServiceClient interface {
 	// the same rules of order. What is not dead any more is left alone, and
 	// listed as such.
 	ReplayDeadLetters(ctx context.Context, in *ReplayDeadLettersRequest, opts ...grpc.CallOption) (*ReplayDeadLettersResponse, error)
+	// RefetchDeadLetters has the source asked for the documents as they are now,
+	// in place of the events: what the source has not any more is deleted. By the
+	// same rules of order; it needs no event, and so works after that was dropped
+	// by age. It waits for a listener.
+	RefetchDeadLetters(ctx context.Context, in *RefetchDeadLettersRequest, opts ...grpc.CallOption) (*RefetchDeadLettersResponse, error)
 	// DiscardDeadLetters gives events up for good: the document keeps what the
 	// target has, and takes later changes again.
 	DiscardDeadLetters(ctx context.Context, in *DiscardDeadLettersRequest, opts ...grpc.CallOption) (*DiscardDeadLettersResponse, error)
+	// GetDeadLetterOperation tells how far an action is and what became of its
+	// records. It reads that from the records themselves, so it is right whatever
+	// was restarted meanwhile. NOT_FOUND if the flow has no such action.
+	GetDeadLetterOperation(ctx context.Context, in *GetDeadLetterOperationRequest, opts ...grpc.CallOption) (*GetDeadLetterOperationResponse, error)
 }
 
 type deadLetterServiceClient struct {
@@ -106,10 +120,30 @@ func (c *deadLetterServiceClient) ReplayDeadLetters(ctx context.Context, in *Rep
 	return out, nil
 }
 
+func (c *deadLetterServiceClient) RefetchDeadLetters(ctx context.Context, in *RefetchDeadLettersRequest, opts ...grpc.CallOption) (*RefetchDeadLettersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RefetchDeadLettersResponse)
+	err := c.cc.Invoke(ctx, DeadLetterService_RefetchDeadLetters_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *deadLetterServiceClient) DiscardDeadLetters(ctx context.Context, in *DiscardDeadLettersRequest, opts ...grpc.CallOption) (*DiscardDeadLettersResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DiscardDeadLettersResponse)
 	err := c.cc.Invoke(ctx, DeadLetterService_DiscardDeadLetters_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *deadLetterServiceClient) GetDeadLetterOperation(ctx context.Context, in *GetDeadLetterOperationRequest, opts ...grpc.CallOption) (*GetDeadLetterOperationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetDeadLetterOperationResponse)
+	err := c.cc.Invoke(ctx, DeadLetterService_GetDeadLetterOperation_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -121,8 +155,10 @@ func (c *deadLetterServiceClient) DiscardDeadLetters(ctx context.Context, in *Di
 // for forward compatibility.
 //
 // DeadLetterService shows the events that a flow set aside, and lets a person
-// replay or discard those that were given up. Its actions change records in the
-// target; the owners of the partitions take that up within a second.
+// replay, refetch or discard those that were given up. Its actions change
+// records in the target; the owners of the partitions take that up within a
+// second. An action is an operation that can be asked how far it is. Once it has
+// begun it goes on, whether or not its caller waits.
 //
 // Every method answers NOT_FOUND for a flow that this service does not watch
 // and UNAVAILABLE with the reason while the target cannot be asked.
@@ -131,8 +167,9 @@ type DeadLetterServiceServer interface {
 	// events, without content of documents. INVALID_ARGUMENT for a page token
 	// that does not belong to the query.
 	ListDeadLetters(context.Context, *ListDeadLettersRequest) (*ListDeadLettersResponse, error)
-	// GetDeadLetter returns one record with its event. NOT_FOUND if the flow has
-	// no such record. An answer may have 72 MiB: raise the client's limit.
+	// GetDeadLetter returns one record with its event, and with what the target
+	// has of the document now. NOT_FOUND if the flow has no such record. An answer
+	// may have 72 MiB: raise the client's limit.
 	GetDeadLetter(context.Context, *GetDeadLetterRequest) (*GetDeadLetterResponse, error)
 	// ListDeadLetterGroups counts dead letters by what went wrong where, the
 	// largest group first.
@@ -141,9 +178,18 @@ type DeadLetterServiceServer interface {
 	// the same rules of order. What is not dead any more is left alone, and
 	// listed as such.
 	ReplayDeadLetters(context.Context, *ReplayDeadLettersRequest) (*ReplayDeadLettersResponse, error)
+	// RefetchDeadLetters has the source asked for the documents as they are now,
+	// in place of the events: what the source has not any more is deleted. By the
+	// same rules of order; it needs no event, and so works after that was dropped
+	// by age. It waits for a listener.
+	RefetchDeadLetters(context.Context, *RefetchDeadLettersRequest) (*RefetchDeadLettersResponse, error)
 	// DiscardDeadLetters gives events up for good: the document keeps what the
 	// target has, and takes later changes again.
 	DiscardDeadLetters(context.Context, *DiscardDeadLettersRequest) (*DiscardDeadLettersResponse, error)
+	// GetDeadLetterOperation tells how far an action is and what became of its
+	// records. It reads that from the records themselves, so it is right whatever
+	// was restarted meanwhile. NOT_FOUND if the flow has no such action.
+	GetDeadLetterOperation(context.Context, *GetDeadLetterOperationRequest) (*GetDeadLetterOperationResponse, error)
 	mustEmbedUnimplementedDeadLetterServiceServer()
 }
 
@@ -166,8 +212,14 @@ func (UnimplementedDeadLetterServiceServer) ListDeadLetterGroups(context.Context
 func (UnimplementedDeadLetterServiceServer) ReplayDeadLetters(context.Context, *ReplayDeadLettersRequest) (*ReplayDeadLettersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReplayDeadLetters not implemented")
 }
+func (UnimplementedDeadLetterServiceServer) RefetchDeadLetters(context.Context, *RefetchDeadLettersRequest) (*RefetchDeadLettersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RefetchDeadLetters not implemented")
+}
 func (UnimplementedDeadLetterServiceServer) DiscardDeadLetters(context.Context, *DiscardDeadLettersRequest) (*DiscardDeadLettersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DiscardDeadLetters not implemented")
+}
+func (UnimplementedDeadLetterServiceServer) GetDeadLetterOperation(context.Context, *GetDeadLetterOperationRequest) (*GetDeadLetterOperationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetDeadLetterOperation not implemented")
 }
 func (UnimplementedDeadLetterServiceServer) mustEmbedUnimplementedDeadLetterServiceServer() {}
 func (UnimplementedDeadLetterServiceServer) testEmbeddedByValue()                           {}
@@ -262,6 +314,24 @@ func _DeadLetterService_ReplayDeadLetters_Handler(srv interface{}, ctx context.C
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DeadLetterService_RefetchDeadLetters_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RefetchDeadLettersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DeadLetterServiceServer).RefetchDeadLetters(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DeadLetterService_RefetchDeadLetters_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DeadLetterServiceServer).RefetchDeadLetters(ctx, req.(*RefetchDeadLettersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _DeadLetterService_DiscardDeadLetters_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DiscardDeadLettersRequest)
 	if err := dec(in); err != nil {
@@ -276,6 +346,24 @@ func _DeadLetterService_DiscardDeadLetters_Handler(srv interface{}, ctx context.
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(DeadLetterServiceServer).DiscardDeadLetters(ctx, req.(*DiscardDeadLettersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DeadLetterService_GetDeadLetterOperation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetDeadLetterOperationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DeadLetterServiceServer).GetDeadLetterOperation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DeadLetterService_GetDeadLetterOperation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DeadLetterServiceServer).GetDeadLetterOperation(ctx, req.(*GetDeadLetterOperationRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -304,8 +392,16 @@ var DeadLetterService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _DeadLetterService_ReplayDeadLetters_Handler,
 		},
 		{
+			MethodName: "RefetchDeadLetters",
+			Handler:    _DeadLetterService_RefetchDeadLetters_Handler,
+		},
+		{
 			MethodName: "DiscardDeadLetters",
 			Handler:    _DeadLetterService_DiscardDeadLetters_Handler,
+		},
+		{
+			MethodName: "GetDeadLetterOperation",
+			Handler:    _DeadLetterService_GetDeadLetterOperation_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -147,12 +147,23 @@ func alteration(u *park.Update) []apply.Note {
 
 	change := bson.D{{Key: "$inc", Value: bson.D{{Key: "rev", Value: int64(1)}}}}
 
-	var chunks []apply.Note
+	var (
+		chunks []apply.Note
+		unset  bson.D
+	)
 
 	if u.After.Dropped && !u.Before.Dropped {
 		set = append(set, bson.E{Key: "dropped", Value: now})
-		change = append(change, bson.E{Key: "$unset", Value: bson.D{{Key: "event", Value: ""}, {Key: "chunks", Value: ""}}})
+		unset = append(unset, bson.E{Key: "event", Value: ""}, bson.E{Key: "chunks", Value: ""})
 		chunks = deletionOfChunks(u.Before)
+	}
+
+	if u.Before.Refetch && !u.After.Refetch {
+		unset = append(unset, bson.E{Key: "refetch", Value: ""})
+	}
+
+	if unset != nil {
+		change = append(change, bson.E{Key: "$unset", Value: unset})
 	}
 
 	return append(chunks, apply.UpdateNote(parked.Collection, unchanged(u.Before), append(change, bson.E{Key: "$set", Value: set})))

@@ -108,7 +108,7 @@ func (w *world) operate(site int) {
 		}
 
 		r.Rev++
-		r.State, r.Attempts = parked.Waiting, 0
+		r.State, r.Attempts, r.Refetch = parked.Waiting, 0, rapid.Bool().Draw(w.t, "refetch")
 
 		// The owner sees it some time later; until then its transactions that touch it would fail on the rev.
 		w.owners[site].Changed(r, w.now)

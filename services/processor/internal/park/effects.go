@@ -201,6 +201,8 @@ func (b *build) tried(item *Item) {
 			b.enter(e, -1)
 		case item.Fate == Apply:
 			b.end(e, parked.Replayed)
+		case b.Image && e.Refetch:
+			b.end(e, parked.Replaced)
 		default:
 			b.end(e, parked.Superseded)
 		}
@@ -248,7 +250,7 @@ func (b *build) judge(e *Entry, item *Item) {
 			b.fx.Failed += e.events()
 		}
 
-		e.State, e.Counted = parked.Dead, true
+		e.State, e.Counted, e.Refetch = parked.Dead, true, false
 	}
 }
 
@@ -329,7 +331,7 @@ func (b *build) orphan(item *Item) {
 			continue
 		}
 
-		if !e.Whole && e.Reason == parked.Follows {
+		if !e.Whole && !e.Refetch && e.Reason == parked.Follows {
 			after := *e
 			after.Reason = parked.Unfitting
 			b.fx.Updates = append(b.fx.Updates, Update{Before: e, After: after})

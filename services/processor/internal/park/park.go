@@ -61,6 +61,7 @@ type Entry struct {
 	Until  event.Position
 
 	Dropped bool // the event of a dead letter was let go
+	Refetch bool // an operator wants the source's document in its place, while it waits
 
 	tried bool // by this owner; a full image is tried once as soon as it is known
 }
@@ -71,9 +72,11 @@ func EntryOf(r *parked.Record) (event.Key, Entry) {
 
 	e := Entry{
 		ID: r.ID, Rev: r.Rev, Number: r.Number, Position: r.Position, Dropped: !r.Dropped.IsZero(),
-		// What was not kept, and what is to be read from the source under another name of its collection, says nothing
-		// by itself.
-		Whole: IsWhole(r.Operation) && key.IsDocument() && r.Reason != parked.Unfitting && r.IsKept(),
+		// Only of one document can the source be asked.
+		Refetch: r.Refetch && key.IsDocument(),
+		// What was not kept, and what is to be read from the source, for an operator or under another name of its
+		// collection, says nothing by itself.
+		Whole: IsWhole(r.Operation) && key.IsDocument() && r.Reason != parked.Unfitting && r.IsKept() && !r.Refetch,
 		State: r.State, Reason: r.Reason, Attempts: r.Attempts, Counted: r.Counted, Events: r.Events, Until: r.Until,
 	}
 
@@ -87,8 +90,8 @@ func EntryOf(r *parked.Record) (event.Key, Entry) {
 // IsRun tells whether the record stands for events of which none was kept.
 func (e *Entry) IsRun() bool { return e.Events > 0 }
 
-// isKept tells whether the event can be written; else only the source's document can take its place.
-func (e *Entry) isKept() bool { return !e.IsRun() && !e.Dropped }
+// isKept tells whether the event can be written, and is to be; else only the source's document can take its place.
+func (e *Entry) isKept() bool { return !e.IsRun() && !e.Dropped && !e.Refetch }
 
 // events is how many events the record stands for.
 func (e *Entry) events() int64 { return max(e.Events, 1) }
@@ -230,8 +233,8 @@ func (p *Partition) wake(d *document, at time.Time) {
 	}
 }
 
-// Changed takes in a record that an operator changed: a dead letter to be replayed, or discarded. Others are left as
-// they are. The rev of what is not known any more says that the records have to be read again.
+// Changed takes in a record that an operator changed: a dead letter to be replayed, refetched, or discarded. Others are
+// left as they are. The rev of what is not known any more says that the records have to be read again.
 func (p *Partition) Changed(r *parked.Record, now time.Time) {
 	key, changed := EntryOf(r)
 
@@ -251,8 +254,14 @@ func (p *Partition) Changed(r *parked.Record, now time.Time) {
 	case parked.Waiting:
 		unfitting := key.IsDocument() && (e.Reason == parked.Unfitting || d.missed(e))
 		e.Rev, e.State, e.Attempts, e.tried = changed.Rev, parked.Waiting, 0, false
-		if e.Reason = parked.Follows; unfitting { // tried as it is, unless the document missed a change before it
+		e.Refetch, e.Whole = changed.Refetch, changed.Whole
+
+		switch { // tried as it is, unless the document missed a change before it
+		case e.Refetch: // should it fail, its event is as it was
+		case unfitting:
 			e.Reason = parked.Unfitting
+		default:
+			e.Reason = parked.Follows
 		}
 
 		p.count(e, 1)

@@ -219,6 +219,7 @@ func (w *world) settle(lot *park.Lot, list []change, image *document) {
 		for i := range lot.Items {
 			if item := &lot.Items[i]; item.Entry != nil && item.Fate == park.Apply && !lot.Image {
 				require.True(w.t, w.records[item.ID].IsKept(), "nothing is written that the target has not kept")
+				require.False(w.t, w.records[item.ID].Refetch, "the source's document was asked for in its place")
 			}
 		}
 
@@ -326,7 +327,9 @@ func (w *world) commit(lot *park.Lot, docs documents) {
 		require.Equal(w.t, u.Before.Rev, r.Rev)
 		r.Rev++
 		r.State, r.Reason, r.Attempts, r.Counted = u.After.State, u.After.Reason, u.After.Attempts, u.After.Counted
-		r.Events, r.Until = u.After.Events, u.After.Until
+		r.Events, r.Until, r.Refetch = u.After.Events, u.After.Until, u.After.Refetch
+
+		require.False(w.t, r.Refetch && (r.State == parked.Dead || r.State == parked.Replayed), "%s", r.State)
 
 		if u.After.Dropped {
 			r.Dropped = time.Unix(1, 0)

@@ -64,9 +64,25 @@ func Letter(w io.Writer, got *relayv1.GetDeadLetterResponse) error {
 		text.WriteString("\n" + indented(got.GetEventJson()) + "\n")
 	}
 
+	target(&text, got)
+
 	_, err := io.WriteString(w, text.String())
 
 	return err
+}
+
+// target adds the target's document, and where it is not what the event says.
+func target(text *strings.Builder, got *relayv1.GetDeadLetterResponse) {
+	switch {
+	case got.GetTargetJson() != "":
+		text.WriteString("\nthe target has\n" + indented(got.GetTargetJson()) + "\n")
+	case got.GetTargetJsonMissingBecause() != "":
+		fmt.Fprintf(text, "\nthe target's document: %s\n", plainText(got.GetTargetJsonMissingBecause()))
+	}
+
+	for _, path := range got.GetDifferingPaths() {
+		fmt.Fprintf(text, "differs: %s\n", plainText(path))
+	}
 }
 
 func letterRows(row func(name, value string), got *relayv1.GetDeadLetterResponse) {

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/atlas-relay/atlas-relay/pkg/diff"
 )
 
 // digest stands for a document, or for the absence of one, where only equality counts.
@@ -65,19 +67,19 @@ func outline(raw bson.Raw) bson.Raw {
 }
 
 // differ says how two portraits differ. Of large documents only fields of the outermost level are told.
-func differ(source, target portrait) (Kind, Place) {
+func differ(source, target portrait) (Kind, diff.Place) {
 	switch {
 	case !target.exists:
-		return Missing, Place{}
+		return Missing, diff.Place{}
 	case !source.exists:
-		return Extra, Place{}
+		return Extra, diff.Place{}
 	}
 
 	if source.outline != target.outline { // one is large: compare what both have
 		source, target = portrait{likeness: outlineOf(source)}, portrait{likeness: outlineOf(target)}
 	}
 
-	place, _ := FirstDifference(source.likeness, target.likeness)
+	place, _ := diff.First(source.likeness, target.likeness)
 	if place.OrderOnly {
 		return FieldOrder, place
 	}

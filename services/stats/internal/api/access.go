@@ -30,7 +30,7 @@ func needs(method string) access.Role {
 		relayv1.StatsService_GetTimeline_FullMethodName, relayv1.StatsService_ListAuditRecords_FullMethodName,
 		relayv1.StatsService_ListPartitions_FullMethodName, relayv1.StatsService_ListInstances_FullMethodName,
 		relayv1.DeadLetterService_ListDeadLetters_FullMethodName, relayv1.DeadLetterService_GetDeadLetter_FullMethodName,
-		relayv1.DeadLetterService_ListDeadLetterGroups_FullMethodName,
+		relayv1.DeadLetterService_ListDeadLetterGroups_FullMethodName, relayv1.DeadLetterService_GetDeadLetterOperation_FullMethodName,
 		relayv1.FlowService_GetFlow_FullMethodName:
 		return access.Viewer
 	}

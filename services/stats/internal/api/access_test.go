@@ -35,7 +35,7 @@ func TestRolesOfMethods(t *testing.T) {
 	require.NoError(t, err)
 
 	conn, _ := serveAs(t, access.New(access.Nobody, tokens), []api.Flow{always(sampleStats())}, nil)
-	mutations := []string{"ReplayDeadLetters", "DiscardDeadLetters", "PauseFlow", "ResumeFlow"}
+	mutations := []string{"ReplayDeadLetters", "RefetchDeadLetters", "DiscardDeadLetters", "PauseFlow", "ResumeFlow"}
 
 	for _, service := range []grpc.ServiceDesc{relayv1.StatsService_ServiceDesc, relayv1.DeadLetterService_ServiceDesc, relayv1.FlowService_ServiceDesc} {
 		for _, method := range service.Methods {

@@ -3,11 +3,9 @@ package api
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
-	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 )
 
@@ -114,6 +112,8 @@ func decodeFilter(f *relayv1.DeadLetterFilter) (*deadletter.Filter, error) {
 		filter.Code = new(f.GetErrorCode())
 	}
 
+	filter.Operation = f.GetOperation()
+
 	return filter, nil
 }
 
@@ -135,98 +135,7 @@ func (s *letterService) GetDeadLetter(ctx context.Context, request *relayv1.GetD
 		}, nil
 	}
 
+	letters.Compare(ctx, &content)
+
 	return encodeContent(&content), nil
-}
-
-// ReplayDeadLetters implements relayv1.DeadLetterServiceServer.
-func (s *letterService) ReplayDeadLetters(ctx context.Context, request *relayv1.ReplayDeadLettersRequest) (*relayv1.ReplayDeadLettersResponse, error) {
-	outcome, err := s.act(ctx, deadletter.Replay, request)
-	if err != nil {
-		return nil, toStatus(err)
-	}
-
-	return &relayv1.ReplayDeadLettersResponse{Outcome: outcome}, nil
-}
-
-// DiscardDeadLetters implements relayv1.DeadLetterServiceServer.
-func (s *letterService) DiscardDeadLetters(ctx context.Context, request *relayv1.DiscardDeadLettersRequest) (*relayv1.DiscardDeadLettersResponse, error) {
-	outcome, err := s.act(ctx, deadletter.Discard, request)
-	if err != nil {
-		return nil, toStatus(err)
-	}
-
-	return &relayv1.DiscardDeadLettersResponse{Outcome: outcome}, nil
-}
-
-// actionRequest is what the requests of both actions have.
-type actionRequest interface {
-	asker
-	GetSelection() *relayv1.DeadLetterSelection
-	GetValidateOnly() bool
-}
-
-func (s *letterService) act(ctx context.Context, verb deadletter.Verb, request actionRequest) (*relayv1.DeadLetterOutcome, error) {
-	letters, err := s.find(request.GetFlow())
-	if err != nil {
-		return nil, err
-	}
-
-	action, err := decodeAction(ctx, verb, request)
-	if err != nil {
-		return nil, err
-	}
-
-	outcome, err := letters.Do(ctx, action)
-	if err != nil {
-		return nil, err
-	}
-
-	return encodeOutcome(&outcome), nil
-}
-
-func decodeAction(ctx context.Context, verb deadletter.Verb, request actionRequest) (*deadletter.Request, error) {
-	who, err := decodeAsker(ctx, request)
-	if err != nil {
-		return nil, err
-	}
-
-	action := &deadletter.Request{Verb: verb, Who: who, Why: request.GetReason(), ValidateOnly: request.GetValidateOnly()}
-
-	switch selection := request.GetSelection().GetSelection().(type) {
-	case *relayv1.DeadLetterSelection_Names:
-		action.Names = selection.Names.GetNames()
-		if n := len(action.Names); n == 0 || n > maxNames {
-			return nil, &argumentError{"selection.names", fmt.Sprintf("has %d names", n), fmt.Sprintf("give 1 to %d names, or a filter", maxNames)}
-		}
-	case *relayv1.DeadLetterSelection_Filter:
-		filter, err := decodeFilter(selection.Filter)
-		if err != nil {
-			return nil, err
-		}
-
-		action.Filter = filter
-	default:
-		return nil, &argumentError{"selection", "is empty", "give names or a filter; an empty filter stands for all"}
-	}
-
-	return action, nil
-}
-
-// describe is who asks: what he says of himself, what his token says of him, and where he asks from.
-func describe(who string, id access.Identity) string {
-	if id.Token != "" {
-		who += " (token " + id.Token + ")"
-	}
-
-	return who + " from " + id.Addr
-}
-
-// longCalls get more time than other calls: an action on all that match is one update of many documents.
-func longCalls() map[string]time.Duration {
-	const actionTimeout = time.Minute
-
-	return map[string]time.Duration{
-		relayv1.DeadLetterService_ReplayDeadLetters_FullMethodName:  actionTimeout,
-		relayv1.DeadLetterService_DiscardDeadLetters_FullMethodName: actionTimeout,
-	}
 }

@@ -130,6 +130,7 @@ func TestPageTokenOfAnotherQuery(t *testing.T) {
 		"another state":  {PageToken: token, States: allStates()},
 		"another filter": {PageToken: token, Filter: &relayv1.DeadLetterFilter{ErrorCode: new(int32(0))}},
 		"another time":   {PageToken: token, Filter: &relayv1.DeadLetterFilter{Since: timestamppb.New(died())}},
+		"an operation":   {PageToken: token, Filter: &relayv1.DeadLetterFilter{Operation: "x"}},
 		"no token":       {PageToken: "x"},
 		"cut":            {PageToken: token[:len(token)-4]},
 	} {

@@ -160,6 +160,6 @@ func namesOf(letters []*relayv1.DeadLetter) (names []string) {
 func allStates() []relayv1.ParkedState {
 	return []relayv1.ParkedState{
 		relayv1.ParkedState_PARKED_STATE_WAITING, relayv1.ParkedState_PARKED_STATE_DEAD, relayv1.ParkedState_PARKED_STATE_SUPERSEDED,
-		relayv1.ParkedState_PARKED_STATE_DISCARDED, relayv1.ParkedState_PARKED_STATE_REPLAYED,
+		relayv1.ParkedState_PARKED_STATE_DISCARDED, relayv1.ParkedState_PARKED_STATE_REPLAYED, relayv1.ParkedState_PARKED_STATE_REFETCHED,
 	}
 }

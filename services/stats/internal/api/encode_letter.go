@@ -29,6 +29,7 @@ func parkedStates() map[relayv1.ParkedState]parked.State {
 		relayv1.ParkedState_PARKED_STATE_SUPERSEDED: parked.Superseded,
 		relayv1.ParkedState_PARKED_STATE_DISCARDED:  parked.Discarded,
 		relayv1.ParkedState_PARKED_STATE_REPLAYED:   parked.Replayed,
+		relayv1.ParkedState_PARKED_STATE_REFETCHED:  parked.Replaced,
 	}
 }
 
@@ -100,6 +101,46 @@ func encodeContent(c *deadletter.Content) *relayv1.GetDeadLetterResponse {
 		}
 	}
 
+	encodeTarget(out, c)
+
+	return out
+}
+
+// encodeTarget adds the target's document.
+func encodeTarget(out *relayv1.GetDeadLetterResponse, c *deadletter.Content) {
+	for _, path := range c.Differing {
+		out.DifferingPaths = append(out.DifferingPaths, text(path))
+	}
+
+	var err error
+
+	switch {
+	case c.Target == nil:
+		out.TargetJsonMissingBecause = text(c.TargetMissing)
+	case len(c.Target) > maxJSON:
+		out.TargetJsonMissingBecause = fmt.Sprintf("the target's document has %d bytes, more than %d are not shown as JSON", len(c.Target), maxJSON)
+	default:
+		if out.TargetJson, err = extendedJSON(c.Target); err != nil {
+			out.TargetJsonMissingBecause = "unknown: the target's document is no BSON: " + text(err.Error())
+		}
+	}
+}
+
+func encodeOperation(o *deadletter.Operation) *relayv1.DeadLetterOperation {
+	out := &relayv1.DeadLetterOperation{
+		Name: text(o.ID), Action: string(o.Verb), Who: text(o.Who), Why: text(o.Why), Time: encodeAnyTime(o.Time), Selection: text(o.Selection),
+		FailedBecause: text(o.Failed), Waiting: o.Waiting, Applied: o.Applied, FailedAgain: o.FailedAgain, Superseded: o.Superseded,
+		Discarded: o.Discarded, ActedOnAgain: o.ActedOnAgain, Done: o.Done,
+	}
+
+	if o.Outcome != nil {
+		out.Outcome = encodeOutcome(o.Outcome)
+	}
+
+	for i := range o.Failures {
+		out.Failures = append(out.Failures, encodeLetter(&o.Failures[i]))
+	}
+
 	return out
 }
 
@@ -166,6 +207,8 @@ func encodeRefusal(r deadletter.RefusalReason) relayv1.DeadLetterRefusalReason {
 		return relayv1.DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_UNREADABLE
 	case deadletter.Unrepeatable:
 		return relayv1.DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_UNREPEATABLE
+	case deadletter.NoDocument:
+		return relayv1.DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_NO_DOCUMENT
 	default:
 		return relayv1.DeadLetterRefusalReason_DEAD_LETTER_REFUSAL_REASON_UNSPECIFIED
 	}

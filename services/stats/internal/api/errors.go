@@ -29,6 +29,7 @@ const (
 	reasonArgument      = "INVALID_FIELD"
 	reasonPageToken     = "INVALID_PAGE_TOKEN"
 	reasonNotFound      = "DEAD_LETTER_NOT_FOUND"
+	reasonNoOperation   = "OPERATION_NOT_FOUND"
 	reasonTarget        = "TARGET_UNREACHABLE"
 	reasonForbidden     = "TARGET_FORBIDS"
 	reasonNoToken       = "TOKEN_REQUIRED"
@@ -145,6 +146,8 @@ func letterStatus(err error) error {
 		return with(codes.FailedPrecondition, err, reasonTooManyPaused, "pause databases instead of their collections, or the flow as a whole", nil)
 	case errors.Is(err, deadletter.ErrNotFound):
 		return with(codes.NotFound, err, reasonNotFound, "relayctl dead-letters list --state all; one that was applied after a retry is gone", nil)
+	case errors.Is(err, deadletter.ErrNoOperation):
+		return with(codes.NotFound, err, reasonNoOperation, "relayctl audit -o json shows the names", nil)
 	case errors.As(err, &target) && mongodb.IsUnauthorized(err):
 		return with(codes.FailedPrecondition, err, reasonForbidden, "grant the stats service's user readWrite on atlas_relay of the target",
 			map[string]string{"flow": target.Flow})

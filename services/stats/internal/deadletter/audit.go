@@ -6,8 +6,14 @@ import (
 	"strings"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/atlas-relay/atlas-relay/pkg/audit"
+	"github.com/atlas-relay/atlas-relay/pkg/parked"
 )
+
+// actionPrefix begins the names of this package's actions in the audit.
+const actionPrefix = "dead-letters "
 
 // namesShown is how many names of a selection the audit holds; each record has its own trail beside it.
 const namesShown = 20
@@ -24,23 +30,58 @@ func (l *Letters) Audit(ctx context.Context, before string, limit int) ([]audit.
 }
 
 // audited acts between the two records of the audit.
-func (l *Letters) audited(ctx context.Context, r *Request, act func() (Outcome, error)) (Outcome, error) {
-	action := &audit.Action{Flow: l.flow, Action: "dead-letters " + string(r.Verb), Who: r.Who, Why: r.Why, Selection: r.selection()}
+func (l *Letters) audited(ctx context.Context, t *task) (Outcome, error) {
+	action := &audit.Action{Flow: l.flow, Action: actionPrefix + string(t.Verb), Who: t.Who, Why: t.Why, Selection: t.selection()}
 	if err := audit.Begin(ctx, l.target, action); err != nil {
 		return Outcome{}, l.failed(err)
 	}
 
-	outcome, err := act()
+	// What has begun is done to its end: whoever asked may have left, and would not learn which half was done.
+	detached := context.WithoutCancel(ctx)
+	t.id, t.when, t.outcome.Operation = action.ID, action.Time, action.ID
+	err := t.runWithin(detached, ActionTimeout)
 
-	end := audit.End{Changed: int64(outcome.Changed), Refused: int64(outcome.Refused)} //nolint:gosec // counts of documents
+	ctx, cancel := context.WithTimeout(detached, endTimeout)
+	defer cancel()
+
+	end := audit.End{Changed: int64(t.outcome.Changed), Refused: int64(t.outcome.Refused), Left: t.left()} //nolint:gosec // counts of documents
 	if err != nil {
 		end.Failed = err.Error()
+
+		// The update that failed may have changed some. Where they cannot be counted, those before it are said.
+		if n, counted := l.countChanged(ctx, action.ID); counted == nil {
+			end.Changed = n
+		}
+
+		err = fmt.Errorf("%w; %d records were changed before that: the same request again does the rest", err, end.Changed)
 	}
 
 	// Where the end is not recorded the audit says just that, and what was done is done.
-	_ = action.Finish(context.WithoutCancel(ctx), l.target, end)
+	_ = action.Finish(ctx, l.target, end)
 
-	return outcome, err
+	return t.outcome, err
+}
+
+func (t *task) runWithin(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+
+	return t.run(ctx)
+}
+
+func (l *Letters) countChanged(ctx context.Context, operation string) (int64, error) {
+	return parked.Records(l.target).CountDocuments(ctx, bson.D{{Key: "act", Value: operation}})
+}
+
+// left are the first refusals, for the audit.
+func (t *task) left() []audit.Left {
+	var left []audit.Left
+
+	for _, r := range t.outcome.Refusals[:min(len(t.outcome.Refusals), mostListed)] {
+		left = append(left, audit.Left{Name: r.Name, Reason: int(r.Reason), Why: r.Message})
+	}
+
+	return left
 }
 
 // selection says in words what the request is for.
@@ -61,6 +102,10 @@ func (r *Request) selection() string {
 
 	if r.Filter.Code != nil {
 		parts = append(parts, fmt.Sprintf("error code %d", *r.Filter.Code))
+	}
+
+	if r.Filter.Operation != "" {
+		parts = append(parts, "last changed by "+r.Filter.Operation)
 	}
 
 	if !r.Filter.Since.IsZero() {

@@ -1,15 +1,15 @@
 // Package deadletter reads and changes the records of parked events in a flow's target, as a person asks.
 //
-// A person only ever moves a dead letter: back to waiting, or to discarded. That is one update whose filter demands the
+// A person only ever moves a dead letter: back to waiting, or to discarded. That is an update whose filter demands the
 // state dead, so of two persons exactly one acts on a record, and repeating an action changes nothing. The update
-// raises the record's Rev, by which the owner of the partition sees it.
+// raises the record's Rev, by which the owner of the partition sees it, and names the action in the record (Act): what
+// became of an action is counted from its records and stands nowhere else, so nothing that is restarted can lose it.
 package deadletter
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -36,8 +36,6 @@ func (e *TargetError) Unwrap() error { return e.Err }
 type Letters struct {
 	flow   string
 	target *mongo.Client
-
-	stamped atomic.Int64 // last time given to an action, in ms since 1970; see stamp
 }
 
 // New returns the records of a flow in its target.
@@ -72,6 +70,11 @@ type Content struct {
 	Event     bson.Raw // nil when Missing says why
 	Missing   string
 	Followers uint64 // later events of the document that wait
+
+	// By Compare.
+	Target        bson.Raw // the target's document; nil when TargetMissing says why
+	TargetMissing string
+	Differing     []string // paths where it is not what the event says
 }
 
 // Get returns a record with its event. It returns ErrNotFound and TargetError.

@@ -1,9 +1,7 @@
 package deadletter
 
 import (
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -42,31 +40,4 @@ func TestListReadsNoContent(t *testing.T) {
 	n, err := l.Count(t.Context(), parked.Dead)
 	require.NoError(t, err)
 	require.Equal(t, uint64(1), n)
-}
-
-// Actions are told apart by who and when.
-func TestNoTwoActionsHaveOneTime(t *testing.T) {
-	t.Parallel()
-
-	var (
-		l     = New("f", nil)
-		group sync.WaitGroup
-		mu    sync.Mutex
-		seen  = make(map[time.Time]bool)
-	)
-
-	for range 4 {
-		group.Go(func() {
-			for range 100 {
-				at := l.stamp()
-
-				mu.Lock()
-				seen[at] = true
-				mu.Unlock()
-			}
-		})
-	}
-
-	group.Wait()
-	require.Len(t, seen, 400)
 }

@@ -24,6 +24,7 @@ type Filter struct {
 	DB, Coll     string    // Coll empty: all collections of DB
 	Since, Until time.Time // range of the last change of state; Until is not in it
 	Code         *int32    // of the target's last error
+	Operation    string    // that was the last action on the record
 }
 
 // conditions are what a record must fulfil.
@@ -40,6 +41,10 @@ func (f *Filter) conditions() bson.D {
 
 	if f.Code != nil {
 		conditions = append(conditions, bson.E{Key: "code", Value: *f.Code})
+	}
+
+	if f.Operation != "" {
+		conditions = append(conditions, bson.E{Key: "act", Value: f.Operation})
 	}
 
 	var changed bson.D
@@ -75,7 +80,7 @@ func (q *Query) fingerprint(flow string) []byte {
 		code = strconv.Itoa(int(*q.Code))
 	}
 
-	text := fmt.Sprintf("%q %q %q %q %d %d %s", flow, states, q.DB, q.Coll, q.Since.UnixMilli(), q.Until.UnixMilli(), code)
+	text := fmt.Sprintf("%q %q %q %q %d %d %s %q", flow, states, q.DB, q.Coll, q.Since.UnixMilli(), q.Until.UnixMilli(), code, q.Operation)
 	sum := sha256.Sum256([]byte(text))
 
 	return sum[:8]

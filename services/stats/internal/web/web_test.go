@@ -232,7 +232,7 @@ func TestADeadLetterByItsName(t *testing.T) {
 	event, err := bson.Marshal(bson.D{{Key: "secret", Value: "<b>"}})
 	require.NoError(t, err)
 
-	_, err = parked.Records(target).InsertOne(t.Context(), parked.Record{ID: name, Flow: "a", State: parked.Dead, DB: "shop", Coll: "orders", DocumentKey: event, Event: event})
+	_, err = parked.Records(target).InsertOne(t.Context(), parked.Record{ID: name, Flow: "a", State: parked.Dead, Operation: "insert", DB: "shop", Coll: "orders", DocumentKey: event, Event: event})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		_, _ = parked.Records(target).DeleteOne(context.WithoutCancel(t.Context()), bson.D{{Key: "_id", Value: name}})
@@ -251,6 +251,15 @@ func TestADeadLetterByItsName(t *testing.T) {
 	body := `{"selection": {"names": {"names": ["` + name + `"]}}, "requested_by": "ann", "validate_only": true}`
 	outcome := s.json(http.StatusOK, http.MethodPost, "/v1/flows/a/deadLetters:discard", body)
 	require.Contains(t, marshal(t, outcome), `"changed":"1"`)
+
+	body = `{"selection": {"names": {"names": ["` + name + `"]}}, "requested_by": "ann"}`
+	operation, _ := s.json(http.StatusOK, http.MethodPost, "/v1/flows/a/deadLetters:refetch", body)["operation"].(string)
+	progress := s.json(http.StatusOK, http.MethodGet, "/v1/flows/a/deadLetterOperations/"+operation, "")
+	require.Contains(t, marshal(t, progress), `"waiting":"1"`)
+	require.Contains(t, string(s.do(http.MethodGet, "/v1/flows/a/deadLetters?filter.operation="+operation+"&states=PARKED_STATE_WAITING", "").body), name)
+
+	_, err = parked.Records(target).UpdateByID(t.Context(), name, bson.D{{Key: "$set", Value: bson.D{{Key: "state", Value: parked.Dead}}}})
+	require.NoError(t, err)
 
 	listed := s.do(http.MethodGet, "/v1/flows/a/deadLetters?filter.namespace.database=shop&states=PARKED_STATE_DEAD&page_size=1000", "")
 	require.Contains(t, string(listed.body), name)
@@ -378,7 +387,8 @@ func TestTheDescriptionNamesEveryPath(t *testing.T) {
 	for _, path := range []string{
 		"/v1/flows", "/v1/flows/{flow}/stats", "/v1/flows/{flow}/timeline", "/v1/flows/{flow}/gaps", "/v1/flows/{flow}/auditRecords",
 		"/v1/flows/{flow}/deadLetters", "/v1/flows/{flow}/deadLetters/{name}", "/v1/flows/{flow}/deadLetterGroups",
-		"/v1/flows/{flow}/deadLetters:replay", "/v1/flows/{flow}/deadLetters:discard",
+		"/v1/flows/{flow}/deadLetters:replay", "/v1/flows/{flow}/deadLetters:refetch", "/v1/flows/{flow}/deadLetters:discard",
+		"/v1/flows/{flow}/deadLetterOperations/{name}",
 	} {
 		require.Contains(t, paths, path)
 	}

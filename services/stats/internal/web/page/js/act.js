@@ -1,33 +1,35 @@
-// Replay and discard, after a question that says how many.
+// Replay, refetch and discard, after a question that says how many.
 
 import { explain, flowPath, post } from "./api.js";
 import { byID, say, setText } from "./dom.js";
 import { count } from "./format.js";
 
-const notes = {
-  replay: "They are tried again from the first attempt on; what fails again becomes a dead letter again.",
-  discard: "They are given up for good: their documents keep what the target has. Bring them up to the source by hand first, or accept the difference.",
+const verbs = {
+  replay: { name: "Replay", done: "Replayed", note: "They are tried again from the first attempt on; what fails again becomes a dead letter again." },
+  refetch: { name: "Refetch", done: "Set to refetch:", note: "The source's documents as they are now take the place of the events; what the source has not any more is deleted. What the target refuses becomes a dead letter again." },
+  discard: { name: "Discard", done: "Discarded", note: "They are given up for good: their documents keep what the target has. Bring them up to the source by hand first, or accept the difference." },
 };
 const whoStored = "relay-who";
 
-// act asks, does it, and returns what was done in words; null when the person did not want to.
+// act asks, does it, and returns what was done in words with the name of the operation; null when the person did not want
+// to.
 export function act(flow, verb, selection) {
   const dialog = byID("confirm");
   const send = (more) => post(flowPath(flow, `deadLetters:${verb}`), { selection, requested_by: byID("confirm-who").value.trim() || "page", ...more });
   let answer = null;
   let phrase = "";
 
-  setText(byID("confirm-title"), verb === "replay" ? "Replay dead letters" : "Discard dead letters");
+  setText(byID("confirm-title"), `${verbs[verb].name} dead letters`);
   setText(byID("confirm-what"), "Counting …");
-  setText(byID("confirm-note"), notes[verb]);
-  setText(byID("confirm-do"), verb === "replay" ? "Replay" : "Discard");
+  setText(byID("confirm-note"), verbs[verb].note);
+  setText(byID("confirm-do"), verbs[verb].name);
   byID("confirm-do").className = verb === "discard" ? "danger" : "";
   byID("confirm-do").disabled = true;
   byID("confirm-who").value = localStorage.getItem(whoStored) ?? "";
   byID("confirm-why").value = byID("confirm-typed").value = "";
   say(byID("confirm-problem"), "");
 
-  // A replay by name can be taken back by nobody, but harms nobody: a phrase is asked for the rest.
+  // A replay or refetch by name can be taken back by nobody, but harms nobody: a phrase is asked for the rest.
   const asks = verb === "discard" || "filter" in selection;
   byID("confirm-phrase-label").hidden = !asks;
   byID("confirm-typed").oninput = () => { byID("confirm-do").disabled = !phrase || (asks && byID("confirm-typed").value.trim() !== phrase); };
@@ -41,8 +43,8 @@ export function act(flow, verb, selection) {
       localStorage.setItem(whoStored, byID("confirm-who").value.trim());
 
       try {
-        const { outcome } = await send({ reason: byID("confirm-why").value.trim() });
-        answer = describe(verb, outcome);
+        const { outcome, operation } = await send({ reason: byID("confirm-why").value.trim() });
+        answer = { text: describe(verb, outcome), operation };
         dialog.close();
       } catch (error) {
         say(byID("confirm-problem"), explain(error));
@@ -69,4 +71,4 @@ export function act(flow, verb, selection) {
 
 const because = (outcome) => (outcome.refusals.length ? ` The others stay as they are, the first because: ${outcome.refusals[0].message}.` : "");
 
-const describe = (verb, outcome) => `${verb === "replay" ? "Replayed" : "Discarded"} ${count(outcome.changed)} of ${count(outcome.matched)}.${because(outcome)}`;
+const describe = (verb, outcome) => `${verbs[verb].done} ${count(outcome.changed)} of ${count(outcome.matched)}.${because(outcome)}`;

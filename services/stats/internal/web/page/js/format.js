@@ -47,31 +47,3 @@ export const error = (text, code) => (!code || text.includes(`(${code})`) ? text
 
 // word takes the enum's name off a value: STATUS_OK is OK.
 export const word = (prefix, value) => String(value ?? "").replace(`${prefix}_`, "");
-
-// pretty indents JSON without reading it: a parser would round numbers and lose a second field of the same name.
-export function pretty(json) {
-  let out = "";
-  let depth = 0;
-  let quoted = false;
-
-  for (let i = 0; i < json.length; i++) {
-    const c = json[i];
-
-    if (quoted) {
-      out += c;
-      if (c === "\\") out += json[++i] ?? "";
-      else if (c === '"') quoted = false;
-    } else if (c === '"') {
-      quoted = true;
-      out += c;
-    } else if (c === "{" || c === "[") {
-      const end = json[i + 1] === "}" || json[i + 1] === "]";
-      out += end ? c + json[++i] : `${c}\n${"  ".repeat(++depth)}`;
-    } else if (c === "}" || c === "]") out += `\n${"  ".repeat(--depth)}${c}`;
-    else if (c === ",") out += `,\n${"  ".repeat(depth)}`;
-    else if (c === ":") out += ": ";
-    else out += c;
-  }
-
-  return out;
-}

@@ -1,10 +1,11 @@
 // One dead letter. Contents of documents stay at the target until a person asks for them.
 
 import { explain, flowPath, get } from "./api.js";
+import { mark } from "./compare.js";
 import { byID, el, setText } from "./dom.js";
-import { count, error, namespace, position, pretty, when, word } from "./format.js";
+import { count, error, namespace, position, when, word } from "./format.js";
 
-// showLetter opens the dialog; onAct is called with "replay" or "discard".
+// showLetter opens the dialog; onAct is called with "replay", "refetch" or "discard".
 export async function showLetter(flow, name, onAct) {
   const dialog = byID("letter");
   const path = flowPath(flow, `deadLetters/${name.split("/").map(encodeURIComponent).join("/")}`);
@@ -13,13 +14,12 @@ export async function showLetter(flow, name, onAct) {
   byID("letter-actions").replaceChildren();
   byID("letter-content").hidden = true;
   byID("letter-masked").hidden = false;
-  setText(byID("letter-key"), "");
-  setText(byID("letter-event"), "");
+  forget();
 
   byID("letter-close").onclick = () => dialog.close();
   byID("letter-show").onclick = () => showContent(path);
 
-  for (const verb of ["replay", "discard"]) {
+  for (const verb of ["replay", "refetch", "discard"]) {
     byID(`letter-${verb}`).disabled = true;
     byID(`letter-${verb}`).onclick = () => {
       dialog.close();
@@ -27,7 +27,7 @@ export async function showLetter(flow, name, onAct) {
     };
   }
 
-  dialog.onclose = () => setText(byID("letter-event"), "");
+  dialog.onclose = forget;
   dialog.showModal();
 
   try {
@@ -35,6 +35,10 @@ export async function showLetter(flow, name, onAct) {
   } catch (problem) {
     facts([["Problem", explain(problem)]]);
   }
+}
+
+function forget() {
+  for (const id of ["letter-key", "letter-event", "letter-target", "letter-differs"]) byID(id).replaceChildren();
 }
 
 const facts = (list) => byID("letter-facts").replaceChildren(...list.filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
@@ -60,24 +64,35 @@ function showFacts(answer) {
   byID("letter-actions").replaceChildren(...(actions.length ? actions : [el("li", {}, "Nobody has touched it.")]));
 
   const dead = word("PARKED_STATE", letter.state) === "DEAD";
-  byID("letter-replay").disabled = byID("letter-discard").disabled = !dead;
+  for (const verb of ["replay", "refetch", "discard"]) byID(`letter-${verb}`).disabled = !dead;
 }
 
 async function showContent(path) {
-  let key = "";
-  let event = "";
-
   try {
     const answer = await get(path, { view: "DEAD_LETTER_VIEW_FULL" });
-    key = answer.document_key_json;
-    event = answer.event_json ? pretty(answer.event_json) : answer.event_missing_because || answer.event_json_missing_because;
+    const paths = answer.differing_paths;
+
+    setText(byID("letter-key"), answer.document_key_json);
+    byID("letter-differs").replaceChildren(...(paths.length ? ["The target differs in ", ...paths.flatMap((name, i) => [i > 0 ? ", " : "", el("code", {}, name)])] : []));
+
+    if (answer.event_json) mark(byID("letter-event"), answer.event_json, paths.flatMap((name) => [`fullDocument.${name}`, `updateDescription.updatedFields.${name}`]));
+    else setText(byID("letter-event"), answer.event_missing_because || answer.event_json_missing_because);
+
+    if (answer.target_json) mark(byID("letter-target"), answer.target_json, paths);
+    else setText(byID("letter-target"), answer.target_json_missing_because);
   } catch (problem) {
-    event = explain(problem);
+    setText(byID("letter-event"), explain(problem));
   }
 
-  setText(byID("letter-key"), key);
-  setText(byID("letter-event"), event);
   byID("letter-masked").hidden = true;
   byID("letter-content").hidden = false;
   byID("letter-event").focus();
+
+  for (const side of ["letter-event", "letter-target"]) toFirstMark(byID(side));
+}
+
+// toFirstMark scrolls a side, and nothing around it, to where it differs.
+function toFirstMark(side) {
+  const first = side.querySelector("mark");
+  if (first) side.scrollTop = first.offsetTop - side.offsetTop - side.clientHeight / 3;
 }

@@ -1,12 +1,14 @@
 // The dead letters: groups, filter, list, selection. What is done to them is in act.js, one of them is in letter.js.
 
 import { act } from "./act.js";
+import { counts, followOperation, resumeOperation } from "./operation.js";
 import { explain, flowPath, get } from "./api.js";
 import { byID, el, row, say, setText } from "./dom.js";
 import { count, error, namespace, when, word } from "./format.js";
 import { showLetter } from "./letter.js";
 
 const pageSize = 50;
+const verbs = ["replay", "refetch", "discard"];
 
 export class Letters {
   #flow = "";
@@ -14,6 +16,9 @@ export class Letters {
   #listed = []; // the letters of the table
   #next = ""; // token of the next page
   #selected = new Set(); // names
+  #matching = false; // all that match are selected, listed or not
+  #operation = ""; // only what failed again in this one
+  #asked = ""; // the filter of the last question
   #turn = 0; // of the last question: answers to earlier ones are late
 
   constructor() {
@@ -25,9 +30,17 @@ export class Letters {
     byID("letters-more").onclick = () => this.load(this.#next);
     byID("select-all").onchange = (event) => this.#selectAll(event.target.checked);
 
-    for (const verb of ["replay", "discard"]) {
-      byID(`${verb}-selected`).onclick = () => this.#act(verb, { names: { names: [...this.#selected] } });
-      byID(`${verb}-all`).onclick = () => this.#act(verb, { filter: { until: new Date().toISOString(), ...this.#filter() } });
+    byID("select-matching").onclick = () => {
+      this.#matching = !this.#matching;
+      this.#selected.clear();
+      this.#show();
+    };
+    byID("letters-of-clear").onclick = () => this.#only("");
+
+    // What dies while a person reads the question is not part of what they confirm.
+    for (const verb of verbs) {
+      byID(`${verb}-selected`).onclick = () => this.#act(verb, this.#matching
+        ? { filter: { until: new Date().toISOString(), ...this.#filter() } } : { names: { names: [...this.#selected] } });
     }
   }
 
@@ -35,6 +48,17 @@ export class Letters {
     this.#flow = flow;
     this.#count = null;
     this.#selected.clear();
+    this.#matching = false;
+    this.#operation = "";
+    say(byID("letters-done"), "");
+    resumeOperation(flow, () => {}, (name) => this.#only(name));
+  }
+
+  // only lists what failed again in an operation, or everything.
+  #only(operation) {
+    this.#operation = operation;
+    byID("filter-state").value = "DEAD";
+    this.load();
   }
 
   // update loads again when the number of dead letters has changed.
@@ -59,15 +83,24 @@ export class Letters {
       ...(database && { namespace: { database, collection: rest.join(".") } }),
       ...(age && { since: new Date(Date.now() - Number(age) * 1000).toISOString() }),
       ...(code && { error_code: Number(code) }),
+      ...(this.#operation && { operation: this.#operation }),
     };
   }
 
   async load(token = "") {
     const turn = ++this.#turn;
     const filter = this.#filter();
+    const asked = JSON.stringify([byID("filter-state").value, { ...filter, since: byID("filter-since").value }]);
+
+    if (asked !== this.#asked) { // what is selected is of another list
+      this.#asked = asked;
+      this.#selected.clear();
+      this.#matching = false;
+    }
+
     const query = {
       "filter.namespace.database": filter.namespace?.database, "filter.namespace.collection": filter.namespace?.collection,
-      "filter.since": filter.since, "filter.error_code": filter.error_code,
+      "filter.since": filter.since, "filter.error_code": filter.error_code, "filter.operation": filter.operation,
     };
 
     try {
@@ -75,6 +108,7 @@ export class Letters {
       const list = get(flowPath(this.#flow, "deadLetters"), { ...query, states: `PARKED_STATE_${state}`, page_size: pageSize, page_token: token });
       const [page, found] = await Promise.all([list, token ? null : get(flowPath(this.#flow, "deadLetterGroups"))]);
       if (turn !== this.#turn) return;
+      if (this.#operation && !token && page.dead_letters.length === 0) return this.#only(""); // all of them are dealt with
 
       this.#listed = token ? [...this.#listed, ...page.dead_letters] : page.dead_letters;
       this.#next = page.next_page_token;
@@ -116,13 +150,15 @@ export class Letters {
     byID("letters").tBodies[0].replaceChildren(...this.#listed.map((letter) => this.#row(letter)));
     byID("letters-none").hidden = this.#listed.length > 0;
     byID("letters-more").hidden = !this.#next;
+    byID("letters-of").hidden = !this.#operation;
+    setText(byID("letters-of-text"), `Only what failed again in ${this.#operation}`);
     this.#showSelection();
 
     if (focused) [...document.querySelectorAll("[data-focus]")].find((node) => node.dataset.focus === focused)?.focus();
   }
 
   #row(letter) {
-    const box = el("input", { type: "checkbox", checked: this.#selected.has(letter.name), "aria-label": `Select ${letter.name}`, "data-focus": `box ${letter.name}` });
+    const box = el("input", { type: "checkbox", checked: this.#matching || this.#selected.has(letter.name), disabled: this.#matching, "aria-label": `Select ${letter.name}`, "data-focus": `box ${letter.name}` });
     box.onchange = () => {
       if (box.checked) this.#selected.add(letter.name);
       else this.#selected.delete(letter.name);
@@ -139,20 +175,28 @@ export class Letters {
   }
 
   #selectAll(on) {
+    this.#matching = false;
     this.#selected = new Set(on ? this.#listed.map((letter) => letter.name) : []);
     this.#show();
   }
 
   #showSelection() {
     const n = this.#selected.size;
+    const matching = byID("select-matching");
 
-    for (const verb of ["replay", "discard"]) {
-      const button = byID(`${verb}-selected`);
-      button.disabled = n === 0;
-      setText(button, `${verb === "replay" ? "Replay" : "Discard"} selected${n ? ` (${n})` : ""}`);
-    }
+    for (const verb of verbs) byID(`${verb}-selected`).disabled = n === 0 && !this.#matching;
 
-    byID("select-all").checked = n > 0 && n === this.#listed.length;
+    matching.disabled = byID("filter-state").value !== "DEAD"; // nothing can be done to others
+    matching.setAttribute("aria-pressed", String(this.#matching));
+    byID("select-all").checked = this.#matching || (n > 0 && n === this.#listed.length);
+
+    if (this.#matching) setText(byID("selection"), "All that match the filter are selected, listed or not.");
+    else setText(byID("selection"), n === 0 ? "None is selected." : `${count(n)} selected.`);
+  }
+
+  #said(text, failed) {
+    byID("letters-done").className = failed ? "problem" : "done";
+    say(byID("letters-done"), text);
   }
 
   async #act(verb, selection) {
@@ -161,9 +205,14 @@ export class Letters {
     const done = await act(this.#flow, verb, selection);
     if (!done) return;
 
-    say(byID("letters-done"), done);
+    this.#said(done.text, false);
     this.#selected.clear();
+    this.#matching = false;
     this.load();
+    followOperation(this.#flow, done.operation, (o) => {
+      this.#said(`${done.text} In the end: ${counts(o)}.`, o.failed_again !== "0");
+      this.load();
+    }, (name) => this.#only(name));
     document.dispatchEvent(new Event("acted"));
   }
 }

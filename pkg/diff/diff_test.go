@@ -1,4 +1,4 @@
-package verify_test
+package diff_test
 
 import (
 	"testing"
@@ -6,18 +6,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/verify"
+	"github.com/atlas-relay/atlas-relay/pkg/diff"
 )
 
-func TestFirstDifference(t *testing.T) {
+func TestFirst(t *testing.T) {
 	t.Parallel()
-
-	parse := func(text string) bson.Raw {
-		var d bson.D
-		require.NoError(t, bson.UnmarshalExtJSON([]byte(text), false, &d), text)
-
-		return raw(t, d)
-	}
 
 	for name, test := range map[string]struct {
 		source, target string
@@ -44,8 +37,8 @@ func TestFirstDifference(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
-			source, target := parse(test.source), parse(test.target)
-			place, found := verify.FirstDifference(source, target)
+			source, target := parse(t, test.source), parse(t, test.target)
+			place, found := diff.First(source, target)
 			require.True(t, found)
 			require.Equal(t, test.path, place.Path())
 			require.Equal(t, test.order, place.OrderOnly)
@@ -55,7 +48,7 @@ func TestFirstDifference(t *testing.T) {
 				require.Equal(t, test.values[1], place.ValueAt(target))
 			}
 
-			_, found = verify.FirstDifference(source, source)
+			_, found = diff.First(source, source)
 			require.False(t, found)
 		})
 	}
@@ -68,7 +61,38 @@ func TestNamesThatStandTwice(t *testing.T) {
 	a := raw(t, bson.D{{Key: "a", Value: 1}, {Key: "a", Value: 2}})
 	b := raw(t, bson.D{{Key: "a", Value: 2}, {Key: "a", Value: 1}})
 
-	place, found := verify.FirstDifference(a, b)
+	place, found := diff.First(a, b)
 	require.True(t, found)
 	require.False(t, place.OrderOnly)
+}
+
+func raw(t *testing.T, document any) bson.Raw {
+	t.Helper()
+
+	b, err := bson.Marshal(document)
+	require.NoError(t, err)
+
+	return b
+}
+
+func parse(t *testing.T, text string) bson.Raw {
+	t.Helper()
+
+	var d bson.D
+	require.NoError(t, bson.UnmarshalExtJSON([]byte(text), false, &d), text)
+
+	return raw(t, d)
+}
+
+func TestAll(t *testing.T) {
+	t.Parallel()
+
+	source := parse(t, `{"_id":1,"a":1,"b":{"c":1,"d":[1,{"e":2}]},"f":1,"g":{"h":1,"i":2}}`)
+	target := parse(t, `{"_id":1,"a":2,"g":{"i":2,"h":1},"b":{"c":1.5,"d":[1,{"e":3},4]},"j":1}`)
+
+	require.Equal(t, []string{"a", "b.c", "b.d.1.e", "b.d.2", "f", "j"}, diff.All(source, target, 100))
+	require.Equal(t, []string{"a", "b.c"}, diff.All(source, target, 2))
+	require.Empty(t, diff.All(source, source, 100))
+	require.Equal(t, []string{"_id"}, diff.All(parse(t, `{"_id":{"$numberDouble":"NaN"}}`), parse(t, `{"_id":1}`), 100))
+	require.NotPanics(t, func() { diff.All(bson.Raw("no BSON at all"), source, 100) })
 }

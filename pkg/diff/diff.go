@@ -1,4 +1,5 @@
-package verify
+// Package diff tells where two documents differ. Both are compared as bytes: 1 and 1.0 are different values.
+package diff
 
 import (
 	"bytes"
@@ -17,8 +18,8 @@ type Place struct {
 // Path is written with dots, as in a query.
 func (p Place) Path() string { return strings.Join(p.Fields, ".") }
 
-// FirstDifference finds it, in the order of the source's fields. ok is false for documents that are equal as bytes.
-func FirstDifference(source, target bson.Raw) (place Place, ok bool) {
+// First finds it, in the order of the source's fields. ok is false for documents that are equal as bytes.
+func First(source, target bson.Raw) (place Place, ok bool) {
 	if bytes.Equal(source, target) {
 		return Place{}, false
 	}
@@ -34,6 +35,64 @@ func FirstDifference(source, target bson.Raw) (place Place, ok bool) {
 
 func document(raw bson.Raw) bson.RawValue {
 	return bson.RawValue{Type: bson.TypeEmbeddedDocument, Value: raw}
+}
+
+// All returns the paths of the values that one of two documents lacks or has otherwise, at most so many, in the order of
+// the source's fields. The order of fields does not count.
+func All(source, target bson.Raw, most int) []string {
+	var all []string
+
+	differences(source, target, nil, func(path []string) bool {
+		all = append(all, Place{Fields: path}.Path())
+
+		return len(all) < most
+	})
+
+	return all
+}
+
+// Equal tells whether two values are the same but for the order of fields.
+func Equal(a, b bson.RawValue) bool { return sameButOrder(a, b) }
+
+// differences tells of each path until the caller has enough, which it returns as false.
+func differences(a, b bson.Raw, above []string, tell func(path []string) bool) bool {
+	left, _ := a.Elements()
+	right, _ := b.Elements()
+
+	byName := make(map[string]bson.RawValue, len(right))
+	for _, el := range right {
+		byName[el.Key()] = el.Value()
+	}
+
+	for _, el := range left {
+		path := append(slices.Clip(above), el.Key())
+		l := el.Value()
+		r, found := byName[el.Key()]
+
+		delete(byName, el.Key())
+
+		more := true
+
+		switch {
+		case found && sameButOrder(l, r):
+		case found && l.Type == r.Type && (l.Type == bson.TypeEmbeddedDocument || l.Type == bson.TypeArray):
+			more = differences(l.Value, r.Value, path, tell)
+		default:
+			more = tell(path)
+		}
+
+		if !more {
+			return false
+		}
+	}
+
+	for _, el := range right {
+		if _, unmet := byName[el.Key()]; unmet && !tell(append(slices.Clip(above), el.Key())) {
+			return false
+		}
+	}
+
+	return true
 }
 
 func same(a, b bson.RawValue) bool { return a.Type == b.Type && bytes.Equal(a.Value, b.Value) }
