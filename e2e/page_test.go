@@ -69,7 +69,7 @@ func TestPage(t *testing.T) {
 	b.shows("#sum", "Adds up")
 	b.shows("#charts .u-legend", "/s")
 	require.InDelta(t, 4, b.eval("document.querySelectorAll('#charts canvas').length"), 0)
-	require.InDelta(t, 17, b.eval("document.querySelectorAll('#heat thead th').length"), 0, "16 partitions and their owners")
+	require.InDelta(t, 16, b.eval("document.querySelectorAll('#tiles button').length"), 0)
 
 	const evil = `<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>`
 
@@ -130,10 +130,10 @@ func TestPage(t *testing.T) {
 	b.shows("#freshness", "live")
 	b.shows("#word", "OK")
 
-	// Paused, nothing moves.
-	b.tabTo("#pause")
+	// The page is frozen: nothing moves on it.
+	b.tabTo("#freeze")
 	b.press(kb.Enter)
-	b.shows("#freshness", "paused")
+	b.shows("#freshness", "frozen")
 	s.place(bson.D{{Key: "_id", Value: "later"}})
 	s.await("the change applied", func(sample *relayv1.Stats) bool { return sample.GetTotalChanges() == 52 })
 	is(figure("Captured"), "51")
