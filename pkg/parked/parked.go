@@ -70,6 +70,7 @@ const (
 	Conflict  Reason = "conflict"  // another document holds a unique value; other partitions may free it
 	Unfitting Reason = "unfitting" // the delta does not fit the target's document: the source's is asked for
 	Follows   Reason = "follows"   // an earlier event of the same document is parked
+	Paused    Reason = "paused"    // a person paused its namespace
 )
 
 // Record is one parked event. Numbers are signed because BSON has no other; none is ever negative. Times are of the

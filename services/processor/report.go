@@ -55,6 +55,7 @@ func partitionReport(s *ownership.Status) *relayv1.PartitionReport {
 		Position:          topology.EncodePosition(place.Position),
 		HoleGeneration:    s.Hole,
 		Skipped:           skippedAt(place),
+		IsHeld:            s.Held,
 	}
 }
 
@@ -71,16 +72,19 @@ func skippedAt(place *checkpoint.Place) *uint64 {
 const readyPoll = 200 * time.Millisecond
 
 // readiness keeps the part ready while this processor takes part and applies its
-// share, which may be none.
+// share, which may be none, or would but for a person who paused the flow.
 func readiness(part *ops.Part, owner *ownership.Owner) func(context.Context) error {
 	return func(ctx context.Context) error {
 		ticker := time.NewTicker(readyPoll)
 		defer ticker.Stop()
 
 		for {
-			if why := notReady(owner); why != "" {
+			switch why, note := notReady(owner); {
+			case why != "":
 				part.NotReady(why)
-			} else {
+			case note != "":
+				part.ReadyThough(note)
+			default:
 				part.Ready()
 			}
 
@@ -94,18 +98,25 @@ func readiness(part *ops.Part, owner *ownership.Owner) func(context.Context) err
 }
 
 // notReady says why this processor does not do its share; empty when it does. A
-// partition that is handed over is its next owner's affair.
-func notReady(owner *ownership.Owner) string {
+// partition that is handed over is its next owner's affair, and one that a person
+// has paused is as he wants it: that is the note.
+func notReady(owner *ownership.Owner) (why, note string) {
 	partitions, reason := owner.Status()
 	if reason != "" {
-		return reason
+		return reason, ""
 	}
 
 	waiting, first := 0, ""
 
 	for i := range partitions {
 		s := &partitions[i]
-		if s.State == ownership.Applying || s.State == ownership.Draining {
+
+		switch {
+		case s.Held:
+			note = s.Reason
+
+			continue
+		case s.State == ownership.Applying, s.State == ownership.Draining:
 			continue
 		}
 
@@ -118,10 +129,10 @@ func notReady(owner *ownership.Owner) string {
 	}
 
 	if waiting > 1 {
-		return fmt.Sprintf("%s (and %d more)", first, waiting-1)
+		first += fmt.Sprintf(" (and %d more)", waiting-1)
 	}
 
-	return first
+	return first, note
 }
 
 // meters is the processor's own metrics. Cumulative counters of the flow come

@@ -35,6 +35,11 @@ type question struct {
 }
 
 func (p *program) addQuestionFlags(cmd *cobra.Command, q *question) {
+	p.addServerFlag(cmd, q)
+	cmd.Flags().StringVar(&q.flow, "flow", p.environ["FLOW"], "name of the flow; empty: the only one of the service (FLOW)")
+}
+
+func (p *program) addServerFlag(cmd *cobra.Command, q *question) {
 	server := p.environ[serverVariable]
 	if server == "" {
 		server = "127.0.0.1:50051"
@@ -43,7 +48,6 @@ func (p *program) addQuestionFlags(cmd *cobra.Command, q *question) {
 	q.environ = p.environ
 
 	cmd.Flags().StringVar(&q.server, "server", server, "address of the stats service ("+serverVariable+"); it is shown the token of "+tokenVariable+" or "+tokenFileVariable)
-	cmd.Flags().StringVar(&q.flow, "flow", p.environ["FLOW"], "name of the flow; empty: the only one of the service (FLOW)")
 }
 
 func (p *program) status() *cobra.Command {

@@ -24,8 +24,8 @@ const (
 )
 
 func (p *program) flow() *cobra.Command {
-	cmd := &cobra.Command{Use: "flow", Short: "Make, show or remove a flow", Args: cobra.NoArgs}
-	cmd.AddCommand(p.flowInit(), p.flowShow(), p.flowDelete(),
+	cmd := &cobra.Command{Use: "flow", Short: "Make, show, pause or remove a flow", Args: cobra.NoArgs}
+	cmd.AddCommand(p.flowInit(), p.flowShow(), p.flowPause(), p.flowResume(), p.flowDelete(),
 		p.flowAcceptGap(), p.flowGaps(), p.flowAcceptDivergence())
 
 	return cmd
@@ -91,11 +91,14 @@ func (p *program) printMade(made *flow.Made) error {
 }
 
 func (p *program) flowShow() *cobra.Command {
-	var s flow.ShowSettings
+	var (
+		s flow.ShowSettings
+		q question
+	)
 
 	cmd := &cobra.Command{
 		Use:     "show",
-		Short:   "Settings and figures of the flow's stream",
+		Short:   "Settings and figures of the flow's stream, and whether the flow is paused",
 		Example: "  relayctl flow show\n  relayctl flow show -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -111,6 +114,8 @@ func (p *program) flowShow() *cobra.Command {
 				return err
 			}
 
+			q.addState(cmd.Context(), shown)
+
 			if p.output == outputJSON {
 				return p.printJSON(shown)
 			}
@@ -120,6 +125,7 @@ func (p *program) flowShow() *cobra.Command {
 	}
 
 	addSettingsFlags(cmd, &s)
+	p.addServerFlag(cmd, &q)
 
 	return cmd
 }
@@ -130,6 +136,20 @@ func (p *program) printShown(s *flow.Shown) error {
 	row := func(name string, value any) { fmt.Fprintf(&text, "%-14s %v\n", name, value) }
 
 	row("flow", s.Flow)
+
+	switch {
+	case s.Pause != nil:
+		row("state", s.Pause.Text)
+	case s.State == "":
+		row("state", "unknown: "+s.StateUnknownBecause)
+	default:
+		row("state", s.State)
+	}
+
+	for _, n := range s.PausedNamespaces {
+		row("set aside", n.Namespace+" is "+n.Pause.Text)
+	}
+
 	row("stream", s.Stream)
 	row("stream id", s.StreamID)
 	row("source", s.Source)

@@ -89,6 +89,7 @@ type service struct {
 	relayv1.UnimplementedStatsServiceServer
 
 	letters letterService
+	flows   flowService
 	stats   *relayv1.Stats
 	err     error
 }
@@ -119,6 +120,7 @@ func serve(t *testing.T, s *service) (addr string) {
 	server := grpc.NewServer()
 	relayv1.RegisterStatsServiceServer(server, s)
 	relayv1.RegisterDeadLetterServiceServer(server, &s.letters)
+	relayv1.RegisterFlowServiceServer(server, &s.flows)
 
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
@@ -302,11 +304,23 @@ func TestFlowFromInitToDelete(t *testing.T) {
 	require.Equal(t, 2, r.code)
 	require.Contains(t, r.errOut, "PARTITIONS=8, the stream has 4")
 
-	r = relayctl(t, environ, "flow", "show")
+	r = relayctl(t, append(environ, "RELAY_STATS_ADDR=127.0.0.1:1"), "flow", "show")
 	require.Equal(t, 0, r.code, r.errOut)
 	require.Contains(t, r.out, "partitions     4")
+	require.Contains(t, r.out, "state          unknown: the stats service at 127.0.0.1:1 cannot be reached")
+
+	paused := &service{flows: flowService{pause: &relayv1.Pause{By: "ann", Reason: "upgrade", Since: timestamppb.New(time.Unix(1_800_000_000, 0))}}}
+	environ = append(environ, "RELAY_STATS_ADDR="+serve(t, paused))
+
+	r = relayctl(t, environ, "flow", "show")
+	require.Equal(t, 0, r.code, r.errOut)
+	require.Contains(t, r.out, "state          paused by ann since 2027-01-15T08:00:00Z: upgrade\n")
 
 	var shown struct {
+		State string `json:"state"`
+		Pause struct {
+			By string `json:"by"`
+		} `json:"pause"`
 		Messages int             `json:"messages"`
 		Tail     json.RawMessage `json:"tail"`
 	}
@@ -315,6 +329,8 @@ func TestFlowFromInitToDelete(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(r.out), &shown))
 	require.Equal(t, 1, shown.Messages)
 	require.NotEmpty(t, shown.Tail)
+	require.Equal(t, "paused", shown.State)
+	require.Equal(t, "ann", shown.Pause.By)
 
 	r = relayctl(t, environ, "flow", "delete", "--yes")
 	require.Equal(t, 0, r.code, r.errOut)

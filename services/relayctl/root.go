@@ -86,6 +86,7 @@ const rootExample = `  relayctl status                    is it fine?
   relayctl audit                     who did what
   relayctl verify                    are source and target equal?
   relayctl flow init                 make a flow's stream (once)
+  relayctl flow pause --reason WHY   stop the writes to the target, until flow resume
   relayctl flow show -o json         settings and figures of the stream`
 
 func (p *program) root() *cobra.Command {

@@ -21,8 +21,8 @@ type metrics struct {
 	begin func() (context.Context, context.CancelFunc) // of one scrape
 	flows []api.Flow
 
-	changes, captured, pending, parked, deadLetters, partitionPending, owned, lag, state *prometheus.Desc
-	streamMessages, streamBytes, streamMaxBytes, sampled                                 *prometheus.Desc
+	changes, captured, pending, parked, deadLetters, partitionPending, owned, lag, state, paused, pausedNamespaces *prometheus.Desc
+	streamMessages, streamBytes, streamMaxBytes, sampled                                                           *prometheus.Desc
 }
 
 func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.Flow) *metrics {
@@ -41,9 +41,11 @@ func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.
 			"Records of events given up after the last retry and neither replayed, discarded nor superseded since; counted up to 10000."),
 		partitionPending: desc("relay_partition_pending_changes", "Events published to the partition and not settled, those set aside included.",
 			telemetry.KeyPartition),
-		owned: desc("relay_partition_owned", "1 for a partition whose owner reports, else 0; absent while nobody can be heard.", telemetry.KeyPartition),
-		lag:   desc("relay_lag_seconds", "Age of the oldest event not captured (stage capture) or not applied (stage apply).", "stage"),
-		state: desc("relay_state", "1 for the status that the flow has, 0 for all others.", telemetry.KeyState),
+		owned:            desc("relay_partition_owned", "1 for a partition whose owner reports, else 0; absent while nobody can be heard.", telemetry.KeyPartition),
+		lag:              desc("relay_lag_seconds", "Age of the oldest event not captured (stage capture) or not applied (stage apply).", "stage"),
+		state:            desc("relay_state", "1 for the status that the flow has, 0 for all others.", telemetry.KeyState),
+		paused:           desc("relay_paused", "1 while a person has paused the flow, 0 while it runs; absent while the target cannot be asked."),
+		pausedNamespaces: desc("relay_paused_namespaces", "Namespaces that persons have paused; absent while the target cannot be asked."),
 
 		streamMessages: desc("relay_stream_messages", "Messages that the flow's stream holds, the applied ones that were not purged included."),
 		streamBytes:    desc("relay_stream_bytes", "Size of the flow's stream."),
@@ -56,7 +58,7 @@ func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		m.changes, m.captured, m.pending, m.parked, m.deadLetters, m.partitionPending, m.owned, m.lag, m.state,
+		m.changes, m.captured, m.pending, m.parked, m.deadLetters, m.partitionPending, m.owned, m.lag, m.state, m.paused, m.pausedNamespaces,
 		m.streamMessages, m.streamBytes, m.streamMaxBytes, m.sampled,
 	} {
 		ch <- d
@@ -114,6 +116,11 @@ func (m *metrics) collect(ch chan<- prometheus.Metric, s *tally.Stats) {
 		if lag != nil {
 			ch <- prometheus.MustNewConstMetric(m.lag, prometheus.GaugeValue, lag.Seconds(), s.Flow, stage)
 		}
+	}
+
+	if s.Processed != nil { // so the target answered
+		ch <- prometheus.MustNewConstMetric(m.paused, prometheus.GaugeValue, gauge(s.Pause != nil), s.Flow)
+		ch <- prometheus.MustNewConstMetric(m.pausedNamespaces, prometheus.GaugeValue, float64(len(s.PausedNamespaces)), s.Flow)
 	}
 
 	for _, status := range tally.Statuses() {

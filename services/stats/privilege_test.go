@@ -19,8 +19,8 @@ import (
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
-// TestStatsRoleIsEnough asks everything that the service answers, and acts on dead letters, with a user who has the role
-// of deploy/mongodb and nothing else.
+// TestStatsRoleIsEnough asks everything that the service answers, acts on dead letters, and pauses the flow, with a user
+// who has the role of deploy/mongodb and nothing else.
 func TestStatsRoleIsEnough(t *testing.T) {
 	t.Parallel()
 
@@ -60,6 +60,13 @@ func TestStatsRoleIsEnough(t *testing.T) {
 	}, time.Minute, 100*time.Millisecond)
 
 	actOnLetters(t, relayv1.NewDeadLetterServiceClient(conn), letters)
+
+	for _, namespaces := range [][]*relayv1.Namespace{nil, {{Database: "shop", Collection: "orders"}}} {
+		_, err = relayv1.NewFlowServiceClient(conn).PauseFlow(t.Context(), &relayv1.PauseFlowRequest{RequestedBy: "ann", Namespaces: namespaces})
+		require.NoError(t, err)
+		_, err = relayv1.NewFlowServiceClient(conn).ResumeFlow(t.Context(), &relayv1.ResumeFlowRequest{RequestedBy: "ann", Namespaces: namespaces})
+		require.NoError(t, err)
+	}
 
 	cancel()
 	require.NoError(t, <-done)

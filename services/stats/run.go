@@ -17,6 +17,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/api"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/collect"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/pausing"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/timeline"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/web"
 )
@@ -24,7 +25,7 @@ import (
 const (
 	// selectionTimeout is how long a target that is away holds up a sample.
 	selectionTimeout = time.Second
-	// poolSize suffices: a flow's callers share its samples, which ask four
+	// poolSize suffices: a flow's callers share its samples, which ask five
 	// questions at a time; people look at dead letters one by one.
 	poolSize = 8
 )
@@ -47,8 +48,9 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 	targets := cfg.Targets()
 
 	var (
-		flows   []api.Flow
-		letters []*deadletter.Letters
+		flows    []api.Flow
+		letters  []*deadletter.Letters
+		switches []*pausing.Switch
 	)
 
 	for _, name := range slices.Sorted(maps.Keys(targets)) {
@@ -64,6 +66,7 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 		of := deadletter.New(name, target)
 		flows = append(flows, collect.NewFlow(name, js, target, of, book))
 		letters = append(letters, of)
+		switches = append(switches, pausing.New(name, target))
 	}
 
 	tokens, err := cfg.tokens()
@@ -74,7 +77,7 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 	timelines, tasks := recorders(flows)
 
 	server, err := api.Listen(ctx, api.Options{
-		Addr: cfg.GRPCAddr, Guard: cfg.guard(tokens), Flows: flows, Letters: letters, Timelines: timelines,
+		Addr: cfg.GRPCAddr, Guard: cfg.guard(tokens), Flows: flows, Letters: letters, Switches: switches, Timelines: timelines,
 	})
 	if err != nil {
 		return err

@@ -149,7 +149,8 @@ type AuditRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the record, unique in the target.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What was asked for: "dead-letters replay" or "dead-letters discard".
+	// What was asked for: "dead-letters replay", "dead-letters discard", "flow
+	// pause" or "flow resume".
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
 	// Who: as the client said, with the name of the token that it showed, if any,
 	// and the address that the request came from.
@@ -158,10 +159,12 @@ type AuditRecord struct {
 	Why string `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
 	// When, by the clock of the statistics service.
 	Time *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
-	// What it was for, in words: the names or the filter.
+	// What it was for, in words: the names or the filter; of a pause, "the flow" or
+	// the namespaces.
 	Selection string `protobuf:"bytes,6,opt,name=selection,proto3" json:"selection,omitempty"`
-	// Records that were changed. Absent while the end of the action is not
-	// recorded: it is under way, or the service or the target ended before it.
+	// Records that were changed; of a pause 1, or how many namespaces, and 0 where it
+	// was so before. Absent while the end of the action is not recorded: it is under
+	// way, or the service or the target ended before it.
 	Changed *uint64 `protobuf:"varint,7,opt,name=changed,proto3,oneof" json:"changed,omitempty"`
 	// Records that were left as they were; absent likewise.
 	Refused *uint64 `protobuf:"varint,8,opt,name=refused,proto3,oneof" json:"refused,omitempty"`

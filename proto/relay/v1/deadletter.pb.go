@@ -103,6 +103,9 @@ const (
 	ParkedReason_PARKED_REASON_UNFITTING ParkedReason = 3
 	// An earlier event of the same document is set aside.
 	ParkedReason_PARKED_REASON_FOLLOWS ParkedReason = 4
+	// A person paused its namespace. It is not tried before that ends, and never
+	// given up for it.
+	ParkedReason_PARKED_REASON_PAUSED ParkedReason = 5
 )
 
 // Enum value maps for ParkedReason.
@@ -113,6 +116,7 @@ var (
 		2: "PARKED_REASON_CONFLICT",
 		3: "PARKED_REASON_UNFITTING",
 		4: "PARKED_REASON_FOLLOWS",
+		5: "PARKED_REASON_PAUSED",
 	}
 	ParkedReason_value = map[string]int32{
 		"PARKED_REASON_UNSPECIFIED": 0,
@@ -120,6 +124,7 @@ var (
 		"PARKED_REASON_CONFLICT":    2,
 		"PARKED_REASON_UNFITTING":   3,
 		"PARKED_REASON_FOLLOWS":     4,
+		"PARKED_REASON_PAUSED":      5,
 	}
 )
 
@@ -1834,13 +1839,14 @@ const file_relay_v1_deadletter_proto_rawDesc = "" +
 	"\x11PARKED_STATE_DEAD\x10\x02\x12\x1b\n" +
 	"\x17PARKED_STATE_SUPERSEDED\x10\x03\x12\x1a\n" +
 	"\x16PARKED_STATE_DISCARDED\x10\x04\x12\x19\n" +
-	"\x15PARKED_STATE_REPLAYED\x10\x05*\x9b\x01\n" +
+	"\x15PARKED_STATE_REPLAYED\x10\x05*\xb5\x01\n" +
 	"\fParkedReason\x12\x1d\n" +
 	"\x19PARKED_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14PARKED_REASON_FAILED\x10\x01\x12\x1a\n" +
 	"\x16PARKED_REASON_CONFLICT\x10\x02\x12\x1b\n" +
 	"\x17PARKED_REASON_UNFITTING\x10\x03\x12\x19\n" +
-	"\x15PARKED_REASON_FOLLOWS\x10\x04*i\n" +
+	"\x15PARKED_REASON_FOLLOWS\x10\x04\x12\x18\n" +
+	"\x14PARKED_REASON_PAUSED\x10\x05*i\n" +
 	"\x0eDeadLetterView\x12 \n" +
 	"\x1cDEAD_LETTER_VIEW_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16DEAD_LETTER_VIEW_BASIC\x10\x01\x12\x19\n" +

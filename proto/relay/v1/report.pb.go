@@ -226,7 +226,8 @@ const (
 	PartitionState_PARTITION_STATE_ACQUIRING PartitionState = 1
 	// Applying, or idle because everything is applied.
 	PartitionState_PARTITION_STATE_APPLYING PartitionState = 2
-	// Waiting for target or NATS; goes on by itself.
+	// Waiting for target or NATS, and goes on by itself; or for a person who paused
+	// the flow.
 	PartitionState_PARTITION_STATE_PAUSED PartitionState = 3
 	// Met a hole; waits for the listener to rewind the stream.
 	PartitionState_PARTITION_STATE_WAITING_REWIND PartitionState = 4
@@ -701,7 +702,10 @@ type PartitionReport struct {
 	// Events among those counted up to the checkpoint's message that the listener
 	// skipped. Absent where the checkpoint was made by a version that did not
 	// note it.
-	Skipped       *uint64 `protobuf:"varint,23,opt,name=skipped,proto3,oneof" json:"skipped,omitempty"`
+	Skipped *uint64 `protobuf:"varint,23,opt,name=skipped,proto3,oneof" json:"skipped,omitempty"`
+	// Whether it applies nothing because a person paused the flow. False while it
+	// has not taken that up yet, or waits for something else.
+	IsHeld        bool `protobuf:"varint,30,opt,name=is_held,json=isHeld,proto3" json:"is_held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -848,6 +852,13 @@ func (x *PartitionReport) GetSkipped() uint64 {
 	return 0
 }
 
+func (x *PartitionReport) GetIsHeld() bool {
+	if x != nil {
+		return x.IsHeld
+	}
+	return false
+}
+
 var File_relay_v1_report_proto protoreflect.FileDescriptor
 
 const file_relay_v1_report_proto_rawDesc = "" +
@@ -893,7 +904,7 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	"partitions\x18\x04 \x03(\v2\x19.relay.v1.PartitionReportR\n" +
 	"partitions\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\"\n" +
-	"\rat_least_once\x18\x14 \x01(\bR\vatLeastOnce\"\xc6\x04\n" +
+	"\rat_least_once\x18\x14 \x01(\bR\vatLeastOnce\"\xdf\x04\n" +
 	"\x0fPartitionReport\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12.\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x18.relay.v1.PartitionStateR\x05state\x12\x16\n" +
@@ -913,7 +924,8 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	"\bposition\x18\r \x01(\v2\x12.relay.v1.PositionR\bposition\x12\x1b\n" +
 	"\tstream_id\x18\x14 \x01(\tR\bstreamId\x12,\n" +
 	"\x0fhole_generation\x18\x16 \x01(\x04H\x00R\x0eholeGeneration\x88\x01\x01\x12\x1d\n" +
-	"\askipped\x18\x17 \x01(\x04H\x01R\askipped\x88\x01\x01B\x12\n" +
+	"\askipped\x18\x17 \x01(\x04H\x01R\askipped\x88\x01\x01\x12\x17\n" +
+	"\ais_held\x18\x1e \x01(\bR\x06isHeldB\x12\n" +
 	"\x10_hole_generationB\n" +
 	"\n" +
 	"\b_skipped*\xfa\x01\n" +

@@ -496,9 +496,15 @@ type Stats struct {
 	AtLeastOnce bool `protobuf:"varint,80,opt,name=at_least_once,json=atLeastOnce,proto3" json:"at_least_once,omitempty"`
 	// Gaps in the flow's history that operators have accepted since the flow was
 	// first made; they are never forgotten.
-	Gaps          *uint64 `protobuf:"varint,70,opt,name=gaps,proto3,oneof" json:"gaps,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Gaps *uint64 `protobuf:"varint,70,opt,name=gaps,proto3,oneof" json:"gaps,omitempty"`
+	// Who paused the flow; absent while it runs, or when the target cannot be
+	// asked.
+	Pause *Pause `protobuf:"bytes,90,opt,name=pause,proto3" json:"pause,omitempty"`
+	// Namespaces that are paused; their changes are part of parked_changes. Empty
+	// too when the target cannot be asked.
+	PausedNamespaces []*PausedNamespace `protobuf:"bytes,91,rep,name=paused_namespaces,json=pausedNamespaces,proto3" json:"paused_namespaces,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Stats) Reset() {
@@ -755,6 +761,20 @@ func (x *Stats) GetGaps() uint64 {
 	return 0
 }
 
+func (x *Stats) GetPause() *Pause {
+	if x != nil {
+		return x.Pause
+	}
+	return nil
+}
+
+func (x *Stats) GetPausedNamespaces() []*PausedNamespace {
+	if x != nil {
+		return x.PausedNamespaces
+	}
+	return nil
+}
+
 // StreamStats is what JetStream says of the flow's stream.
 type StreamStats struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -984,6 +1004,9 @@ type PartitionStats struct {
 	Lag *durationpb.Duration `protobuf:"bytes,15,opt,name=lag,proto3" json:"lag,omitempty"`
 	// Events set aside that wait to be applied, from the checkpoint.
 	ParkedChanges uint64 `protobuf:"varint,16,opt,name=parked_changes,json=parkedChanges,proto3" json:"parked_changes,omitempty"`
+	// Whether its owner applies nothing because a person paused the flow. False
+	// while it has not taken that up yet, or waits for something else.
+	IsHeld        bool `protobuf:"varint,30,opt,name=is_held,json=isHeld,proto3" json:"is_held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1130,6 +1153,13 @@ func (x *PartitionStats) GetParkedChanges() uint64 {
 	return 0
 }
 
+func (x *PartitionStats) GetIsHeld() bool {
+	if x != nil {
+		return x.IsHeld
+	}
+	return false
+}
+
 // UnsupportedEvents counts events that were not applied by design.
 type UnsupportedEvents struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1225,7 +1255,7 @@ var File_relay_v1_stats_proto protoreflect.FileDescriptor
 
 const file_relay_v1_stats_proto_rawDesc = "" +
 	"\n" +
-	"\x14relay/v1/stats.proto\x12\brelay.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14relay/v1/audit.proto\x1a\x12relay/v1/gap.proto\x1a\x17relay/v1/position.proto\x1a\x15relay/v1/report.proto\x1a\x17relay/v1/timeline.proto\"\x12\n" +
+	"\x14relay/v1/stats.proto\x12\brelay.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14relay/v1/audit.proto\x1a\x13relay/v1/flow.proto\x1a\x12relay/v1/gap.proto\x1a\x17relay/v1/position.proto\x1a\x15relay/v1/report.proto\x1a\x17relay/v1/timeline.proto\"\x12\n" +
 	"\x10ListFlowsRequest\"9\n" +
 	"\x11ListFlowsResponse\x12$\n" +
 	"\x05flows\x18\x01 \x03(\v2\x0e.relay.v1.FlowR\x05flows\"\x1a\n" +
@@ -1239,7 +1269,7 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x125\n" +
 	"\binterval\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\binterval\";\n" +
 	"\x12WatchStatsResponse\x12%\n" +
-	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\xd2\r\n" +
+	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\xc1\x0e\n" +
 	"\x05Stats\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12;\n" +
 	"\vsample_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -1282,7 +1312,9 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\rhistory_trend\x18? \x01(\x0e2\x16.relay.v1.HistoryTrendR\fhistoryTrend\x12;\n" +
 	"\rhistory_level\x18@ \x01(\x0e2\x16.relay.v1.HistoryLevelR\fhistoryLevel\x12\"\n" +
 	"\rat_least_once\x18P \x01(\bR\vatLeastOnce\x12\x17\n" +
-	"\x04gaps\x18F \x01(\x04H\vR\x04gaps\x88\x01\x01B\x10\n" +
+	"\x04gaps\x18F \x01(\x04H\vR\x04gaps\x88\x01\x01\x12%\n" +
+	"\x05pause\x18Z \x01(\v2\x0f.relay.v1.PauseR\x05pause\x12F\n" +
+	"\x11paused_namespaces\x18[ \x03(\v2\x19.relay.v1.PausedNamespaceR\x10pausedNamespacesB\x10\n" +
 	"\x0e_total_changesB\x14\n" +
 	"\x12_processed_changesB\x11\n" +
 	"\x0f_failed_changesB\x12\n" +
@@ -1315,7 +1347,7 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x03 \x01(\rR\n" +
 	"partitions\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x9d\x05\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xb6\x05\n" +
 	"\x0ePartitionStats\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12.\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x18.relay.v1.PartitionStateR\x05state\x12\x16\n" +
@@ -1333,7 +1365,8 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x12pending_batch_size\x18\r \x01(\x04R\x10pendingBatchSize\x12.\n" +
 	"\x13is_batch_processing\x18\x0e \x01(\bR\x11isBatchProcessing\x12+\n" +
 	"\x03lag\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\x03lag\x12%\n" +
-	"\x0eparked_changes\x18\x10 \x01(\x04R\rparkedChangesB\x12\n" +
+	"\x0eparked_changes\x18\x10 \x01(\x04R\rparkedChanges\x12\x17\n" +
+	"\ais_held\x18\x1e \x01(\bR\x06isHeldB\x12\n" +
 	"\x10_pending_changes\"\x8c\x02\n" +
 	"\x11UnsupportedEvents\x121\n" +
 	"\tnamespace\x18\x01 \x01(\v2\x13.relay.v1.NamespaceR\tnamespace\x12\x1c\n" +
@@ -1391,16 +1424,18 @@ var file_relay_v1_stats_proto_goTypes = []any{
 	(*ListenerReport)(nil),           // 15: relay.v1.ListenerReport
 	(HistoryTrend)(0),                // 16: relay.v1.HistoryTrend
 	(HistoryLevel)(0),                // 17: relay.v1.HistoryLevel
-	(*Position)(nil),                 // 18: relay.v1.Position
-	(*Instance)(nil),                 // 19: relay.v1.Instance
-	(PartitionState)(0),              // 20: relay.v1.PartitionState
-	(*Namespace)(nil),                // 21: relay.v1.Namespace
-	(*ListGapsRequest)(nil),          // 22: relay.v1.ListGapsRequest
-	(*GetTimelineRequest)(nil),       // 23: relay.v1.GetTimelineRequest
-	(*ListAuditRecordsRequest)(nil),  // 24: relay.v1.ListAuditRecordsRequest
-	(*ListGapsResponse)(nil),         // 25: relay.v1.ListGapsResponse
-	(*GetTimelineResponse)(nil),      // 26: relay.v1.GetTimelineResponse
-	(*ListAuditRecordsResponse)(nil), // 27: relay.v1.ListAuditRecordsResponse
+	(*Pause)(nil),                    // 18: relay.v1.Pause
+	(*PausedNamespace)(nil),          // 19: relay.v1.PausedNamespace
+	(*Position)(nil),                 // 20: relay.v1.Position
+	(*Instance)(nil),                 // 21: relay.v1.Instance
+	(PartitionState)(0),              // 22: relay.v1.PartitionState
+	(*Namespace)(nil),                // 23: relay.v1.Namespace
+	(*ListGapsRequest)(nil),          // 24: relay.v1.ListGapsRequest
+	(*GetTimelineRequest)(nil),       // 25: relay.v1.GetTimelineRequest
+	(*ListAuditRecordsRequest)(nil),  // 26: relay.v1.ListAuditRecordsRequest
+	(*ListGapsResponse)(nil),         // 27: relay.v1.ListGapsResponse
+	(*GetTimelineResponse)(nil),      // 28: relay.v1.GetTimelineResponse
+	(*ListAuditRecordsResponse)(nil), // 29: relay.v1.ListAuditRecordsResponse
 }
 var file_relay_v1_stats_proto_depIdxs = []int32{
 	3,  // 0: relay.v1.ListFlowsResponse.flows:type_name -> relay.v1.Flow
@@ -1420,32 +1455,34 @@ var file_relay_v1_stats_proto_depIdxs = []int32{
 	13, // 14: relay.v1.Stats.history_window:type_name -> google.protobuf.Duration
 	16, // 15: relay.v1.Stats.history_trend:type_name -> relay.v1.HistoryTrend
 	17, // 16: relay.v1.Stats.history_level:type_name -> relay.v1.HistoryLevel
-	18, // 17: relay.v1.StreamStats.position:type_name -> relay.v1.Position
-	19, // 18: relay.v1.ProcessorInstance.instance:type_name -> relay.v1.Instance
-	14, // 19: relay.v1.ProcessorInstance.report_time:type_name -> google.protobuf.Timestamp
-	20, // 20: relay.v1.PartitionStats.state:type_name -> relay.v1.PartitionState
-	18, // 21: relay.v1.PartitionStats.position:type_name -> relay.v1.Position
-	13, // 22: relay.v1.PartitionStats.lag:type_name -> google.protobuf.Duration
-	21, // 23: relay.v1.UnsupportedEvents.namespace:type_name -> relay.v1.Namespace
-	18, // 24: relay.v1.UnsupportedEvents.first_position:type_name -> relay.v1.Position
-	18, // 25: relay.v1.UnsupportedEvents.last_position:type_name -> relay.v1.Position
-	4,  // 26: relay.v1.StatsService.GetStats:input_type -> relay.v1.GetStatsRequest
-	6,  // 27: relay.v1.StatsService.WatchStats:input_type -> relay.v1.WatchStatsRequest
-	22, // 28: relay.v1.StatsService.ListGaps:input_type -> relay.v1.ListGapsRequest
-	1,  // 29: relay.v1.StatsService.ListFlows:input_type -> relay.v1.ListFlowsRequest
-	23, // 30: relay.v1.StatsService.GetTimeline:input_type -> relay.v1.GetTimelineRequest
-	24, // 31: relay.v1.StatsService.ListAuditRecords:input_type -> relay.v1.ListAuditRecordsRequest
-	5,  // 32: relay.v1.StatsService.GetStats:output_type -> relay.v1.GetStatsResponse
-	7,  // 33: relay.v1.StatsService.WatchStats:output_type -> relay.v1.WatchStatsResponse
-	25, // 34: relay.v1.StatsService.ListGaps:output_type -> relay.v1.ListGapsResponse
-	2,  // 35: relay.v1.StatsService.ListFlows:output_type -> relay.v1.ListFlowsResponse
-	26, // 36: relay.v1.StatsService.GetTimeline:output_type -> relay.v1.GetTimelineResponse
-	27, // 37: relay.v1.StatsService.ListAuditRecords:output_type -> relay.v1.ListAuditRecordsResponse
-	32, // [32:38] is the sub-list for method output_type
-	26, // [26:32] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	18, // 17: relay.v1.Stats.pause:type_name -> relay.v1.Pause
+	19, // 18: relay.v1.Stats.paused_namespaces:type_name -> relay.v1.PausedNamespace
+	20, // 19: relay.v1.StreamStats.position:type_name -> relay.v1.Position
+	21, // 20: relay.v1.ProcessorInstance.instance:type_name -> relay.v1.Instance
+	14, // 21: relay.v1.ProcessorInstance.report_time:type_name -> google.protobuf.Timestamp
+	22, // 22: relay.v1.PartitionStats.state:type_name -> relay.v1.PartitionState
+	20, // 23: relay.v1.PartitionStats.position:type_name -> relay.v1.Position
+	13, // 24: relay.v1.PartitionStats.lag:type_name -> google.protobuf.Duration
+	23, // 25: relay.v1.UnsupportedEvents.namespace:type_name -> relay.v1.Namespace
+	20, // 26: relay.v1.UnsupportedEvents.first_position:type_name -> relay.v1.Position
+	20, // 27: relay.v1.UnsupportedEvents.last_position:type_name -> relay.v1.Position
+	4,  // 28: relay.v1.StatsService.GetStats:input_type -> relay.v1.GetStatsRequest
+	6,  // 29: relay.v1.StatsService.WatchStats:input_type -> relay.v1.WatchStatsRequest
+	24, // 30: relay.v1.StatsService.ListGaps:input_type -> relay.v1.ListGapsRequest
+	1,  // 31: relay.v1.StatsService.ListFlows:input_type -> relay.v1.ListFlowsRequest
+	25, // 32: relay.v1.StatsService.GetTimeline:input_type -> relay.v1.GetTimelineRequest
+	26, // 33: relay.v1.StatsService.ListAuditRecords:input_type -> relay.v1.ListAuditRecordsRequest
+	5,  // 34: relay.v1.StatsService.GetStats:output_type -> relay.v1.GetStatsResponse
+	7,  // 35: relay.v1.StatsService.WatchStats:output_type -> relay.v1.WatchStatsResponse
+	27, // 36: relay.v1.StatsService.ListGaps:output_type -> relay.v1.ListGapsResponse
+	2,  // 37: relay.v1.StatsService.ListFlows:output_type -> relay.v1.ListFlowsResponse
+	28, // 38: relay.v1.StatsService.GetTimeline:output_type -> relay.v1.GetTimelineResponse
+	29, // 39: relay.v1.StatsService.ListAuditRecords:output_type -> relay.v1.ListAuditRecordsResponse
+	34, // [34:40] is the sub-list for method output_type
+	28, // [28:34] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_relay_v1_stats_proto_init() }
@@ -1454,6 +1491,7 @@ func file_relay_v1_stats_proto_init() {
 		return
 	}
 	file_relay_v1_audit_proto_init()
+	file_relay_v1_flow_proto_init()
 	file_relay_v1_gap_proto_init()
 	file_relay_v1_position_proto_init()
 	file_relay_v1_report_proto_init()

@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,15 @@ func (l *lane) make(running, stop, work context.Context, c *schema.Change, prepa
 
 	defer l.tellOf(c)()
 
-	return retry.Do(stop, retry.Policy{Initial: firstBackoff, Max: maxBackoff, OnRetry: l.pause}, func(context.Context) error {
+	tries, givenBack := 0, error(nil)
+
+	err := retry.Do(stop, retry.Policy{Initial: firstBackoff, Max: maxBackoff, OnRetry: l.pause}, func(context.Context) error {
+		if tries++; tries > 1 && l.mustHold() {
+			givenBack = errGivenBack
+
+			return nil
+		}
+
 		ctx := work
 
 		if !c.Builds() {
@@ -48,6 +57,8 @@ func (l *lane) make(running, stop, work context.Context, c *schema.Change, prepa
 
 		return err
 	})
+
+	return cmp.Or(err, givenBack)
 }
 
 // tellOf says what is made since when, once that takes longer.

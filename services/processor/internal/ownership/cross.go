@@ -68,7 +68,17 @@ func (l *lane) cross(running, stop, work context.Context, d *consume.Delivery) e
 	defer timer.Stop()
 
 	for {
+		if err := l.hold(running); err != nil {
+			return err
+		}
+
+		_, changed := l.pausing.latest()
+		if l.mustHold() {
+			continue
+		}
+
 		select {
+		case <-changed:
 		case v := <-p.standing.verdicts:
 			switch v.Step {
 			case barrier.Pass:
@@ -83,9 +93,7 @@ func (l *lane) cross(running, stop, work context.Context, d *consume.Delivery) e
 				p.shown = p.waitsFor(v.For)
 			}
 		case a := <-l.answers:
-			// Taken, because whoever asks holds memory that others may wait for; asked again later.
-			l.parked.Unanswered(a.ask.Key, time.Now())
-			a.done()
+			l.unanswered(&a)
 		case <-timer.C:
 			l.setState(Paused, p.shown)
 		case <-running.Done():
@@ -275,7 +283,7 @@ func (p *passing) tryDeparture(stop, work context.Context, why *park.Refusal, ch
 		lot.Refuse(change[0].Number, *why)
 	}
 
-	u := &unit{lot: lot, batch: []*consume.Delivery{p.delivery}, changes: make([]apply.Change, len(lot.Items)), covered: covered}
+	u := &unit{lot: lot, batch: []*consume.Delivery{p.delivery}, changes: make([]apply.Change, len(lot.Items)), covered: covered, made: true}
 
 	if len(change) > 0 {
 		m := &p.delivery.Message

@@ -16,7 +16,7 @@
 //
 // # Who owns it
 //
-//	ACQUIRING ──▶ APPLYING ◀──▶ PAUSED      target or NATS is away, or there is no room to park
+//	ACQUIRING ──▶ APPLYING ◀──▶ PAUSED      target or NATS is away, there is no room to park, or a person wants it so
 //	    ▲            │   │
 //	    └── reset ───┘   ├────▶ FAILED      an operator decides
 //	                     └────▶ DRAINING    told to give it back

@@ -158,6 +158,8 @@ func (l *lane) gather(ctx context.Context) error {
 			deliveries = nil
 		}
 
+		_, wanted := l.pausing.latest()
+
 		select {
 		case d := <-deliveries:
 			l.put(d)
@@ -169,6 +171,7 @@ func (l *lane) gather(ctx context.Context) error {
 		case <-timer.C:
 		case <-next:
 			last, next = l.markers.latest()
+		case <-wanted:
 		case <-l.disconnected:
 			return fmt.Errorf("%w: NATS disconnected", consume.ErrReset)
 		case <-ctx.Done():
@@ -224,6 +227,10 @@ func (l *lane) offer(m *marker) *marker {
 
 // dispatch hands the open batch over when it is due and nothing is in flight.
 func (l *lane) dispatch(timer *time.Timer) {
+	if l.pausing.isHeld() {
+		return
+	}
+
 	now := time.Now()
 
 	if l.inFlight == 0 && l.batcher.Due(now, false) {

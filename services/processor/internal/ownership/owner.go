@@ -83,6 +83,7 @@ type Owner struct {
 
 	markers  *markers
 	crossing *crossing
+	pausing  *pausing
 
 	atLeastOnce atomic.Bool
 
@@ -123,6 +124,7 @@ func New(target *mongo.Client, nc *nats.Conn, js jetstream.JetStream, observe Ob
 		warned:  map[kindOfEvent]struct{}{},
 
 		crossing: newCrossing(),
+		pausing:  newPausing(),
 	}
 }
 
@@ -199,6 +201,7 @@ func (o *Owner) ownStream(stop, work context.Context) {
 
 	following.Go(func() { o.followMarkers(stop) })
 	following.Go(func() { o.followBarriers(stop) })
+	following.Go(func() { o.followPause(stop) })
 	following.Go(func() {
 		if o.awaitReplacement(stop) {
 			end()
@@ -238,6 +241,11 @@ func (o *Owner) tryOpen(ctx context.Context) error {
 
 	held, readErr := checkpoint.Load(ctx, o.target, o.options.Flow)
 	if readErr != nil {
+		return readErr
+	}
+
+	// Nothing is written before it is known that it may be.
+	if readErr := o.lookForPause(ctx); readErr != nil {
 		return readErr
 	}
 

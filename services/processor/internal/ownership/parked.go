@@ -42,6 +42,9 @@ func (p *partition) loadParked(ctx context.Context) error {
 	}
 
 	p.parked = park.New(p.options.Park)
+	wanted, _ := p.pausing.latest()
+	p.follow(wanted)
+
 	now := time.Now()
 
 	err := parked.Headers(ctx, p.target, p.held.Flow, p.number, func(r *parked.Record) error { return p.parked.Load(r, now) },
@@ -127,7 +130,7 @@ func (l *lane) settleParked(stop, work context.Context, lot *park.Lot) error {
 
 	err := l.readEvents(work, u)
 	if err == nil && lot.Items[0].Key.IsChange() {
-		err = l.repeat(stop, work, u)
+		err, u.made = l.repeat(stop, work, u), true
 	}
 
 	if err == nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/lease"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
+	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
@@ -58,6 +59,7 @@ type partition struct {
 	// applies, too.
 	parked  *park.Partition
 	passage barrier.Passage
+	wanted  *pause.Document // what a person wanted when it was looked last; parked goes by it
 	// adopting is the position of a rename up to which other partitions may still hand over what they had parked; zero
 	// when none can.
 	adopting event.Position
@@ -321,18 +323,27 @@ func (p *partition) reset() {
 }
 
 // setState changes the state and says so in the log. One that drains stays
-// DRAINING, whatever its last batch does, until it has ended.
+// DRAINING, whatever its last batch does, until it has ended; one that would be
+// applying is PAUSED while a person wants it so.
 func (p *partition) setState(state State, reason string) {
+	held := false
+
 	if p.draining.Load() && state != Failed {
 		state, reason = Draining, ""
+	} else if now, _ := p.pausing.latest(); now.Pause != nil && state == Applying {
+		state, reason, held = Paused, now.Pause.String(), true
 	}
 
 	before := p.board.read()
-	if before.State == state && before.Reason == reason {
+	if before.State == state && before.Reason == reason && before.Held == held {
 		return
 	}
 
-	p.board.update(func(s *Status) { s.State, s.Reason, s.Since = state, reason, time.Now() })
+	p.board.update(func(s *Status) { s.State, s.Reason, s.Since, s.Held = state, reason, time.Now(), held })
+
+	if held || before.Held {
+		return // the owner has said it, once for all partitions
+	}
 
 	if loud := func(s State) bool { return s == Paused || s == WaitingRewind }; before.State != state && (loud(state) || loud(before.State)) {
 		p.log.Info("partition changed state", slog.Int(telemetry.KeyPartition, p.number),

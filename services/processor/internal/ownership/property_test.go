@@ -10,6 +10,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
+	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
 )
 
@@ -105,10 +106,14 @@ func (w *world) delivered() bool {
 // step is something that may happen to a partition. Late rounds have no accidents any more, and the source answers.
 func (s *site) step(t *rapid.T, number, round int) {
 	calm := round > rounds/2
-	actions := []string{"deliver", "deliver", "deliver", "retry", "see", "crash before", "crash after", "crash amid tries", "late", "edit"}
+	actions := []string{
+		"deliver", "deliver", "deliver", "retry", "see", "crash before", "crash after", "crash amid tries", "late", "edit", "pause", "resume", "resume",
+	}
 
 	if calm {
 		actions = []string{"all"}
+
+		s.want()
 	}
 
 	last := 0
@@ -145,6 +150,10 @@ func (s *site) step(t *rapid.T, number, round int) {
 		s.acquire(t, number)
 	case "late":
 		s.late(t, number, size)
+	case "pause":
+		s.want(pause.Namespace{DB: s.ns.DB, Coll: s.ns.Coll})
+	case "resume":
+		s.want()
 	case "edit": // of what is nobody's: it changes nothing
 		_, err := parked.Records(s.client).UpdateMany(s.ctx, bson.D{{Key: "flow", Value: s.options.Flow}, {Key: "state", Value: parked.Superseded}},
 			bson.D{{Key: "$set", Value: bson.D{{Key: "error", Value: "edited"}}}})
@@ -154,6 +163,16 @@ func (s *site) step(t *rapid.T, number, round int) {
 		s.idle(t)
 		s.see(t)
 		s.retry(t)
+	}
+}
+
+// want has these namespaces paused, and no others; all owners have heard of it.
+func (w *world) want(namespaces ...pause.Namespace) {
+	wanted := &pause.Document{Namespaces: namespaces}
+	if w.owner.pausing.set(wanted) {
+		for _, s := range w.partitions {
+			s.follow(wanted)
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ type unit struct {
 	ordered bool                   // each event by itself, in order; see reorder
 	covered map[event.Key]bson.Raw // document keys of what the lot owes; see park.Owed
 	left    bool                   // the last plan left out superseded events, or changed the order of documents
+	made    bool                   // what it records was made before, and cannot be in its transaction
 }
 
 // errReload says that the target's records are not those in memory.
@@ -43,10 +44,11 @@ var errReload = errors.New("the parked records have to be read again")
 //	one event's own error      the same without it: it is parked, or stays so, in that transaction
 //	a record was changed       the records are read again, then the same
 //	no room to park            the partition waits until there is
+//	paused, or resumed         what was not begun waits, what waits for the target is given back
 //	guard failed               stale, gone back, or changed by somebody: stops
 //	told to stop               what waits for the target is given back
 //
-// It returns a *noRoomError, errReload, or what ends the ownership.
+// It returns a *noRoomError, errReload, errHeld, or what ends the ownership.
 func (l *lane) settle(stop, work context.Context, u *unit) error {
 	// One slot for all tries: those that are refused are short, and would each wait behind other partitions' batches.
 	if err := l.slots.Acquire(work, 1); err != nil {
@@ -55,6 +57,12 @@ func (l *lane) settle(stop, work context.Context, u *unit) error {
 	defer l.slots.Release(1)
 
 	for {
+		if !u.made && l.mustHold() {
+			u.lot.Postpone(time.Now())
+
+			return errHeld
+		}
+
 		err := l.try(stop, work, u)
 		if err == nil {
 			l.reloads = 0
@@ -205,11 +213,17 @@ func refusal(failed *apply.EventError, atLeastOnce bool) park.Refusal {
 
 // commit applies the plan, as often as the target's troubles make necessary.
 func (l *lane) commit(stop, work context.Context, plan *apply.Plan, next *checkpoint.Document) error {
-	started := time.Now()
+	started, tries := time.Now(), 0
 
 	var trouble error // after which only a new ownership helps
 
 	err := retry.Do(stop, retry.Policy{Initial: firstBackoff, Max: maxBackoff, OnRetry: l.pause}, func(context.Context) error {
+		if tries++; tries > 1 && l.mustHold() {
+			trouble = errGivenBack
+
+			return nil
+		}
+
 		err := classify(l.applier.Commit(work, plan, &l.held, next))
 		if err != nil && l.applier.Spent() || errors.Is(err, apply.ErrWentBack) {
 			trouble, err = err, nil

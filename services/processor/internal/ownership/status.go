@@ -33,6 +33,7 @@ type Status struct {
 	Partition  int
 	State      State
 	Reason     string // why, with the remedy where there is one; empty when APPLYING
+	Held       bool   // PAUSED because a person paused the flow, and for no other reason
 	Since      time.Time
 	Checkpoint checkpoint.Document // zero before the partition was acquired
 	Batch      int                 // events in the open batch and in the one in flight

@@ -23,8 +23,8 @@ type noRoomError struct{ why string }
 // Error implements error.
 func (e *noRoomError) Error() string { return e.why }
 
-// apply settles the batches that gather hands over, and in between tries what is parked. running ends when another part
-// of the lane does.
+// apply settles the batches that gather hands over, and in between tries what is parked; while the flow is paused it does
+// neither. running ends when another part of the lane does.
 func (l *lane) apply(running, stop, work context.Context) error {
 	timer, tick := time.NewTimer(time.Hour), time.NewTicker(lookEvery)
 	defer timer.Stop()
@@ -33,24 +33,20 @@ func (l *lane) apply(running, stop, work context.Context) error {
 	defer func() { release(l.batch) }()
 
 	for {
-		l.arm(timer)
-
-		looked, err := l.turn(running, stop, work, timer.C, tick.C)
-
-		switch {
-		case err != nil || l.batch == nil:
-		case l.batch[0].IsBarrier():
-			err = l.cross(running, stop, work, l.batch[0])
-		case l.noRoom == "" || looked || l.parked.Bytes() < l.fullAt:
-			// A batch that has no room is tried again when some may have been made, not after each parked event.
-			err = l.settleBatch(stop, work, l.batch)
-		}
-
-		if errors.Is(err, errNoMore) {
+		if l.hold(running) != nil {
 			return nil
 		}
 
-		if err != nil {
+		l.arm(timer)
+
+		err := l.step(running, stop, work, timer.C, tick.C)
+
+		switch {
+		case errors.Is(err, errHeld):
+			continue
+		case errors.Is(err, errNoMore):
+			return nil
+		case err != nil:
 			return err
 		}
 
@@ -69,6 +65,32 @@ func (l *lane) apply(running, stop, work context.Context) error {
 	}
 }
 
+// step waits for the next thing to do and does it.
+func (l *lane) step(running, stop, work context.Context, due, tick <-chan time.Time) error {
+	looked := false
+
+	if l.batch == nil || l.noRoom != "" { // else it was held, and nothing else is to be waited for
+		var err error
+		if looked, err = l.turn(running, stop, work, due, tick); err != nil {
+			return err
+		}
+	}
+
+	switch {
+	case l.batch == nil:
+		return nil
+	case l.mustHold():
+		return errHeld
+	case l.batch[0].IsBarrier():
+		return l.cross(running, stop, work, l.batch[0])
+	case l.noRoom == "" || looked || l.parked.Bytes() < l.fullAt:
+		// A batch that has no room is tried again when some may have been made, not after each parked event.
+		return l.settleBatch(stop, work, l.batch)
+	default:
+		return nil
+	}
+}
+
 // errNoMore says that the lane ends and no further batch comes.
 var errNoMore = errors.New("no more batches")
 
@@ -78,6 +100,11 @@ func (l *lane) turn(running, stop, work context.Context, due, tick <-chan time.T
 	batches := l.batches
 	if l.batch != nil {
 		batches = nil
+	}
+
+	_, changed := l.pausing.latest()
+	if l.mustHold() {
+		return false, errHeld
 	}
 
 	select {
@@ -97,6 +124,8 @@ func (l *lane) turn(running, stop, work context.Context, due, tick <-chan time.T
 		return false, l.moveTo(stop, work, m)
 	case <-tick:
 		return true, l.onTick(stop, work)
+	case <-changed:
+		return false, errHeld
 	case <-whileHolding(running, l.batch):
 		return false, errNoMore
 	}

@@ -86,6 +86,7 @@ func newWorld(ctx context.Context, t tb, db *mongo.Database, partitions int, opt
 		limits:  batch.Limits{Size: 100, Bytes: 1 << 20, Idle: time.Second, MaxAge: time.Second},
 		slots:   semaphore.NewWeighted(8),
 		markers: newMarkers(),
+		pausing: newPausing(),
 		images:  semaphore.NewWeighted(1),
 		applyTo: apply.New(db.Client(), options),
 		stream:  &topology.Stream{Settings: topology.Settings{Partitions: partitions}},

@@ -132,7 +132,7 @@ func (w *world) age(site int) {
 func (w *world) play(operators bool) {
 	for round := 0; ; round++ {
 		for site := range w.owners {
-			actions := []string{"batch", "batch", "retry", "answer", "look", "crash"}
+			actions := []string{"batch", "batch", "retry", "answer", "look", "crash", "hold"}
 			if operators {
 				actions = append(actions, "operate", "age")
 			}
@@ -150,6 +150,8 @@ func (w *world) play(operators bool) {
 				w.operate(site)
 			case "age":
 				w.age(site)
+			case "hold":
+				w.hold(rapid.MapOf(rapid.SampledFrom([]string{"d0", "d1", "d2", "d3", "d4", "d5"}), rapid.Just(true)).Draw(w.t, "held"))
 			default:
 				w.acquire(site)
 			}
@@ -161,6 +163,8 @@ func (w *world) play(operators bool) {
 			break
 		}
 	}
+
+	w.hold(nil)
 
 	for round := 0; w.restless() || slices.ContainsFunc([]int{0, 1, 2}, func(i int) bool { return w.heads[i] < len(w.events[i]) }); round++ {
 		require.Less(w.t, round, 80, "does not come to rest: %v", w.describe())

@@ -149,12 +149,28 @@ func (b *build) insert(in Insert) {
 
 // behind is why an event is parked that nobody tried.
 func (b *build) behind(item *Item) parked.Reason {
-	if item.Fate == Follow && !item.Whole && item.Key.IsDocument() && !b.leads(item.Key) {
+	switch {
+	case item.Fate != Follow || b.leads(item.Key):
+		return parked.Follows
+	case item.held && !b.isMarked(item.Key):
+		return parked.Paused
+	case !item.Whole && item.Key.IsDocument():
 		// The mark before it may end by an operator's hand, without the change that it stands for.
 		return parked.Unfitting
+	default:
+		return parked.Follows
+	}
+}
+
+// isMarked tells whether the document has missed a change, with this lot.
+func (b *build) isMarked(key event.Key) bool {
+	if led, known := b.led[key]; known {
+		return !led
 	}
 
-	return parked.Follows
+	d := b.p.documents[key]
+
+	return d != nil && len(d.entries) > 0
 }
 
 // leads tells whether the document's last event waits: one that comes behind a mark does not follow it.
@@ -251,10 +267,10 @@ func (b *build) counts(e *Entry, item *Item) bool {
 
 // countsConflict: a conflict counts when nobody else can end it any more. The source's present document conflicts too,
 // as an earlier one did, and everything that came before that one is applied; the document does not stand in anybody's
-// way itself, and nothing that waits in the flow has moved since the last try.
+// way itself, and nothing that waits in the flow has moved since the last try. What is held could not have moved.
 func (b *build) countsConflict(e *Entry, item *Item) bool {
 	v, d := &b.p.view, b.p.documents[item.Key]
-	if !b.Image || !v.settled(e.Position) || !v.overtook(&d.sighted) {
+	if b.p.held != nil || !b.Image || !v.settled(e.Position) || !v.overtook(&d.sighted) {
 		return false
 	}
 

@@ -39,6 +39,7 @@ type Item struct {
 	Fate  Fate
 
 	refusal Refusal
+	held    bool // it is to be left alone; by Sort
 	counted bool // the refusal is a try that counts; by Effects
 	gaveWay bool // the document is deleted, so that others can go on; by Effects
 }
@@ -86,6 +87,8 @@ func (p *Partition) Sort(items []Item) *Lot {
 		switch {
 		case covered && upTo(item.Position, t):
 			item.Fate = Skip
+		case p.holds(item.Key):
+			item.Fate, item.held = Follow, true
 		case behind[item.Key]:
 			item.Fate = Follow
 		case d == nil, lifted[item.Key]:
@@ -306,8 +309,8 @@ func (l *Lot) add(d *document, e *Entry, fate Fate) {
 // leave takes a document out of the queue without a time to come back.
 func (p *Partition) leave(d *document) { heap.Remove(&p.due, d.index) }
 
-// Answered makes a lot of the source's document as it was at t. It returns nil when nobody needs it any more, or when
-// it is older than what it was asked for.
+// Answered makes a lot of the source's document as it was at t. It returns nil when nobody needs it any more, when it is
+// older than what it was asked for, and when the document is to be left alone since.
 func (p *Partition) Answered(key event.Key, t bson.Timestamp, now time.Time) *Lot {
 	d := p.documents[key]
 	if d == nil || !d.asking {
@@ -317,7 +320,7 @@ func (p *Partition) Answered(key event.Key, t bson.Timestamp, now time.Time) *Lo
 	d.asking = false
 
 	first := d.first()
-	if first == nil || !upTo(first.until(), t) {
+	if first == nil || !upTo(first.until(), t) || p.holds(key) {
 		p.Unanswered(key, now)
 
 		return nil
@@ -359,6 +362,11 @@ func (l *Lot) Full(fx *Effects) string {
 	p := l.p
 	if l.leaving != nil || fx.Bytes <= p.bytes || fx.Bytes+p.view.Bytes <= p.policy.MaxTotal {
 		return ""
+	}
+
+	if p.held != nil {
+		return fmt.Sprintf("events that are set aside take PARK_MAX_BYTES (%d bytes): resume namespaces that are paused, replay or discard dead letters, or raise it",
+			p.policy.MaxTotal)
 	}
 
 	return fmt.Sprintf("events that could not be applied take PARK_MAX_BYTES (%d bytes): replay or discard dead letters, or raise it", p.policy.MaxTotal)

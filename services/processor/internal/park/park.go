@@ -3,6 +3,7 @@ package park
 import (
 	"container/heap"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -120,6 +121,7 @@ type Partition struct {
 	covered   map[event.Key]bson.Timestamp
 	oldest    bson.Timestamp // of covered; zero when it is empty
 	view      View
+	held      func(event.Key) bool // see Hold; nil: nobody is
 
 	waiting int64 // events that wait and were not counted: pending
 	dead    int64
@@ -189,6 +191,22 @@ func (p *Partition) cover(key event.Key, t bson.Timestamp) {
 	}
 }
 
+// Hold says which documents a person wants to be left alone, until another call says otherwise: what comes for them is
+// parked, and nothing parked of them is tried. nil: none. Those that are let go are due as if they had just been found.
+func (p *Partition) Hold(held func(event.Key) bool, now time.Time) {
+	before := p.held
+	p.held = held
+
+	for _, key := range slices.Sorted(maps.Keys(p.documents)) { // equal inputs give equal runs
+		if wasHeld := before != nil && before(key); wasHeld != p.holds(key) {
+			d := p.documents[key]
+			p.wake(d, d.after(&p.policy, now))
+		}
+	}
+}
+
+func (p *Partition) holds(key event.Key) bool { return p.held != nil && p.held(key) }
+
 // wake makes the document due at a time; one without anything to do leaves the queue, one without entries is forgotten.
 func (p *Partition) wake(d *document, at time.Time) {
 	if len(d.entries) == 0 {
@@ -197,7 +215,7 @@ func (p *Partition) wake(d *document, at time.Time) {
 		d.order = d.entries[0].Position
 	}
 
-	idle := d.asking || d.first() == nil
+	idle := d.asking || d.first() == nil || p.holds(d.key)
 
 	switch {
 	case idle && d.index >= 0:

@@ -10,9 +10,14 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 )
 
-// TestAnyHistoryWithPoisonEndsRight: see the same test of package ownership, which has a real target.
+// TestAnyHistoryWithPoisonEndsRight: see the same test of package ownership, which has a real target. Documents are held
+// for a while, and no event of theirs is given up for it.
 func TestAnyHistoryWithPoisonEndsRight(t *testing.T) {
 	t.Parallel()
+
+	paused := 0
+	defer func() { require.NotZero(t, paused, "nothing was held") }()
+
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t, rapid.IntRange(0, 2).Draw(t, "retries"))
 
@@ -32,6 +37,8 @@ func TestAnyHistoryWithPoisonEndsRight(t *testing.T) {
 		}
 
 		w.play(true)
+
+		paused += w.paused
 
 		dead := map[string]bool{}
 		for _, r := range w.records {

@@ -93,6 +93,9 @@ type world struct {
 
 	retries           int
 	processed, failed int64
+
+	held   map[string]bool // documents that are left alone
+	paused int             // events that were parked for that alone
 }
 
 // asked is a document that the source was asked for, and the event up to which everything was read then: an image is not
@@ -124,6 +127,7 @@ func (w *world) acquire(site int) {
 		MaxTotal: 1 << 30,
 	})
 	w.ask[site] = nil
+	w.tell(site)
 
 	for _, id := range slices.Sorted(maps.Keys(w.records)) {
 		r := w.records[id]
@@ -136,6 +140,22 @@ func (w *world) acquire(site int) {
 		if siteOf(key) == site {
 			w.owners[site].LoadCovered(event.Key(key), t)
 		}
+	}
+}
+
+// hold has all owners leave these documents alone, and no others.
+func (w *world) hold(keys map[string]bool) {
+	w.held = keys
+	for site := range w.owners {
+		w.tell(site)
+	}
+}
+
+func (w *world) tell(site int) {
+	if held := w.held; len(held) > 0 {
+		w.owners[site].Hold(func(key event.Key) bool { return held[string(key)] }, w.now)
+	} else {
+		w.owners[site].Hold(nil, w.now)
 	}
 }
 
@@ -279,6 +299,7 @@ func (w *world) commit(lot *park.Lot, docs documents) {
 		}
 	}
 
+	w.checkHeld(&fx, docs)
 	w.docs = docs
 	w.processed += fx.Processed
 	w.failed += fx.Failed
@@ -321,6 +342,31 @@ func (w *world) commit(lot *park.Lot, docs documents) {
 	}
 
 	lot.Done(&fx, w.now)
+}
+
+// checkHeld makes sure that what is held stays as it is, in its document and in what waits of it.
+func (w *world) checkHeld(fx *park.Effects, docs documents) {
+	for key := range w.held {
+		before, existed := w.docs[key]
+		after, exists := docs[key]
+		require.Equal(w.t, existed, exists, "%s is held", key)
+		require.Equal(w.t, before, after, "%s is held", key)
+	}
+
+	for _, e := range fx.Deletes {
+		require.False(w.t, w.held[string(w.records[e.ID].Key.Data)], "what waits of a held document stays")
+	}
+
+	for i := range fx.Updates {
+		u := &fx.Updates[i]
+		require.False(w.t, w.held[string(w.records[u.Before.ID].Key.Data)] && u.After.Attempts != u.Before.Attempts, "no try is counted")
+	}
+
+	for i := range fx.Inserts {
+		if fx.Inserts[i].Entry.Reason == parked.Paused {
+			w.paused++
+		}
+	}
 }
 
 func operation(whole bool) event.Operation {

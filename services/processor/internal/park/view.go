@@ -44,7 +44,7 @@ func (p *Partition) WantsView() bool { return p.bytes > 0 }
 // paid by the target for each partition as long as anything is parked.
 func (p *Partition) Judges() bool {
 	for _, d := range p.documents {
-		if e := d.target(); e != nil && e.Reason == parked.Conflict {
+		if e := d.target(); e != nil && e.Reason == parked.Conflict && !p.holds(d.key) {
 			return true
 		}
 	}

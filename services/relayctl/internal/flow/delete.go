@@ -10,6 +10,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
+	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
@@ -42,6 +43,12 @@ func Delete(ctx context.Context, s *DeleteSettings, log *slog.Logger) ([]string,
 		var setAside map[string]int64
 		setAside, err = parked.Delete(ctx, target, s.Flow)
 		maps.Copy(documents, setAside)
+	}
+
+	if err == nil {
+		var paused map[string]int64
+		paused, err = pause.Delete(ctx, target, s.Flow)
+		maps.Copy(documents, paused)
 	}
 
 	for _, collection := range slices.Sorted(maps.Keys(documents)) {

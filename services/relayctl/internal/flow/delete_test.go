@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
+	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/flow"
@@ -47,8 +49,14 @@ func TestDeleteRemovesEverythingOfTheFlowOnly(t *testing.T) {
 		}
 	}
 
+	for _, name := range []string{w.flow(), w.flow() + "2"} {
+		_, err := pause.Begin(t.Context(), w.target, name, pause.Pause{By: "ann", Since: time.Now()})
+		require.NoError(t, err)
+	}
+
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
+		_, _ = pause.Delete(ctx, w.target, w.flow()+"2")
 		_, _ = checkpoint.Delete(ctx, w.target, w.flow()+"2")
 		_, _ = parked.Delete(ctx, w.target, w.flow()+"2")
 	})
@@ -58,10 +66,11 @@ func TestDeleteRemovesEverythingOfTheFlowOnly(t *testing.T) {
 
 	deleted, err := flow.Delete(t.Context(), &s, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	require.Len(t, deleted, 7)
+	require.Len(t, deleted, 8)
 	require.Contains(t, deleted, "documents of atlas_relay.parked in the target: 1")
 	require.Contains(t, deleted, "documents of atlas_relay.parked_chunks in the target: 1")
 	require.Contains(t, deleted, "documents of atlas_relay.refetched in the target: 1")
+	require.Contains(t, deleted, "documents of atlas_relay.flows in the target: 1")
 	require.Contains(t, deleted, "stream "+topology.StreamName(w.flow()))
 
 	_, err = js.Stream(t.Context(), topology.StreamName(w.flow()))
@@ -78,6 +87,10 @@ func TestDeleteRemovesEverythingOfTheFlowOnly(t *testing.T) {
 	records, err := parked.Records(w.target).CountDocuments(t.Context(), bson.D{{Key: "flow", Value: w.flow() + "2"}})
 	require.NoError(t, err)
 	require.Equal(t, int64(1), records)
+
+	other, err := pause.Load(t.Context(), w.target, w.flow()+"2")
+	require.NoError(t, err)
+	require.NotNil(t, other.Pause)
 
 	again, err := flow.Delete(t.Context(), &s, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)

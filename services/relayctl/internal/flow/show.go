@@ -14,7 +14,14 @@ import (
 
 // Shown is what Show tells: the settings of the stream and its figures.
 type Shown struct {
-	Flow        string   `json:"flow"`
+	Flow string `json:"flow"`
+
+	// As the stats service says, which Show does not ask.
+	State               string           `json:"state"` // StateRunning or StatePaused; empty where it is not known
+	StateUnknownBecause string           `json:"state_unknown_because,omitempty"`
+	Pause               *ShownPause      `json:"pause"` // null while it runs
+	PausedNamespaces    []ShownNamespace `json:"paused_namespaces"`
+
 	Stream      string   `json:"stream"`
 	StreamID    string   `json:"stream_id"`
 	Source      string   `json:"source"`
@@ -36,6 +43,26 @@ type Shown struct {
 
 	// Pinned is the routing table as of the last marker, the whole source's.
 	Pinned []ShownPin `json:"pinned"`
+}
+
+// States of a flow, as a person wants it.
+const (
+	StateRunning = "running"
+	StatePaused  = "paused"
+)
+
+// ShownPause is who paused the flow.
+type ShownPause struct {
+	By     string    `json:"by"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+	Text   string    `json:"-"` // all of it, for people
+}
+
+// ShownNamespace is a namespace that is paused.
+type ShownNamespace struct {
+	Namespace string     `json:"namespace"` // "db.coll", or "db"
+	Pause     ShownPause `json:"pause"`
 }
 
 // ShownPin is a collection whose events are not spread by document.
@@ -79,7 +106,7 @@ func Show(ctx context.Context, s *ShowSettings, log *slog.Logger) (*Shown, error
 		SkipOrigins: append([]string{}, stream.SkipOrigins...),
 		Publish:     string(stream.Publish), Replicas: stream.Replicas,
 		FirstSequence: state.FirstSeq, LastSequence: state.LastSeq, Messages: state.Msgs, Bytes: state.Bytes, MaxBytes: config.MaxBytes,
-		Consumers: state.Consumers, Pinned: []ShownPin{},
+		Consumers: state.Consumers, Pinned: []ShownPin{}, PausedNamespaces: []ShownNamespace{},
 	}
 
 	tail, err := stream.Tail(ctx)

@@ -55,7 +55,7 @@ func Status(w io.Writer, s *relayv1.Stats, color bool) error {
 	fmt.Fprintf(&text, "%s  %s\n", word(s.GetStatus(), color), s.GetFlow())
 
 	for _, reason := range s.GetReasons() {
-		fmt.Fprintf(&text, "  reason: %s\n", reason)
+		fmt.Fprintf(&text, "  reason: %s\n", plainText(reason)) // it may have words of a person
 	}
 
 	if s.GetNextStep() != "" {

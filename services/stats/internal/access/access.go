@@ -22,7 +22,7 @@ type Role int
 const (
 	Nobody   Role = iota
 	Viewer        // read
-	Operator      // replay and discard dead letters
+	Operator      // replay and discard dead letters, pause and resume flows
 )
 
 // ParseRole reads the written form; false when it is none.

@@ -29,7 +29,8 @@ func needs(method string) access.Role {
 		relayv1.StatsService_ListGaps_FullMethodName, relayv1.StatsService_ListFlows_FullMethodName,
 		relayv1.StatsService_GetTimeline_FullMethodName, relayv1.StatsService_ListAuditRecords_FullMethodName,
 		relayv1.DeadLetterService_ListDeadLetters_FullMethodName, relayv1.DeadLetterService_GetDeadLetter_FullMethodName,
-		relayv1.DeadLetterService_ListDeadLetterGroups_FullMethodName:
+		relayv1.DeadLetterService_ListDeadLetterGroups_FullMethodName,
+		relayv1.FlowService_GetFlow_FullMethodName:
 		return access.Viewer
 	}
 

@@ -23,7 +23,7 @@ const (
 	operatorsToken = "operator-0123456789abcdef"
 )
 
-// TestRolesOfMethods asks every method of both services as everybody. Callers of a test are of this host: beside a file of
+// TestRolesOfMethods asks every method of the services as everybody. Callers of a test are of this host: beside a file of
 // tokens they are viewers.
 func TestRolesOfMethods(t *testing.T) {
 	t.Parallel()
@@ -35,9 +35,9 @@ func TestRolesOfMethods(t *testing.T) {
 	require.NoError(t, err)
 
 	conn, _ := serveAs(t, access.New(access.Nobody, tokens), []api.Flow{always(sampleStats())}, nil)
-	mutations := []string{"ReplayDeadLetters", "DiscardDeadLetters"}
+	mutations := []string{"ReplayDeadLetters", "DiscardDeadLetters", "PauseFlow", "ResumeFlow"}
 
-	for _, service := range []grpc.ServiceDesc{relayv1.StatsService_ServiceDesc, relayv1.DeadLetterService_ServiceDesc} {
+	for _, service := range []grpc.ServiceDesc{relayv1.StatsService_ServiceDesc, relayv1.DeadLetterService_ServiceDesc, relayv1.FlowService_ServiceDesc} {
 		for _, method := range service.Methods {
 			full := "/" + service.ServiceName + "/" + method.MethodName
 			ask := func(token string) codes.Code {

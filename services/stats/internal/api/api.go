@@ -1,5 +1,5 @@
-// Package api answers StatsService and DeadLetterService over gRPC: samples and
-// records out, domain errors as codes with a remedy.
+// Package api answers StatsService, DeadLetterService and FlowService over gRPC:
+// samples and records out, domain errors as codes with a remedy.
 package api
 
 import (

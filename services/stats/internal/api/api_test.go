@@ -58,8 +58,16 @@ func serveLetters(t *testing.T, flows []api.Flow, letters []*deadletter.Letters)
 func serveAs(t *testing.T, guard *access.Guard, flows []api.Flow, letters []*deadletter.Letters) (conn *grpc.ClientConn, stop func()) {
 	t.Helper()
 
+	return serveWith(t, api.Options{Guard: guard, Flows: flows, Letters: letters})
+}
+
+func serveWith(t *testing.T, options api.Options) (conn *grpc.ClientConn, stop func()) {
+	t.Helper()
+
+	options.Addr = "127.0.0.1:0"
+
 	ctx, cancel := context.WithCancel(t.Context())
-	server, err := api.Listen(ctx, api.Options{Addr: "127.0.0.1:0", Guard: guard, Flows: flows, Letters: letters})
+	server, err := api.Listen(ctx, options)
 	require.NoError(t, err)
 
 	done := make(chan error, 1)

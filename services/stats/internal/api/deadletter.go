@@ -160,10 +160,8 @@ func (s *letterService) DiscardDeadLetters(ctx context.Context, request *relayv1
 
 // actionRequest is what the requests of both actions have.
 type actionRequest interface {
-	GetFlow() string
+	asker
 	GetSelection() *relayv1.DeadLetterSelection
-	GetRequestedBy() string
-	GetReason() string
 	GetValidateOnly() bool
 }
 
@@ -187,18 +185,12 @@ func (s *letterService) act(ctx context.Context, verb deadletter.Verb, request a
 }
 
 func decodeAction(ctx context.Context, verb deadletter.Verb, request actionRequest) (*deadletter.Request, error) {
-	action := &deadletter.Request{Verb: verb, Why: request.GetReason(), ValidateOnly: request.GetValidateOnly()}
-
-	switch who := request.GetRequestedBy(); {
-	case who == "":
-		return nil, &argumentError{"requested_by", "is empty", "say who asks: it is remembered in the record"}
-	case len(who) > maxIdentity:
-		return nil, &argumentError{"requested_by", fmt.Sprintf("has more than %d bytes", maxIdentity), "shorten it"}
-	case len(action.Why) > maxReason:
-		return nil, &argumentError{"reason", fmt.Sprintf("has more than %d bytes", maxReason), "shorten it"}
-	default:
-		action.Who = describe(who, access.From(ctx))
+	who, err := decodeAsker(ctx, request)
+	if err != nil {
+		return nil, err
 	}
+
+	action := &deadletter.Request{Verb: verb, Who: who, Why: request.GetReason(), ValidateOnly: request.GetValidateOnly()}
 
 	switch selection := request.GetSelection().GetSelection().(type) {
 	case *relayv1.DeadLetterSelection_Names:

@@ -47,6 +47,8 @@ func encode(s *tally.Stats) *relayv1.Stats {
 		HistoryTrend:          relayv1.HistoryTrend(relayv1.HistoryTrend_value["HISTORY_TREND_"+s.History.Trend]),
 		HistoryLevel:          relayv1.HistoryLevel(relayv1.HistoryLevel_value["HISTORY_LEVEL_"+s.History.Level]),
 		AtLeastOnce:           s.AtLeastOnce,
+		Pause:                 encodePause(s.Pause),
+		PausedNamespaces:      encodeNamespaces(s.PausedNamespaces),
 	}
 
 	for i := range s.Listeners {
@@ -157,6 +159,7 @@ func encodePartition(p *tally.Partition) *relayv1.PartitionStats {
 		IsBatchProcessing: p.IsProcessing,
 		ParkedChanges:     unsigned(d.Parked),
 		Lag:               encodeDuration(p.Lag),
+		IsHeld:            p.Held,
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 )
@@ -33,6 +34,7 @@ const (
 	reasonNoToken       = "TOKEN_REQUIRED"
 	reasonBadToken      = "TOKEN_UNKNOWN"
 	reasonRole          = "ROLE_TOO_LOW"
+	reasonTooManyPaused = "TOO_MANY_PAUSED_NAMESPACES"
 )
 
 // domain of ErrorInfo (AIP-193): who defines the reasons.
@@ -139,6 +141,8 @@ func letterStatus(err error) error {
 		return with(codes.InvalidArgument, err, reasonArgument, argument.remedy, map[string]string{"field": argument.field})
 	case errors.Is(err, deadletter.ErrPageToken):
 		return with(codes.InvalidArgument, err, reasonPageToken, "begin with the first page, or repeat the request that the token came with", nil)
+	case errors.Is(err, pause.ErrTooMany):
+		return with(codes.FailedPrecondition, err, reasonTooManyPaused, "pause databases instead of their collections, or the flow as a whole", nil)
 	case errors.Is(err, deadletter.ErrNotFound):
 		return with(codes.NotFound, err, reasonNotFound, "relayctl dead-letters list --state all; one that was applied after a retry is gone", nil)
 	case errors.As(err, &target) && mongodb.IsUnauthorized(err):

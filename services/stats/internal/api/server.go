@@ -19,6 +19,7 @@ import (
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/pausing"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/timeline"
 )
 
@@ -58,6 +59,7 @@ type Options struct {
 	Guard     *access.Guard
 	Flows     []Flow
 	Letters   []*deadletter.Letters         // of the flows
+	Switches  []*pausing.Switch             // of the flows
 	Timelines map[string]*timeline.Timeline // by flow; one that is absent is empty
 }
 
@@ -85,13 +87,17 @@ func Listen(ctx context.Context, o Options) (*Server, error) {
 
 	relayv1.RegisterStatsServiceServer(s.grpc, &service{flows: o.Flows, letters: o.Letters, timelines: o.Timelines, stopping: s.stopping})
 	relayv1.RegisterDeadLetterServiceServer(s.grpc, &letterService{letters: o.Letters})
+	relayv1.RegisterFlowServiceServer(s.grpc, &flowService{switches: o.Switches})
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 
 	// Serving means answering: a sample says itself what is not fine, also
 	// while NATS or the target is away.
-	s.health.SetServingStatus(relayv1.StatsService_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
-	s.health.SetServingStatus(relayv1.DeadLetterService_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
+	for _, service := range []*grpc.ServiceDesc{
+		&relayv1.StatsService_ServiceDesc, &relayv1.DeadLetterService_ServiceDesc, &relayv1.FlowService_ServiceDesc,
+	} {
+		s.health.SetServingStatus(service.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
+	}
 
 	return s, nil
 }

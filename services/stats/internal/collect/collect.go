@@ -20,6 +20,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/gap"
+	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
@@ -120,8 +121,8 @@ func (f *Flow) readOnce(ctx context.Context) *tally.Input {
 	return in
 }
 
-// readTarget reads checkpoints, unsupported events and what is parked side by
-// side.
+// readTarget reads checkpoints, unsupported events, gaps, a pause and what is
+// parked side by side.
 func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoint.Document {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -136,6 +137,7 @@ func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoi
 		checkpoints map[int]checkpoint.Document
 		unsupported []checkpoint.UnsupportedDocument
 		gaps        []gap.Document
+		flow        pause.Document
 	)
 
 	group.Go(func() (err error) {
@@ -155,6 +157,12 @@ func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoi
 		return err
 	})
 
+	group.Go(func() (err error) {
+		flow, err = pause.Load(groupCtx, f.target, f.name)
+
+		return err
+	})
+
 	err, parkedErr := group.Wait(), <-parkedRead
 
 	switch {
@@ -166,7 +174,7 @@ func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoi
 		in.Unknown = append(in.Unknown, "dead letters: "+parkedErr.Error())
 	}
 
-	in.Checkpoints, in.Unsupported, in.Gaps = checkpoints, unsupported, gaps
+	in.Checkpoints, in.Unsupported, in.Gaps, in.Paused = checkpoints, unsupported, gaps, flow
 
 	return checkpoints
 }

@@ -100,6 +100,7 @@ func decodeProcessor(value []byte) (p tally.Processor, ok bool) {
 			Epoch:            owned.GetEpoch(),
 			PendingBatchSize: owned.GetPendingBatchSize(),
 			IsProcessing:     owned.GetIsBatchProcessing(),
+			Held:             owned.GetIsHeld(),
 		})
 	}
 

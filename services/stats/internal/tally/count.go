@@ -18,7 +18,11 @@ func Count(in *Input) Stats {
 		Stream:      in.Stream,
 		Unsupported: in.Unsupported,
 		Gaps:        countGaps(in),
-		Consistent:  in.Still && in.Stream != nil && in.Checkpoints != nil && sameGeneration(in),
+		Pause:       in.Paused.Pause,
+
+		PausedNamespaces: in.Paused.Namespaces,
+
+		Consistent: in.Still && in.Stream != nil && in.Checkpoints != nil && sameGeneration(in),
 	}
 
 	if in.Reports != nil {

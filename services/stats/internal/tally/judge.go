@@ -42,10 +42,12 @@ type finding struct {
 //	DEGRADED  whatever goes on by itself: a server that is waited for, partitions
 //	          between two owners or without one while a processor can take part,
 //	          an instance that says nothing and has not been taken for gone yet,
-//	          parked events that are retried; and a sum that does not add up
+//	          parked events that are retried; a sum that does not add up; and a
+//	          flow that a person has paused, which is told first
 func (s *Stats) judge(in *Input) {
 	var findings []finding
 
+	findings = append(findings, s.judgePause()...)
 	findings = append(findings, judgeStream(in)...)
 	findings = append(findings, judgeListeners(in)...)
 	findings = append(findings, judgeHistory(in)...)
@@ -233,7 +235,7 @@ func (s *Stats) judgePartitions(nobody bool) []finding {
 		switch {
 		case p.Owner == "":
 			g = group{reason: p.waitsFor()}
-		case p.State == applying:
+		case p.State == applying, p.Held && s.Pause != nil:
 			continue
 		}
 
@@ -369,11 +371,8 @@ func (s *Stats) judgeParked(in *Input) []finding {
 	}
 
 	if s.Parked != nil && *s.Parked > 0 {
-		findings = append(findings, finding{
-			status:   Degraded,
-			reason:   fmt.Sprintf("changes set aside and retried: %d", *s.Parked) + in.Parked.OldestWaiting.describe(),
-			nextStep: "nothing, if it passes; after the last retry they become dead letters",
-		})
+		what, nextStep := s.setAside()
+		findings = append(findings, finding{Degraded, what + in.Parked.OldestWaiting.describe(), nextStep})
 	}
 
 	return findings

@@ -9,6 +9,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/gap"
+	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
 
@@ -96,6 +97,32 @@ func TestStatus(t *testing.T) {
 		"partition failed":       {partition(0, "FAILED", "cannot decode"), tally.Down, "partition 0 is FAILED: cannot decode"},
 		"partition paused":       {partition(1, "PAUSED", "no primary"), tally.Degraded, "partition 1 is PAUSED: no primary"},
 		"partition waits":        {partition(1, "WAITING_REWIND", "hole"), tally.Degraded, "WAITING_REWIND"},
+		"flow paused": {func(in *tally.Input) {
+			in.Paused.Pause = paused()
+			held(in, 0, 1)
+		}, tally.Degraded, "paused by ann since 2026-11-29T12:00:00Z: upgrade"},
+		"flow paused just now": {func(in *tally.Input) {
+			in.Paused.Pause = paused()
+			held(in, 0)
+		}, tally.Degraded, "paused by ann since 2026-11-29T12:00:00Z: upgrade; not taken up yet by partitions 1"},
+		"flow resumed just now": {func(in *tally.Input) { held(in, 0, 1) }, tally.Degraded, "partitions 0-1 are PAUSED: paused by ann"},
+		"flow paused and target away": {func(in *tally.Input) {
+			in.Paused.Pause = paused()
+			held(in, 0)
+			partition(1, "PAUSED", "no primary")(in)
+		}, tally.Degraded, "paused by ann since 2026-11-29T12:00:00Z: upgrade"},
+		"flow paused without a processor": {func(in *tally.Input) {
+			in.Paused.Pause, in.Reports.Processors = paused(), nil
+		}, tally.Down, "no processor reports"},
+		"namespace paused": {func(in *tally.Input) {
+			in.Paused.Namespaces = []pause.Namespace{{DB: "shop", Coll: "orders", Pause: *paused()}, {DB: "stock", Pause: *paused()}}
+		}, tally.Degraded, "shop.orders is paused by ann since 2026-11-29T12:00:00Z: upgrade"},
+		"changes of a paused namespace": {func(in *tally.Input) {
+			d := in.Checkpoints[1]
+			d.Parked, d.Counters.Processed = 2, 0
+			in.Checkpoints[1] = d
+			in.Parked, in.Paused.Namespaces = new(tally.Parked), []pause.Namespace{{DB: "stock", Pause: *paused()}}
+		}, tally.Degraded, "stock is paused by ann"},
 		"diverging event": {func(in *tally.Input) {
 			in.Unsupported = []checkpoint.UnsupportedDocument{{DB: "shop", Coll: "old", Operation: "drop", Events: 2, Diverges: true}}
 		}, tally.Diverged, "drop on shop.old was not applied (events: 2)"},
@@ -159,6 +186,38 @@ func TestStatus(t *testing.T) {
 			require.NotEmpty(t, s.NextStep)
 		})
 	}
+}
+
+func paused() *pause.Pause {
+	return &pause.Pause{By: "ann", Reason: "upgrade", Since: time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)}
+}
+
+// held has partitions apply nothing because somebody paused the flow.
+func held(in *tally.Input, numbers ...int) {
+	for _, number := range numbers {
+		partition(number, "PAUSED", paused().String())(in)
+		in.Reports.Processors[0].Partitions[number].Held = true
+	}
+}
+
+// TestPauseIsSaidOnce: with the step that ends it, whatever else is waited for.
+func TestPauseIsSaidOnce(t *testing.T) {
+	t.Parallel()
+
+	in := healthy()
+	in.Paused.Pause = paused()
+	held(in, 0, 1)
+
+	s := tally.Count(in)
+	require.Len(t, s.Reasons, 1)
+	require.Contains(t, s.NextStep, "relayctl flow resume")
+	require.Equal(t, in.Paused.Pause, s.Pause)
+
+	listener("STALLED", "no primary")(in)
+
+	s = tally.Count(in)
+	require.Len(t, s.Reasons, 2)
+	require.Contains(t, s.NextStep, "relayctl flow resume")
 }
 
 func listener(state, reason string) func(*tally.Input) {

@@ -20,6 +20,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/gap"
+	"github.com/atlas-relay/atlas-relay/pkg/pause"
 )
 
 // Status is the answer to "is it fine?".
@@ -49,7 +50,8 @@ type Input struct {
 	Checkpoints map[int]checkpoint.Document // by partition; nil: not read
 	Unsupported []checkpoint.UnsupportedDocument
 	Gaps        []gap.Document
-	Parked      *Parked // nil: not read
+	Parked      *Parked        // nil: not read
+	Paused      pause.Document // zero: nobody has paused anything, or not read
 
 	Reports *Reports // nil: not read
 
@@ -178,6 +180,7 @@ type Ownership struct {
 	Epoch            uint64
 	PendingBatchSize uint64
 	IsProcessing     bool
+	Held             bool // PAUSED because a person paused the flow
 }
 
 // Stats is a sample of one flow. A nil number is unknown.
@@ -201,6 +204,9 @@ type Stats struct {
 	Parked           *uint64 // part of Pending
 	DeadLetters      *uint64
 	Gaps             *uint64 // that were accepted, ever
+
+	Pause            *pause.Pause // nil: nobody has paused the flow, or that is not known
+	PausedNamespaces []pause.Namespace
 
 	Consistent bool
 	AddsUp     *bool // nil unless Consistent and all terms are known

@@ -71,7 +71,7 @@ func newHandler(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error
 	translate := newTranslator()
 
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
-		gateway.RegisterStatsServiceHandler, gateway.RegisterDeadLetterServiceHandler,
+		gateway.RegisterStatsServiceHandler, gateway.RegisterDeadLetterServiceHandler, gateway.RegisterFlowServiceHandler,
 	} {
 		if err := register(ctx, translate, conn); err != nil {
 			return nil, fmt.Errorf("translate JSON to gRPC: %w", err)
