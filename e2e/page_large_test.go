@@ -164,7 +164,7 @@ func TestPageOfALargeFlow(t *testing.T) {
 	b.shows("#detail-title", "Partition 1")
 	b.shows("#detail-facts", "applying, since")
 	b.press(kb.Escape)
-	b.is("document.activeElement.dataset.key", "1")
+	b.is("document.activeElement?.dataset.key", "1")
 	b.tabTo("#instances button")
 	b.press(kb.Enter)
 	b.shows("#detail-title", "Listener relay-test")
@@ -174,9 +174,9 @@ func TestPageOfALargeFlow(t *testing.T) {
 
 	// A place can be sent to somebody.
 	b.eval(`location.hash = "#flow=test&section=instances"`)
-	b.is("document.activeElement.id", "instances-title")
+	b.is("document.activeElement?.id", "instances-title")
 	b.eval("location.reload()")
-	b.is("document.activeElement.id", "instances-title")
+	b.is("document.activeElement?.id", "instances-title")
 	b.shows("#word", "OK")
 
 	c.Alter(func(listeners []*relayv1.ListenerReport, processors []*relayv1.ProcessorReport) {
