@@ -23,6 +23,7 @@ type breakage struct {
 	begin, end func() error
 	status     string
 	reason     func() string // asked after the begin
+	passes     bool          // it is told for a while only: an instance that says nothing is taken for gone after 15 s
 }
 
 // breakages are one of each kind. What an instance did is taken over within LEASE_TTL; that it is gone is seen by its
@@ -35,11 +36,11 @@ func (s *scenario) breakages(lift func()) []breakage {
 	is := func(reason string) func() string { return func() string { return reason } }
 
 	return []breakage{
-		{"kill -9 of a processor", victims[2].Kill, victims[2].Start, "DEGRADED", silent(victims[2])},
-		{"a processor freezes", victims[1].Freeze, victims[1].Thaw, "DEGRADED", silent(victims[1])},
-		{"kill -9 of the active listener", s.relay.Listener.Kill, s.relay.Listener.Start, "DEGRADED", silent(s.relay.Listener)},
-		{"the target is down", s.world.Target.Server.Kill, func() error { return s.world.Target.Server.Restart(s.t.Context()) }, "UNKNOWN", is("target: ")},
-		{"NATS restarts", func() error { return s.world.NATS.Stop(s.t.Context()) }, s.world.NATS.Start, "UNKNOWN", is("NATS: ")},
+		{"kill -9 of a processor", victims[2].Kill, victims[2].Start, "DEGRADED", silent(victims[2]), true},
+		{"a processor freezes", victims[1].Freeze, victims[1].Thaw, "DEGRADED", silent(victims[1]), true},
+		{"kill -9 of the active listener", s.relay.Listener.Kill, s.relay.Listener.Start, "DEGRADED", silent(s.relay.Listener), true},
+		{"the target is down", s.world.Target.Server.Kill, func() error { return s.world.Target.Server.Restart(s.t.Context()) }, "UNKNOWN", is("target: "), false},
+		{"NATS restarts", func() error { return s.world.NATS.Stop(s.t.Context()) }, s.world.NATS.Start, "UNKNOWN", is("NATS: "), false},
 		{"a document that the target refuses", func() error {
 			s.place(bson.D{{Key: "_id", Value: "poison"}, {Key: "v", Value: int64(1)}, {Key: "bad", Value: true}})
 			s.others, s.failed = 1, 1
@@ -53,13 +54,22 @@ func (s *scenario) breakages(lift func()) []breakage {
 				err = fmt.Errorf("exit code %d: %s", code, out)
 			}
 
-			return err
-		}, "DIVERGED", is("dead letters: 1")},
+			if err != nil {
+				return err
+			}
+
+			return harness.Await(s.t.Context(), 100*time.Millisecond, func(ctx context.Context) (bool, error) {
+				n, err := s.target().Collection("orders").CountDocuments(ctx, bson.D{{Key: "_id", Value: "poison"}})
+
+				return n == 1, err
+			})
+		}, "DIVERGED", is("dead letters: 1"), false},
 	}
 }
 
-// await waits until every view has told so of a sample taken after a moment, and returns how long after it each did.
-func (v *views) await(after time.Time, what string, holds func(look) bool) map[string]time.Duration {
+// await waits until every view has told so of a sample taken after a moment, and returns how long after it each did. What
+// passes by itself may be missed by a view that is slow just then, but not by all.
+func (v *views) await(after time.Time, what string, passes bool, holds func(look) bool) map[string]time.Duration {
 	v.scenario.t.Helper()
 
 	var told map[string]time.Duration
@@ -69,8 +79,11 @@ func (v *views) await(after time.Time, what string, holds func(look) bool) map[s
 
 	err := harness.Await(ctx, 100*time.Millisecond, func(context.Context) (bool, error) {
 		told = v.first(after, holds)
+		_, scraped := told[viewScrape] // it has the status alone, which may have another reason
+		named := len(told) > 1 || len(told) == 1 && !scraped
+		passed := passes && named && !slices.ContainsFunc(v.last(), holds)
 
-		return len(told) == len(allViews()), nil
+		return passed || len(told) == len(allViews()), nil
 	})
 	require.NoError(v.scenario.t, err, "%s, told by %v; the last look: %v", what, told, v.last())
 
@@ -101,6 +114,10 @@ func (v *views) last() []look {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 
+	if len(v.looks) == 0 {
+		return nil
+	}
+
 	return v.looks[slices.Max(slices.Collect(maps.Keys(v.looks)))]
 }
 
@@ -116,7 +133,7 @@ func (v *views) breakAndMend(b breakage) {
 	require.NoError(t, b.begin())
 
 	reason := b.reason()
-	told := v.await(begin, b.name, func(l look) bool {
+	told := v.await(begin, b.name, b.passes, func(l look) bool {
 		reasons, has := l.facts[factReasons]
 
 		return l.facts[factStatus] == b.status && (!has || strings.Contains(reasons, reason))
@@ -126,12 +143,12 @@ func (v *views) breakAndMend(b breakage) {
 	end := time.Now()
 
 	require.NoError(t, b.end())
-	t.Logf("%s: over, told after %s", b.name, inWords(v.await(end, b.name+" is over", isFine)))
+	t.Logf("%s: over, told after %s", b.name, inWords(v.await(end, b.name+" is over", false, isFine)))
 }
 
 func inWords(told map[string]time.Duration) string {
 	var words []string
-	for _, view := range allViews() {
+	for _, view := range slices.Sorted(maps.Keys(told)) {
 		words = append(words, fmt.Sprintf("%.1f s (%s)", told[view].Seconds(), view))
 	}
 
@@ -222,7 +239,7 @@ func TestViewsAgreeUnderChaos(t *testing.T) {
 		http.DefaultClient.CloseIdleConnections()
 	}()
 
-	v.await(time.Now(), "a flow that is fine", isFine)
+	v.await(time.Now(), "a flow that is fine", false, isFine)
 
 	for _, b := range s.breakages(lift) {
 		v.breakAndMend(b)

@@ -193,7 +193,7 @@ func TestPageOfALargeFlow(t *testing.T) {
 	})
 	b.shows("#word", "DEGRADED")
 	b.is("document.querySelectorAll('#tiles button')[3].dataset.state", "PAUSED")
-	b.shows("#partitions-summary", "1 without an owner that reports (8)")
+	b.shows("#partitions-summary", "2 without an owner that reports (8, 56)")
 	b.shows("#charts", "below HISTORY_CRITICAL, and shrinking")
 	b.eval("document.querySelectorAll('#tiles button')[3].click()")
 	b.shows("#detail-facts", "paused, since")

@@ -10,6 +10,8 @@ const fields = ["captured_per_second", "settled_per_second", "pending_changes", 
 const height = 165;
 
 const rate = (v) => `${v > 0 && v < 10 ? v.toFixed(1) : short(Math.round(v))}/s`;
+const spans = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400, 172_800, 604_800, 2_592_000]; // s between lines
+
 const number = (v) => (v < 1 && v > 0 ? "" : short(Math.round(v))); // an axis of less than 2 has halves
 
 const kinds = [
@@ -126,7 +128,7 @@ export class Charts {
         scales: { x: { time: true }, y: { range: (_, _least, most) => [0, most > 0 ? most * 1.1 : 1] } },
         axes: [
           { ...axis, size: 28, space: 80, values: (_, ticks) => ticks.map((t) => new Date(t * 1000).toLocaleTimeString([], { hour12: false, hour: "2-digit", minute: "2-digit", ...(this.#window === 300 && { second: "2-digit" }) })) },
-          { ...axis, size: 62, space: 34, values: (_, ticks) => ticks.map(kind.format) },
+          { ...axis, size: 62, space: 34, ...(kind.format === span && { incrs: spans }), values: (_, ticks) => ticks.map(kind.format) },
         ],
         series: [
           { label: "at", value: pointed((v) => clock(v * 1000)) },

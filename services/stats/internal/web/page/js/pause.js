@@ -59,7 +59,7 @@ export class Pause {
     }
 
     paused.forEach(({ name, pause }, i) => setText(list.children[i].firstChild,
-      `⏸ ${name || "The flow"} is paused by ${pause.by} since ${when(pause.since)} (${since(pause.since)})${pause.reason ? `: ${pause.reason}` : ""}`));
+      `${name || "The flow"} is paused by ${pause.by} since ${when(pause.since)} (${since(pause.since)})${pause.reason ? `: ${pause.reason}` : ""}`));
   }
 
   // ask opens the dialog; the empty name is the flow as a whole.
