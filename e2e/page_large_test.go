@@ -221,7 +221,7 @@ func TestPageOfALargeFlow(t *testing.T) {
 
 	sample, err := s.relay.Sample(t.Context())
 	require.NoError(t, err)
-	require.Less(t, len(sample.GetUnsupported()), 1000, "a sample goes to everybody every second")
+	require.Len(t, sample.GetUnsupported(), 100, "a sample goes to everybody every second")
 
 	require.NoError(t, s.relay.Stats.Stop(t.Context()))
 	b.shows("#word", "NO DATA")

@@ -64,7 +64,7 @@ func NewCrowd(flow string, partitions, instances int) *Crowd {
 	for n := range partitions {
 		p := c.processors[n%len(c.processors)]
 		p.Partitions = append(p.Partitions, &relayv1.PartitionReport{
-			Partition: uint32(n), State: relayv1.PartitionState_PARTITION_STATE_APPLYING, Epoch: crowdEpoch, //nolint:gosec // never negative
+			Partition: uint32(n), State: relayv1.PartitionState_PARTITION_STATE_APPLYING, Epoch: crowdEpoch,
 		})
 	}
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os/exec"
 	"slices"
+	"strconv"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -151,7 +152,7 @@ func readToEnd(ctx context.Context, client *http.Client, url string) error {
 
 // largeFlow measures what the statistics of a large flow cost while they are watched. Its instances do nothing but report.
 func (b *bench) largeFlow(ctx context.Context) error {
-	env := map[string]string{"PARTITIONS": fmt.Sprint(largePartitions)}
+	env := map[string]string{"PARTITIONS": strconv.Itoa(largePartitions)}
 
 	return b.apart(ctx, 0, env, func(world *harness.World, relay *harness.Relay) error {
 		leave, err := crowd(ctx, world, relay)

@@ -118,6 +118,12 @@ func (e *ends) read(ctx context.Context, stream *topology.Stream, partition int,
 	}
 
 	next, err := stream.NextOf(ctx, partition, e.tail.Sequence+1)
+	if errors.Is(err, topology.ErrNoMessage) { // the stream has lost its tail meanwhile
+		e.counts[partition] = last.Count
+
+		return false, nil
+	}
+
 	if err != nil {
 		return false, err
 	}
