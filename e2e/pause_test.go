@@ -42,11 +42,6 @@ func TestPauseAndResume(t *testing.T) {
 		require.NoError(t, service.Kill())
 	}
 
-	require.NoError(t, s.world.NATS.Kill())
-	require.NoError(t, s.world.Target.Server.Kill())
-	require.NoError(t, s.world.Target.Server.Restart(t.Context()))
-	require.NoError(t, s.world.NATS.Start())
-
 	nc, js, err := s.world.NATS.JetStream()
 	require.NoError(t, err)
 
@@ -56,6 +51,10 @@ func TestPauseAndResume(t *testing.T) {
 		require.NoError(t, js.DeleteKeyValue(t.Context(), bucket))
 	}
 
+	require.NoError(t, s.world.NATS.Kill())
+	require.NoError(t, s.world.Target.Server.Kill())
+	require.NoError(t, s.world.Target.Server.Restart(t.Context()))
+	require.NoError(t, s.world.NATS.Start())
 	require.NoError(t, s.relay.Init(t.Context()))
 	require.NoError(t, s.relay.Start())
 
