@@ -58,7 +58,10 @@ func (s *scenario) breakages(lift func()) []breakage {
 				return err
 			}
 
-			return harness.Await(s.t.Context(), 100*time.Millisecond, func(ctx context.Context) (bool, error) {
+			ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+			defer cancel()
+
+			return harness.Await(ctx, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
 				n, err := s.target().Collection("orders").CountDocuments(ctx, bson.D{{Key: "_id", Value: "poison"}})
 
 				return n == 1, err
