@@ -102,7 +102,7 @@ func (v *views) addStats(view string, s *relayv1.Stats) {
 	}
 
 	// The getters have 0 for what is unknown.
-	total, processed, skipped := s.TotalChanges, s.ProcessedChanges, s.SkippedChanges //nolint:protogetter // see above
+	total, processed, skipped := s.TotalChanges, s.ProcessedChanges, s.SkippedChanges
 	facts := map[string]string{
 		factStatus: strings.TrimPrefix(s.GetStatus().String(), "STATUS_"), factReasons: strings.Join(s.GetReasons(), "\n"),
 		factTotal: number(total), factDead: number(s.DeadLetters), factPending: number(s.PendingChanges), //nolint:protogetter // see above
