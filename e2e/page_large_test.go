@@ -78,7 +78,7 @@ func (b *browser) looksRight(name string) {
 	}{{"light", 1280, "light"}, {"dark", 1280, "dark"}, {"phone", 390, "light"}} {
 		b.look(look.width, 844, look.scheme)
 		b.is(fmt.Sprintf("innerWidth === %d && matchMedia('(prefers-color-scheme: %s)').matches", look.width, look.scheme), true)
-		require.Empty(b.t, b.eval(contrast), "%s, %s", name, look.name)
+		b.is(contrast+`.join("; ")`, "") // the charts take their new size a moment later
 
 		dir := os.Getenv(picturesVariable)
 		if dir == "" {
