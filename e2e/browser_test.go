@@ -3,9 +3,8 @@ package e2e_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"os/exec"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,37 +35,19 @@ type browser struct {
 func browse(t *testing.T, url string) *browser {
 	t.Helper()
 
-	path := ""
-
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-
-			break
-		}
+	// The end of the test does not end it: the clean-up does, and waits for it.
+	ctx, stop, err := harness.OpenTab(context.WithoutCancel(t.Context()), t.TempDir())
+	if errors.Is(err, harness.ErrNoBrowser) {
+		t.Skip(err)
 	}
 
-	if path == "" {
-		t.Skip("there is no chromium: apt-get install chromium")
-	}
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, stop()) })
 
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1280, 900), chromedp.UserDataDir(t.TempDir()),
-		chromedp.WSURLReadTimeout(patience))
-
-	allocator, endAllocator := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...) // it ends in the clean-up
-	ctx, endTab := chromedp.NewContext(allocator)
 	b := &browser{t: t, ctx: ctx}
-
-	t.Cleanup(func() {
-		require.NoError(t, chromedp.Cancel(ctx))
-		endTab()
-		endAllocator()
-	})
-
 	require.NoError(t, chromedp.Listen(ctx, b.listen))
 
-	_, err := chromedp.Call(ctx, log.Enable, cdp.Empty{})
+	_, err = chromedp.Call(ctx, log.Enable, cdp.Empty{})
 	require.NoError(t, err)
 	require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(url)))
 
@@ -154,6 +135,25 @@ func (b *browser) awaits(selector, what string, condition func(text string) bool
 		return err == nil && condition(last), err
 	})
 	require.NoError(b.t, err, "%s should %s, says %q; status %q, reasons %q", selector, what, last, b.text("#word"), b.text("#reasons"))
+}
+
+// is waits until an expression of JavaScript has a value.
+func (b *browser) is(expression string, want any) {
+	b.t.Helper()
+
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+
+	var last any
+
+	err := harness.Await(ctx, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
+		var err error
+
+		last, err = chromedp.Run(ctx, chromedp.Evaluate[any](expression))
+
+		return last == want, err
+	})
+	require.NoError(b.t, err, "%s should be %v, is %v", expression, want, last)
 }
 
 func (b *browser) shows(selector, part string) {

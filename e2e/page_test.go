@@ -69,7 +69,7 @@ func TestPage(t *testing.T) {
 	b.shows("#sum", "Adds up")
 	b.shows("#charts .u-legend", "/s")
 	require.InDelta(t, 4, b.eval("document.querySelectorAll('#charts canvas').length"), 0)
-	require.InDelta(t, 17, b.eval("document.querySelectorAll('#heat thead th').length"), 0, "16 partitions and their owners")
+	require.InDelta(t, 16, b.eval("document.querySelectorAll('#tiles button').length"), 0)
 
 	const evil = `<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>`
 
@@ -130,16 +130,76 @@ func TestPage(t *testing.T) {
 	b.shows("#freshness", "live")
 	b.shows("#word", "OK")
 
-	// Paused, nothing moves.
-	b.tabTo("#pause")
+	// The page is frozen: nothing moves on it.
+	b.tabTo("#freeze")
 	b.press(kb.Enter)
-	b.shows("#freshness", "paused")
+	b.shows("#freshness", "frozen")
 	s.place(bson.D{{Key: "_id", Value: "later"}})
 	s.await("the change applied", func(sample *relayv1.Stats) bool { return sample.GetTotalChanges() == 52 })
 	is(figure("Captured"), "51")
 	b.press(kb.Enter)
 	is(figure("Captured"), "52")
 
+	b.requireNoTrouble()
+}
+
+// TestPagePauses pauses a namespace, and the flow, as an operator does with the keyboard: by whom and why is said until
+// it goes on, and nothing is applied meanwhile.
+func TestPagePauses(t *testing.T) {
+	s := open(t)
+	require.NoError(t, s.source().CreateCollection(t.Context(), "orders"))
+	s.replicate()
+
+	b := browse(t, s.relay.PageURL())
+	b.shows("#word", "OK")
+
+	fill := func(selector, text string) {
+		t.Helper()
+		b.tabTo(selector)
+		b.press(strings.Split(text, "")...)
+	}
+
+	b.tabTo("#hold")
+	b.press(kb.Enter)
+	b.shows("#hold-title", "Pause flow test")
+	fill("#hold-who", "ann")
+	fill("#hold-why", "upgrade")
+	b.press(kb.Enter)
+	b.shows("#held", "The flow is paused by ann from 127.0.0.1")
+	b.shows("#held", "upgrade")
+	b.shows("#word", "DEGRADED")
+	b.shows("#partitions-summary", "16 paused with the flow")
+	b.is("document.querySelector('#hold').checkVisibility()", false)
+
+	s.place(bson.D{{Key: "_id", Value: 1}})
+	b.awaits(`[data-figure="Pending"] span`, "be 1", func(text string) bool { return text == "1" })
+	b.looksRight("8-paused")
+
+	b.tabTo("#held button")
+	b.press(kb.Enter)
+	b.shows("#hold-title", "Resume flow test")
+	b.is("document.activeElement?.id", "hold-why") // who was asked before
+	b.press("d", "o", "n", "e", kb.Enter)
+	b.is("document.querySelector('#held').checkVisibility()", false)
+	b.awaits(`[data-figure="Processed"] span`, "be 1", func(text string) bool { return text == "1" })
+	b.shows("#word", "OK")
+
+	// A namespace alone; the others go on.
+	b.tabTo("#hold")
+	b.press(kb.Enter)
+	fill("#hold-what", s.db+".orders")
+	fill("#hold-why", "mend")
+	b.press(kb.Enter)
+	b.shows("#held", s.db+".orders is paused by ann")
+	s.place(bson.D{{Key: "_id", Value: 2}})
+	b.awaits(`[data-figure="Retried"] span`, "be 1", func(text string) bool { return text == "1" })
+	b.tabTo("#held button")
+	b.press(kb.Enter)
+	b.shows("#hold-title", "Resume "+s.db+".orders")
+	b.press("d", "o", "n", "e", kb.Enter)
+	b.awaits(`[data-figure="Processed"] span`, "be 2", func(text string) bool { return text == "2" })
+	b.shows("#word", "OK")
+	b.shows("#audit tbody", "mend")
 	b.requireNoTrouble()
 }
 

@@ -151,6 +151,7 @@ var contract = []struct {
 	{"relay_stream_messages", harness.Stats, ""},
 	{"relay_stream_bytes", harness.Stats, ""},
 	{"relay_stream_max_bytes", harness.Stats, ""},
+	{"relay_sample_timestamp_seconds", harness.Stats, ""},
 	{"relay_apply_batch_duration_seconds_bucket", harness.Processor, "le"},
 	{"relay_apply_batch_changes_bucket", harness.Processor, "le"},
 	{"relay_event_latency_seconds_bucket", harness.Processor, "le"},

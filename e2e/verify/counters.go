@@ -16,7 +16,7 @@ func Counters(s *relayv1.Stats, changes, fail uint64) error {
 	var errs []error
 
 	if !s.GetConsistent() {
-		errs = append(errs, errors.New("the sample is not consistent: the checkpoints moved while it was taken"))
+		errs = append(errs, errors.New("the sample is not consistent: the stream moved on while it was taken"))
 	}
 
 	if sum := processed + failed + skipped + pending; total != sum {

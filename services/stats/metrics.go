@@ -23,7 +23,7 @@ type metrics struct {
 	flows []api.Flow
 
 	changes, captured, pending, parked, deadLetters, partitionPending, owned, lag, state, paused, pausedNamespaces *prometheus.Desc
-	streamMessages, streamBytes, streamMaxBytes                                                                    *prometheus.Desc
+	streamMessages, streamBytes, streamMaxBytes, sampled                                                           *prometheus.Desc
 }
 
 func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.Flow) *metrics {
@@ -51,6 +51,8 @@ func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.
 		streamMessages: desc("relay_stream_messages", "Messages that the flow's stream holds, the applied ones that were not purged included."),
 		streamBytes:    desc("relay_stream_bytes", "Size of the flow's stream."),
 		streamMaxBytes: desc("relay_stream_max_bytes", "Size at which the flow's stream is full; absent for one without a limit."),
+
+		sampled: desc("relay_sample_timestamp_seconds", "When the sample was taken that all series of the flow are of, in seconds since 1970; sample_time of the API."),
 	}
 }
 
@@ -58,7 +60,7 @@ func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.changes, m.captured, m.pending, m.parked, m.deadLetters, m.partitionPending, m.owned, m.lag, m.state, m.paused, m.pausedNamespaces,
-		m.streamMessages, m.streamBytes, m.streamMaxBytes,
+		m.streamMessages, m.streamBytes, m.streamMaxBytes, m.sampled,
 	} {
 		ch <- d
 	}
@@ -88,6 +90,8 @@ func (m *metrics) collect(ch chan<- prometheus.Metric, s *tally.Stats) {
 			ch <- prometheus.MustNewConstMetric(d, kind, float64(*n), append([]string{s.Flow}, labels...)...)
 		}
 	}
+
+	ch <- prometheus.MustNewConstMetric(m.sampled, prometheus.GaugeValue, float64(s.Time.UnixNano())/float64(time.Second), s.Flow)
 
 	number(m.changes, prometheus.CounterValue, s.Processed, "processed")
 	number(m.changes, prometheus.CounterValue, s.Failed, "failed")

@@ -24,13 +24,13 @@ func TestMetrics(t *testing.T) {
 
 	m := newMetrics(func() (context.Context, context.CancelFunc) { return context.WithCancel(t.Context()) }, []api.Flow{
 		fixedFlow{tally.Stats{
-			Flow: "a", Status: tally.OK, Total: new(uint64(10)), Processed: new(uint64(6)), Failed: new(uint64(1)), Skipped: new(uint64(2)),
+			Flow: "a", Time: time.Unix(1_800_000_000, 500_000_000), Status: tally.OK, Total: new(uint64(10)), Processed: new(uint64(6)), Failed: new(uint64(1)), Skipped: new(uint64(2)),
 			Pending: new(uint64(1)), Parked: new(uint64(1)), DeadLetters: new(uint64(3)), Lag: new(1500 * time.Millisecond), CaptureLag: new(time.Duration(0)),
 			Partitions: []tally.Partition{{Number: 7, Pending: new(uint64(1)), Owned: new(true)}, {Number: 8, Owned: new(false)}, {Number: 9}},
 			Stream:     &tally.Stream{Messages: 12, Bytes: 3456, MaxBytes: 1 << 20},
 		}},
-		fixedFlow{tally.Stats{Flow: "b", Status: tally.Unknown}}, // nothing is known, so nothing is told
-		fixedFlow{tally.Stats{Flow: "c", Status: tally.OK, Stream: &tally.Stream{}}},
+		fixedFlow{tally.Stats{Flow: "b", Time: time.Unix(1, 0), Status: tally.Unknown}}, // nothing is known, so nothing is told
+		fixedFlow{tally.Stats{Flow: "c", Time: time.Unix(2, 0), Status: tally.OK, Stream: &tally.Stream{}}},
 	})
 
 	registry := prometheus.NewPedanticRegistry()
@@ -65,6 +65,11 @@ relay_partition_pending_changes{flow="a",partition="7"} 1
 # HELP relay_pending_changes Events published and not settled.
 # TYPE relay_pending_changes gauge
 relay_pending_changes{flow="a"} 1
+# HELP relay_sample_timestamp_seconds When the sample was taken that all series of the flow are of, in seconds since 1970; sample_time of the API.
+# TYPE relay_sample_timestamp_seconds gauge
+relay_sample_timestamp_seconds{flow="a"} 1.8000000005e+09
+relay_sample_timestamp_seconds{flow="b"} 1
+relay_sample_timestamp_seconds{flow="c"} 2
 # HELP relay_state 1 for the status that the flow has, 0 for all others.
 # TYPE relay_state gauge
 relay_state{flow="a",state="DEGRADED"} 0

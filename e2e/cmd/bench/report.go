@@ -57,6 +57,8 @@ type results struct {
 	ours, theirs []pace // of this tree and of another revision, in turn
 
 	verified, verifiedLarge verified
+
+	statistics statistics
 }
 
 // perDocuments writes the terms and their sum, per 100 000 changes.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
@@ -33,6 +34,12 @@ const (
 	againstGoal  = 0.95 // of the other revision
 	takenUpGoal  = 30 * time.Second
 	intoGoal     = 60.0 // MB/s of large documents into the stream
+
+	watchedGoal = 0.98 // of the rate while nobody looks
+	lookingGoal = 0.02 // of one core
+	statusGoal  = 300 * time.Millisecond
+	usableGoal  = time.Second
+	actGoal     = 100 * time.Millisecond
 )
 
 // row is a line of the table.
@@ -285,6 +292,41 @@ func (b *bench) verifyRows() []row {
 		plain("— documents of 16 MiB", fmt.Sprintf("%.1f /s", large.rate)),
 		below("— peak memory then", large.memory, verifyMemory, mebibytes),
 	}
+}
+
+func (b *bench) watchedRows() []row {
+	s := &b.results.statistics
+	ratios := make([]float64, len(s.alone))
+
+	for i := range ratios {
+		ratios[i] = s.watched[i] / s.alone[i]
+	}
+
+	slices.Sort(ratios)
+
+	return []row{
+		above(fmt.Sprintf("apply while %d pages and a scrape a second look at it, of the rate without statistics, median of %d pairs", pages, watchedPairs),
+			ratios[len(ratios)/2], watchedGoal, share),
+	}
+}
+
+func (b *bench) largeFlowRows() []row {
+	s := &b.results.statistics
+
+	rows := []row{
+		below(fmt.Sprintf("statistics of %d partitions and %d instances, %d pages open, of one core", largePartitions, largeInstances, pages),
+			s.quiet, lookingGoal, share),
+		plain(fmt.Sprintf("— while %d changes/s come in", b.cfg.Rate), share(s.moving)),
+		below(fmt.Sprintf("— relayctl status, median of %d", asks), s.status, statusGoal, milliseconds),
+	}
+
+	if s.page.usable == 0 {
+		return rows
+	}
+
+	return append(rows,
+		below("— the page: from its first byte to its figures, median", s.page.usable, usableGoal, milliseconds),
+		below("— from a key or click to the picture after it, median", s.page.act, actGoal, milliseconds))
 }
 
 func (b *bench) againstRows() []row {

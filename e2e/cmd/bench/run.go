@@ -103,6 +103,8 @@ func (b *bench) steps() []step {
 		{"schema changes", b.schema, b.schemaRows},
 		{"a start with a large backlog", b.restart, b.restartRows},
 		{"verify: two sides that are equal", b.verify, b.verifyRows},
+		{"statistics: the data path while they are watched", b.watched, b.watchedRows},
+		{"statistics: a large flow", b.largeFlow, b.largeFlowRows},
 		{"another revision", b.against, b.againstRows},
 	}
 }

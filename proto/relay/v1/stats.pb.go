@@ -449,8 +449,8 @@ type Stats struct {
 	PendingBatchSize *uint64 `protobuf:"varint,13,opt,name=pending_batch_size,json=pendingBatchSize,proto3,oneof" json:"pending_batch_size,omitempty"`
 	// Whether any partition is applying a batch right now.
 	IsBatchProcessing *bool `protobuf:"varint,14,opt,name=is_batch_processing,json=isBatchProcessing,proto3,oneof" json:"is_batch_processing,omitempty"`
-	// Whether the checkpoints stood still while the sample was taken. Only then
-	// the sum below is meaningful.
+	// Whether all numbers are of one moment of the stream. Only then the sum
+	// below is meaningful.
 	Consistent bool `protobuf:"varint,15,opt,name=consistent,proto3" json:"consistent,omitempty"`
 	// Whether total = processed + failed + skipped + pending. Absent when the
 	// sample is not consistent or a term is unknown.
@@ -469,7 +469,8 @@ type Stats struct {
 	Processors []*ProcessorInstance `protobuf:"bytes,21,rep,name=processors,proto3" json:"processors,omitempty"`
 	// All partitions, in order.
 	Partitions []*PartitionStats `protobuf:"bytes,22,rep,name=partitions,proto3" json:"partitions,omitempty"`
-	// Kinds of events that could not be applied, by namespace.
+	// Kinds of events that could not be applied, by namespace: at most 100 of
+	// them, first those that nobody has accepted.
 	Unsupported []*UnsupportedEvents `protobuf:"bytes,23,rep,name=unsupported,proto3" json:"unsupported,omitempty"`
 	// Events set aside that wait to be applied, part of pending_changes; from the
 	// checkpoints.

@@ -70,9 +70,6 @@ func (s *service) WatchStats(request *relayv1.WatchStatsRequest, stream grpc.Ser
 		return toStatus(&intervalError{interval})
 	}
 
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-
 	for {
 		stats, err := sample(stream.Context(), flow)
 		if err != nil && !errors.Is(err, errNobodyAnswers) {
@@ -83,13 +80,20 @@ func (s *service) WatchStats(request *relayv1.WatchStatsRequest, stream grpc.Ser
 			return err // a status already
 		}
 
+		timer := time.NewTimer(timeline.UntilBeat(time.Now(), interval))
+
 		select {
-		case <-ticker.C:
+		case <-timer.C:
+			continue
 		case <-stream.Context().Done():
-			return toStatus(stream.Context().Err())
+			err = stream.Context().Err()
 		case <-s.stopping:
-			return toStatus(errStopping)
+			err = errStopping
 		}
+
+		timer.Stop()
+
+		return toStatus(err)
 	}
 }
 

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -66,11 +68,29 @@ func encode(s *tally.Stats) *relayv1.Stats {
 		out.Instances = append(out.Instances, encodeMember(&members[i], s.Time))
 	}
 
-	for i := range s.Unsupported {
-		out.Unsupported = append(out.Unsupported, encodeUnsupported(&s.Unsupported[i]))
+	unsupported := listed(s.Unsupported)
+	for i := range unsupported {
+		out.Unsupported = append(out.Unsupported, encodeUnsupported(&unsupported[i]))
 	}
 
 	return out
+}
+
+// mostUnsupported bounds what every sample carries; its reasons say how many there are in all.
+const mostUnsupported = 100
+
+// listed are those that a sample lists: all, or the first of those that nobody has accepted, and then of the others.
+func listed(all []checkpoint.UnsupportedDocument) []checkpoint.UnsupportedDocument {
+	if len(all) <= mostUnsupported {
+		return all
+	}
+
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b checkpoint.UnsupportedDocument) int {
+		return cmp.Compare(min(b.Unaccepted(), 1), min(a.Unaccepted(), 1))
+	})
+
+	return all[:mostUnsupported]
 }
 
 func encodeStream(s *tally.Stream) *relayv1.StreamStats {

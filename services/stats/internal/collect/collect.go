@@ -1,15 +1,17 @@
 // Package collect reads what is known of a flow: the instances' reports, the
 // figures of JetStream, the checkpoints and what is parked in the target.
 //
-// A sample reads the checkpoints first, the stream second and the checkpoints
-// again. It is consistent when neither moved meanwhile; after three tries that
-// is given up and the sample says so. Whatever cannot be asked is named in the
+// A sample reads the checkpoints first, and then the stream as it is at one
+// sequence. Whatever moves meanwhile, that is consistent: a checkpoint agrees with
+// itself, none is ahead of what is read after it, and the stream's total and the
+// counts of its partitions are of the same message. Where they are not, after a
+// marker or a rewind in between, it is tried again; after three tries that is
+// given up and the sample says so. Whatever cannot be asked is named in the
 // sample; the rest is answered all the same.
 package collect
 
 import (
 	"context"
-	"maps"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -24,7 +26,7 @@ import (
 )
 
 const (
-	// tries to find stream and checkpoints standing still.
+	// tries to read the stream without a marker in between.
 	tries = 3
 	// askTimeout bounds what one server gets for one sample.
 	askTimeout = 2 * time.Second
@@ -43,6 +45,7 @@ type Flow struct {
 	turn   chan struct{} // holds one token: who has it samples, the others wait
 	last   tally.Stats   // guarded by turn
 	at     time.Time     // when last was taken
+	ends   *ends         // as last read; guarded by turn
 	memory tally.Memory  // guarded by turn
 }
 
@@ -101,8 +104,7 @@ func (f *Flow) readOnce(ctx context.Context) *tally.Input {
 	in := &tally.Input{Flow: f.name}
 
 	before := f.readTarget(ctx, in)
-	still := f.readStream(ctx, in, before)
-	in.Still = still && f.stoodStill(ctx, before)
+	in.Still = f.readStream(ctx, in, before)
 	in.Now = time.Now()
 
 	if in.Stream == nil && in.Problem == nil {
@@ -177,20 +179,4 @@ func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoi
 	in.Checkpoints, in.Unsupported, in.Gaps, in.Paused = checkpoints, unsupported, gaps, flow
 
 	return checkpoints
-}
-
-// stoodStill reads the checkpoints again.
-func (f *Flow) stoodStill(ctx context.Context, before map[int]checkpoint.Document) bool {
-	if before == nil {
-		return false
-	}
-
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-
-	after, err := checkpoint.Load(ctx, f.target, f.name)
-
-	return err == nil && maps.EqualFunc(before, after, func(a, b checkpoint.Document) bool {
-		return a.Epoch == b.Epoch && a.Owner == b.Owner && a.Commits == b.Commits
-	})
 }

@@ -15,8 +15,6 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
-	"github.com/atlas-relay/atlas-relay/services/stats/internal/collect"
-	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
 
@@ -326,71 +324,4 @@ func TestSampleEndsWithItsCaller(t *testing.T) {
 
 	_, err := f.Sample(ctx)
 	require.ErrorIs(t, err, context.Canceled)
-}
-
-// restless is JetStream where something happens each time that a sample has read
-// the heads and asks for the tail.
-type restless struct {
-	jetstream.JetStream
-
-	happen func()
-}
-
-func (r restless) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
-	stream, err := r.JetStream.Stream(ctx, name)
-
-	return restlessStream{stream, r.happen}, err
-}
-
-type restlessStream struct {
-	jetstream.Stream
-
-	happen func()
-}
-
-func (r restlessStream) GetLastMsgForSubject(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
-	if subject == ">" {
-		r.happen()
-	}
-
-	return r.Stream.GetLastMsgForSubject(ctx, subject)
-}
-
-// Heads and tail of different moments do not add up, and nobody may be told that
-// they should.
-func TestWhatMovesIsNotConsistent(t *testing.T) {
-	t.Parallel()
-
-	for name, happen := range map[string]func(t *testing.T, w *world){
-		"stream": func(t *testing.T, w *world) { //nolint:thelper // a case, not a helper
-			w.event(t, 0, time.Now())
-		},
-		"checkpoint": func(t *testing.T, w *world) { //nolint:thelper // a case, not a helper
-			_, err := checkpoint.Checkpoints(w.target).UpdateByID(t.Context(), checkpoint.ID(w.name, 0), bson.M{"$inc": bson.M{"commits": 1}})
-			require.NoError(t, err)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-
-			w := newWorld(t)
-			w.create(t)
-			w.event(t, 0, time.Now())
-			w.settle(t, 0, 2)
-			w.reportHealthy(t)
-
-			times := 0
-			js := restless{w.js, func() {
-				times++
-				happen(t, w)
-			}}
-
-			s, err := collect.NewFlow(w.name, js, w.target, deadletter.New(w.name, w.target), startBook(t, w)).Sample(t.Context())
-			require.NoError(t, err)
-			require.Equal(t, 3, times, "it is tried again")
-			require.False(t, s.Consistent)
-			require.Nil(t, s.AddsUp)
-			require.NotNil(t, s.Pending, "a number that moves is still one")
-		})
-	}
 }

@@ -12,6 +12,24 @@ import (
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
 
+// decode reads a value of the bucket by the kind of its key.
+func decode(key string, value []byte, arrived time.Time) entry {
+	e := entry{arrived: arrived}
+
+	switch {
+	case strings.HasPrefix(key, "l."):
+		if l, ok := decodeListener(value, arrived); ok {
+			e.listener = &l
+		}
+	case strings.HasPrefix(key, "p."):
+		if p, ok := decodeProcessor(value, arrived); ok {
+			e.processor = &p
+		}
+	}
+
+	return e
+}
+
 // decodeListener reads a value of the bucket; ok is false for one that is no
 // report of this or a compatible version.
 func decodeListener(value []byte, arrived time.Time) (l tally.Listener, ok bool) {

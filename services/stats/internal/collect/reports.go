@@ -44,9 +44,12 @@ type Book struct {
 	problem error            // why there is none
 }
 
+// entry is a report, read when it arrived: samples are taken more often. Both are
+// nil for one that cannot be read, and for a key that was deleted.
 type entry struct {
-	value   []byte
-	arrived time.Time
+	listener  *tally.Listener
+	processor *tally.Processor
+	arrived   time.Time
 }
 
 // NewBook returns an empty book; Run fills it.
@@ -144,9 +147,9 @@ func (b *Book) follow(ctx context.Context, watcher jetstream.KeyWatcher, offset 
 
 				fresh = nil
 			case fresh != nil:
-				fresh[update.Key()] = entry{update.Value(), update.Created().Add(offset)}
+				fresh[update.Key()] = decode(update.Key(), update.Value(), update.Created().Add(offset))
 			case update.Operation() == jetstream.KeyValuePut:
-				b.put(update.Key(), entry{update.Value(), time.Now()})
+				b.put(update.Key(), decode(update.Key(), update.Value(), time.Now()))
 			default:
 				b.put(update.Key(), entry{})
 			}
@@ -180,7 +183,7 @@ func (b *Book) put(key string, e entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 
-	if e.value == nil {
+	if e.listener == nil && e.processor == nil {
 		delete(b.entries, key)
 	} else {
 		b.entries[key] = e
@@ -214,11 +217,15 @@ func (b *Book) Reports(flow string, now time.Time) (*tally.Reports, error) {
 
 		switch {
 		case strings.HasPrefix(key, topology.ListenerReportKey(flow, "")):
-			if l, ok := decodeListener(e.value, e.arrived); ok {
+			if e.listener != nil {
+				l := *e.listener
+				l.Silent = now.Sub(e.arrived)
 				r.Listeners = append(r.Listeners, l)
 			}
 		case strings.HasPrefix(key, topology.ProcessorReportKey(flow, "")):
-			if p, ok := decodeProcessor(e.value, e.arrived); ok {
+			if e.processor != nil {
+				p := *e.processor
+				p.Silent = now.Sub(e.arrived)
 				r.Processors = append(r.Processors, p)
 			}
 		}

@@ -4,19 +4,14 @@ import (
 	"context"
 	"errors"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
 
-// requests to JetStream that are under way at a time.
-const requests = 16
-
 // readStream fills in.Stream, or says in.Problem or in.Unknown. still tells
-// whether nothing was published meanwhile: only then tail and heads agree.
+// whether tail and heads are of the same moment.
 func (f *Flow) readStream(ctx context.Context, in *tally.Input, checkpoints map[int]checkpoint.Document) (still bool) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -59,8 +54,8 @@ func makeOrAccept(checkpoints map[int]checkpoint.Document) string {
 		"which records the gap"
 }
 
-// figures reads the state first and the tail last. Opening the stream each time
-// costs one request and finds one that was made anew.
+// figures reads the stream as it is at one sequence, see ends. Opening it each
+// time costs one request and finds one that was made anew.
 func (f *Flow) figures(ctx context.Context, checkpoints map[int]checkpoint.Document) (s *tally.Stream, still bool, err error) {
 	stream, err := topology.Open(ctx, f.js, f.name)
 	if err != nil {
@@ -72,18 +67,22 @@ func (f *Flow) figures(ctx context.Context, checkpoints map[int]checkpoint.Docum
 		return nil, false, err
 	}
 
-	heads, err := readHeads(ctx, stream, checkpoints)
+	e := f.ends
+	if e == nil || !e.areOf(stream.StreamID, &state) {
+		if e, err = readEnds(ctx, stream, &state); err != nil {
+			return nil, false, err
+		}
+
+		f.ends = e
+	}
+
+	heads, err := e.heads(ctx, stream, checkpoints)
 	if err != nil {
 		return nil, false, err
 	}
 
-	tail, err := stream.Tail(ctx)
-	if err != nil {
-		return nil, false, err
-	}
-
-	total := tail.Event
-	if tail.IsCopy() {
+	total := e.tail.Event
+	if e.tail.IsCopy() {
 		total-- // no partition has the schema change itself yet
 	}
 
@@ -91,89 +90,14 @@ func (f *Flow) figures(ctx context.Context, checkpoints map[int]checkpoint.Docum
 		Name:          stream.Name(),
 		ID:            stream.StreamID,
 		FirstSequence: state.FirstSeq,
-		LastSequence:  tail.Sequence,
+		LastSequence:  e.tail.Sequence,
 		Messages:      state.Msgs,
 		Bytes:         state.Bytes,
 		MaxBytes:      uint64(max(config.MaxBytes, 0)),
-		Generation:    tail.Generation,
-		Position:      tail.Position,
+		Generation:    e.tail.Generation,
+		Position:      e.tail.Position,
 		Total:         total,
-		Skipped:       tail.Skipped,
+		Skipped:       e.tail.Skipped,
 		Heads:         heads,
-	}, tail.Sequence == state.LastSeq, nil
-}
-
-// readHeads asks for the end of all partitions at once: of a partition's last
-// message and the last marker, the one with the higher sequence decides.
-func readHeads(ctx context.Context, stream *topology.Stream, checkpoints map[int]checkpoint.Document) ([]tally.Head, error) {
-	marker, err := stream.LastMarker(ctx)
-	if err != nil {
-		return nil, err
-	}
-
-	marked, err := stream.ParseMarker(&marker)
-	if err != nil {
-		return nil, err
-	}
-
-	heads := make([]tally.Head, stream.Partitions)
-
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(requests)
-
-	for partition := range heads {
-		group.Go(func() error {
-			last, err := stream.LastOf(ctx, partition)
-			if err != nil && !errors.Is(err, topology.ErrNoMessage) {
-				return err
-			}
-
-			if err != nil || last.Sequence < marker.Sequence {
-				heads[partition].Count = marked.GetHeads()[partition]
-			} else {
-				heads[partition].Count = last.Count
-			}
-
-			if checkpoints == nil {
-				return nil
-			}
-
-			heads[partition].Oldest, err = oldest(ctx, stream, heads[partition].Count, checkpoints[partition], partition, last)
-
-			return err
-		})
-	}
-
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-
-	return heads, nil
-}
-
-// oldest finds the first message behind the checkpoint, whose age is the lag.
-// Nil when nothing is pending, and for a message that is no longer there.
-func oldest(ctx context.Context, stream *topology.Stream, head uint64, d checkpoint.Document, partition int, last topology.Stored,
-) (*tally.Waiting, error) {
-	pending := tally.Pending(head, d)
-	if pending == 0 {
-		return nil, nil //nolint:nilnil // there is none, which is no error
-	}
-
-	// The usual case in a flow that keeps up needs no request of its own. A
-	// partition without a message has zero parts.
-	if pending > 1 || last.Parts != 1 || last.IsCopy() {
-		next, err := stream.NextOf(ctx, partition, uint64(max(d.Sequence, 0))+1)
-		if errors.Is(err, topology.ErrNoMessage) {
-			return nil, nil //nolint:nilnil // see above
-		}
-
-		if err != nil {
-			return nil, err
-		}
-
-		last = next
-	}
-
-	return &tally.Waiting{Position: last.Position, Stored: last.Time}, nil
+	}, e.exact, nil
 }

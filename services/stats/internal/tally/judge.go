@@ -44,6 +44,7 @@ type finding struct {
 //	          of this goes on by itself, so it is not DEGRADED
 //	DEGRADED  whatever goes on by itself: a server that is waited for, partitions
 //	          between two owners or without one while a processor can take part,
+//	          an instance that says nothing and has not been taken for gone yet,
 //	          parked events that are retried; a sum that does not add up; and a
 //	          flow that a person has paused, which is told first
 func (s *Stats) judge(in *Input) {
@@ -54,6 +55,7 @@ func (s *Stats) judge(in *Input) {
 	findings = append(findings, judgeListeners(in)...)
 	findings = append(findings, judgeHistory(in)...)
 	findings = append(findings, s.judgeProcessors(in)...)
+	findings = append(findings, judgeSilent(in)...)
 	findings = append(findings, judgeUnsupported(in)...)
 	findings = append(findings, judgeGaps(in)...)
 	findings = append(findings, s.judgeParked(in)...)
@@ -316,11 +318,24 @@ func ranges(numbers []int) string {
 	return strings.Join(parts, ", ")
 }
 
+// mostNamed is how many kinds of events are named one by one.
+const mostNamed = 10
+
 func judgeUnsupported(in *Input) []finding {
-	var findings []finding
+	var (
+		findings   []finding
+		more, many int64 // kinds that are not named, and their events
+	)
 
 	for _, u := range in.Unsupported {
 		if u.Unaccepted() == 0 {
+			continue
+		}
+
+		if len(findings) == mostNamed {
+			more++
+			many += u.Unaccepted()
+
 			continue
 		}
 
@@ -329,6 +344,14 @@ func judgeUnsupported(in *Input) []finding {
 			status:   Diverged,
 			reason:   fmt.Sprintf("%s on %s was not applied (events: %d)", u.Operation, namespace, u.Unaccepted()),
 			nextStep: "compare " + namespace + " on both sides and bring the target up to the source by hand, then relayctl flow accept-divergence",
+		})
+	}
+
+	if more > 0 {
+		findings = append(findings, finding{
+			status:   Diverged,
+			reason:   fmt.Sprintf("events of %d more kinds and namespaces were not applied (events: %d)", more, many),
+			nextStep: "relayctl verify tells what differs",
 		})
 	}
 

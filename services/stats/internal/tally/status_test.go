@@ -65,6 +65,22 @@ func TestStatus(t *testing.T) {
 		"one of two cannot take part": {func(in *tally.Input) {
 			in.Reports.Processors = append(in.Reports.Processors, tally.Processor{Instance: tally.Instance{ID: "q", Host: "h3"}, Reason: "no bucket"})
 		}, tally.Degraded, "processor on h3 is not ready: no bucket"},
+		"a processor was killed": {func(in *tally.Input) {
+			in.Reports.Processors = append(in.Reports.Processors, tally.Processor{Instance: tally.Instance{ID: "q", Host: "h3", PID: 7, Silent: 8 * time.Second}})
+		}, tally.Degraded, "processor on h3 (process 7) has said nothing for 8s"},
+		"a standby listener froze": {func(in *tally.Input) {
+			in.Reports.Listeners = append(in.Reports.Listeners, tally.Listener{Instance: tally.Instance{ID: "m", Host: "h3", PID: 7, Silent: 14 * time.Second}, State: "STANDBY"})
+		}, tally.Degraded, "listener on h3 (process 7) has said nothing for 14s"},
+		"a processor reports late": {func(in *tally.Input) { in.Reports.Processors[0].Silent = 6 * time.Second }, tally.OK, ""},
+		"a processor was killed and restarted": {func(in *tally.Input) {
+			in.Reports.Processors[0].Start = noon()
+			in.Reports.Processors = append(in.Reports.Processors,
+				tally.Processor{Instance: tally.Instance{ID: "q", Host: "h2", Silent: 8 * time.Second}, ReportTime: noon().Add(-8 * time.Second)})
+		}, tally.OK, ""},
+		"a listener began where a processor was killed": {func(in *tally.Input) {
+			in.Reports.Listeners[0].Host, in.Reports.Listeners[0].Start = "h3", noon()
+			in.Reports.Processors = append(in.Reports.Processors, tally.Processor{Instance: tally.Instance{ID: "q", Host: "h3", Silent: 8 * time.Second}})
+		}, tally.Degraded, "processor on h3 (process 0) has said nothing"},
 		"partition drains": {partition(0, "DRAINING", ""), tally.Degraded, "partition 0 is being handed over"},
 		"between two owners": {func(in *tally.Input) {
 			in.Reports.Processors[0].Partitions = []tally.Ownership{

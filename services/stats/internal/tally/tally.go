@@ -131,7 +131,8 @@ type Instance struct {
 	Host    string
 	PID     int64
 	Version string
-	Start   time.Time // by its own clock
+	Start   time.Time     // by its own clock
+	Silent  time.Duration // since its last report arrived
 }
 
 // Listener is a listener's report.

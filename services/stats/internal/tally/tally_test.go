@@ -1,6 +1,7 @@
 package tally_test
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -299,4 +300,20 @@ func TestLagIsThatOfTheActiveListener(t *testing.T) {
 			require.Equal(t, time.Second, *tally.Count(in).CaptureLag)
 		})
 	}
+}
+
+// Whatever their number, a person can read the reasons, and they leave none out.
+func TestManyKindsOfUnsupportedEvents(t *testing.T) {
+	t.Parallel()
+
+	in := healthy()
+	for n := range 10_000 {
+		in.Unsupported = append(in.Unsupported, checkpoint.UnsupportedDocument{DB: "shop", Coll: strconv.Itoa(n), Operation: "drop", Events: 2, Diverges: true})
+	}
+
+	s := tally.Count(in)
+	require.Equal(t, tally.Diverged, s.Status)
+	require.Len(t, s.Reasons, 11)
+	require.Equal(t, "drop on shop.0 was not applied (events: 2)", s.Reasons[0])
+	require.Equal(t, "events of 9990 more kinds and namespaces were not applied (events: 19980)", s.Reasons[10])
 }

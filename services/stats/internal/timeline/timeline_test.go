@@ -77,6 +77,29 @@ func TestTheClockIsSetBack(t *testing.T) {
 	require.Len(t, line.Since(time.Time{}, time.Second), 1, "the others are of another time")
 }
 
+// Those who sample at the same interval meet, whenever they began.
+func TestBeats(t *testing.T) {
+	t.Parallel()
+
+	for now, left := range map[time.Time]time.Duration{
+		at(0):                              time.Second,
+		at(0).Add(300 * time.Millisecond):  700 * time.Millisecond,
+		at(0).Add(-time.Millisecond):       time.Second + time.Millisecond, // a timer that was early
+		at(-1).Add(940 * time.Millisecond): 60 * time.Millisecond,
+	} {
+		require.Equal(t, left, timeline.UntilBeat(now, time.Second), now)
+	}
+
+	rapid.Check(t, func(t *rapid.T) {
+		interval := time.Duration(rapid.IntRange(200, 10_000).Draw(t, "interval")) * time.Millisecond
+		now := at(0).Add(time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "now")))
+
+		beat := now.Add(timeline.UntilBeat(now, interval))
+		require.Zero(t, beat.UnixNano()%int64(interval))
+		require.True(t, beat.After(now))
+	})
+}
+
 func TestPointOfASample(t *testing.T) {
 	t.Parallel()
 

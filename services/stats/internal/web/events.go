@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -12,7 +13,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
@@ -36,10 +36,39 @@ type events struct {
 	stats     relayv1.StatsServiceClient
 	translate *runtime.ServeMux
 	turns     chan struct{} // one token for each stream
+
+	mu     sync.Mutex
+	latest map[string]written // by flow
+}
+
+// written is a sample as it was sent: all readers of a flow get the same one at the same time.
+type written struct {
+	taken time.Time
+	data  []byte
 }
 
 func newEvents(conn *grpc.ClientConn, translate *runtime.ServeMux) *events {
-	return &events{stats: relayv1.NewStatsServiceClient(conn), translate: translate, turns: make(chan struct{}, mostEvents)}
+	return &events{
+		stats: relayv1.NewStatsServiceClient(conn), translate: translate, turns: make(chan struct{}, mostEvents), latest: make(map[string]written),
+	}
+}
+
+// marshal makes the JSON of a sample, once for all readers.
+func (e *events) marshal(sample *relayv1.Stats) ([]byte, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+
+	taken := sample.GetSampleTime().AsTime()
+	if known := e.latest[sample.GetFlow()]; known.taken.Equal(taken) {
+		return known.data, nil
+	}
+
+	data, err := marshaler().Marshal(sample) // on one line
+	if err == nil {
+		e.latest[sample.GetFlow()] = written{taken, data}
+	}
+
+	return data, err
 }
 
 // ServeHTTP implements http.Handler.
@@ -80,13 +109,18 @@ func (e *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := eventWriter{w: w, control: http.NewResponseController(w)}
 
 	for ; err == nil; sample, err = stream.Recv() {
-		if out.write("stats", sample.GetStats()) != nil {
+		data, err := e.marshal(sample.GetStats())
+		if err != nil || out.write("stats", data) != nil {
 			return // the reader has left
 		}
 	}
 
-	if !errors.Is(r.Context().Err(), context.Canceled) {
-		_ = out.write("error", status.Convert(err).Proto())
+	if errors.Is(r.Context().Err(), context.Canceled) {
+		return
+	}
+
+	if data, err := marshaler().Marshal(status.Convert(err).Proto()); err == nil {
+		_ = out.write("error", data)
 	}
 }
 
@@ -100,12 +134,7 @@ type eventWriter struct {
 	control *http.ResponseController
 }
 
-func (e *eventWriter) write(name string, m proto.Message) error {
-	data, err := marshaler().Marshal(m) // on one line
-	if err != nil {
-		return err
-	}
-
+func (e *eventWriter) write(name string, data []byte) error {
 	if err := e.control.SetWriteDeadline(time.Now().Add(slowest)); err != nil {
 		return err
 	}

@@ -1,11 +1,15 @@
-// The page: one flow at a time, followed until it is paused.
+// The page: one flow at a time, followed until the page is frozen.
 
 import { explain, get } from "./api.js";
 import { Charts } from "./charts.js";
 import { byID, el, setText } from "./dom.js";
+import { download } from "./download.js";
 import { clock, span } from "./format.js";
+import { Instances } from "./instances.js";
 import { Letters } from "./letters.js";
-import { showInstances, showPartitions } from "./partitions.js";
+import { Partitions } from "./partitions.js";
+import { Pause } from "./pause.js";
+import { goTo, place, setPlace } from "./place.js";
 import { loadAudit, loadGaps } from "./records.js";
 import { showStatus, showStopped } from "./status.js";
 import { follow } from "./stream.js";
@@ -14,10 +18,13 @@ const late = 3500; // ms after which a sample is missing
 
 const charts = new Charts();
 const letters = new Letters();
+const partitions = new Partitions();
+const instances = new Instances();
+const pause = new Pause();
 
 let flow = "";
-let stop = null; // ends the stream; null while paused or hidden
-let paused = false;
+let stop = null; // ends the stream; null while frozen or hidden
+let frozen = false;
 let arrived = Date.now(); // when the last sample came
 let problem = ""; // why there is none
 let gaps = null; // as the last sample said
@@ -26,12 +33,14 @@ function onStats(stats) {
   arrived = Date.now();
   problem = "";
   document.body.dataset.stale = "false";
+  document.body.dataset.sample = stats.sample_time;
 
   showStatus(stats);
-  showPartitions(stats);
-  showInstances(stats);
+  pause.show(stats);
+  partitions.show(stats);
+  instances.show(stats);
   letters.update(stats);
-  charts.update(Date.parse(stats.sample_time));
+  charts.update(Date.parse(stats.sample_time), stats);
 
   if (gaps !== stats.gaps) {
     gaps = stats.gaps;
@@ -45,9 +54,9 @@ function showFreshness() {
   const node = byID("freshness");
   const age = Date.now() - arrived;
 
-  if (paused) {
-    node.dataset.state = "paused";
-    setText(node, `paused at ${clock(arrived)}`);
+  if (frozen) {
+    node.dataset.state = "frozen";
+    setText(node, `page frozen at ${clock(arrived)}`);
   } else if (age < late) {
     node.dataset.state = "live";
     setText(node, `live · ${clock(arrived)}`);
@@ -61,25 +70,26 @@ function showFreshness() {
 
 function connect() {
   stop?.();
-  stop = paused || document.hidden || !flow ? null : follow(flow, onStats, (text) => { problem = text; });
+  stop = frozen || document.hidden || !flow ? null : follow(flow, onStats, (text) => { problem = text; });
 }
 
 function choose(name) {
   flow = name;
   gaps = null;
   arrived = Date.now();
-  history.replaceState(null, "", `#${encodeURIComponent(name)}`);
-  charts.setFlow(name);
-  letters.setFlow(name);
+  setPlace(name);
+
+  for (const part of [charts, letters, partitions, instances, pause]) part.setFlow(name);
+
   loadAudit(name);
   connect();
 }
 
-byID("pause").onclick = () => {
-  paused = !paused;
-  byID("pause").setAttribute("aria-pressed", String(paused));
-  setText(byID("pause"), paused ? "Resume" : "Pause");
-  if (!paused) arrived = Date.now();
+byID("freeze").onclick = () => {
+  frozen = !frozen;
+  byID("freeze").setAttribute("aria-pressed", String(frozen));
+  setText(byID("freeze"), frozen ? "Go live" : "Freeze page");
+  if (!frozen) arrived = Date.now();
   connect();
   showFreshness();
 };
@@ -89,8 +99,19 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) arrived = Math.max(arrived, Date.now() - late + 1000);
   connect();
 });
+byID("download").onclick = () => download(flow);
 document.addEventListener("acted", () => loadAudit(flow));
 byID("flow").onchange = (event) => choose(event.target.value);
+window.addEventListener("hashchange", () => {
+  const wanted = place();
+
+  if (wanted.flow !== flow && [...byID("flow").options].some((option) => option.value === wanted.flow)) {
+    byID("flow").value = wanted.flow;
+    choose(wanted.flow);
+  }
+
+  if (wanted.section) goTo(wanted.section);
+});
 setInterval(() => { if (!document.hidden) showFreshness(); }, 500);
 
 async function begin() {
@@ -98,9 +119,10 @@ async function begin() {
     const { flows } = await get("/v1/flows");
     byID("flow").replaceChildren(...flows.map((f) => el("option", { value: f.name }, f.name)));
 
-    const wanted = decodeURIComponent(location.hash.slice(1));
-    byID("flow").value = flows.some((f) => f.name === wanted) ? wanted : flows[0].name;
+    const wanted = place();
+    byID("flow").value = flows.some((f) => f.name === wanted.flow) ? wanted.flow : flows[0].name;
     choose(byID("flow").value);
+    if (wanted.section) goTo(wanted.section);
   } catch (error) {
     problem = explain(error);
     setTimeout(begin, 2000);

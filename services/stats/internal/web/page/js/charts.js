@@ -1,21 +1,24 @@
 // One hour of charts. The points are the service's: rates are made there, so every window adds up to the same.
 
 import { explain, flowPath, get } from "./api.js";
-import { byID, el, say } from "./dom.js";
-import { clock, seconds, short, span } from "./format.js";
+import { byID, el, say, setText } from "./dom.js";
+import { clock, seconds, short, span, word } from "./format.js";
+import { historyNote } from "./status.js";
 
 const steps = { 300: 1, 900: 3, 3600: 10 }; // seconds between points, by seconds shown
 const fields = ["captured_per_second", "settled_per_second", "pending_changes", "lag", "capture_lag", "history_remaining"];
 const height = 165;
 
 const rate = (v) => `${v > 0 && v < 10 ? v.toFixed(1) : short(Math.round(v))}/s`;
-const number = (v) => short(Math.round(v));
+const spans = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400, 172_800, 604_800, 2_592_000]; // s between lines
+
+const number = (v) => (v < 1 && v > 0 ? "" : short(Math.round(v))); // an axis of less than 2 has halves
 
 const kinds = [
   { title: "Changes per second", format: rate, series: [["captured", 0, "--in"], ["applied, failed or skipped", 1, "--out"]] },
   { title: "Pending changes", format: number, series: [["pending", 2, "--pending"]] },
   { title: "Lag", format: span, series: [["apply", 3, "--out"], ["capture", 4, "--in"]] },
-  { title: "History left at the source", format: span, series: [["left", 5, "--other"]] },
+  { title: "History left at the source", format: span, series: [["left", 5, "--other"]], history: true },
 ];
 
 export class Charts {
@@ -51,8 +54,19 @@ export class Charts {
     this.#last = "";
   }
 
+  // judge writes beside the history what the listener says of it: its thresholds are its own.
+  #judge(stats) {
+    const { card } = this.#plots.find(({ kind }) => kind.history);
+    const level = word("HISTORY_LEVEL", stats.history_level);
+
+    setText(card.querySelector(".note"), stats.history_remaining ? historyNote(stats) || "enough" : stats.history_unknown_because || "unknown");
+    card.dataset.level = level;
+  }
+
   // update asks for the points since the last one. Now is the service's time.
-  async update(now = Date.now()) {
+  async update(now = Date.now(), stats = null) {
+    if (stats) this.#judge(stats);
+
     const step = steps[this.#window];
     if (this.#busy || (this.#last && now - Date.parse(this.#last) < step * 1000)) return;
 
@@ -102,18 +116,19 @@ export class Charts {
     const colour = (name) => style.getPropertyValue(name).trim();
     const axis = { stroke: colour("--fine"), grid: { stroke: colour("--grid"), width: 1 }, ticks: { stroke: colour("--grid"), width: 1 }, font: "12px system-ui, sans-serif" };
 
-    const cards = kinds.map((kind) => el("div", { class: "chart" }, el("h3", {}, kind.title)));
+    const cards = kinds.map((kind) => el("div", { class: "chart" }, el("h3", {}, kind.title, el("span", { class: "note" }))));
     byID("charts").replaceChildren(...cards);
 
     this.#plots = kinds.map((kind, i) => ({
       kind,
+      card: cards[i],
       plot: new uPlot({
         width: cards[i].clientWidth || 300, height,
         cursor: { y: false, drag: { x: false, y: false }, sync: { key: "hour" } },
         scales: { x: { time: true }, y: { range: (_, _least, most) => [0, most > 0 ? most * 1.1 : 1] } },
         axes: [
           { ...axis, size: 28, space: 80, values: (_, ticks) => ticks.map((t) => new Date(t * 1000).toLocaleTimeString([], { hour12: false, hour: "2-digit", minute: "2-digit", ...(this.#window === 300 && { second: "2-digit" }) })) },
-          { ...axis, size: 62, space: 34, values: (_, ticks) => ticks.map(kind.format) },
+          { ...axis, size: 62, space: 34, ...(kind.format === span && { incrs: spans }), values: (_, ticks) => ticks.map(kind.format) },
         ],
         series: [
           { label: "at", value: pointed((v) => clock(v * 1000)) },

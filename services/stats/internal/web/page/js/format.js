@@ -42,6 +42,29 @@ export const namespace = (ns) => [ns?.database, ns?.collection].filter(Boolean).
 
 export const position = (p) => (p ? `${p.seconds}.${p.increment}.${p.ordinal}` : "");
 
+// ranges writes ascending numbers as 0-3, 7.
+export function ranges(numbers) {
+  const parts = [];
+
+  for (let i = 0, j = 0; i < numbers.length; i = j) {
+    for (j = i + 1; j < numbers.length && numbers[j] === numbers[j - 1] + 1; j++);
+    parts.push(j - i > 1 ? `${numbers[i]}-${numbers[j - 1]}` : String(numbers[i]));
+  }
+
+  return parts.join(", ");
+}
+
+export const plural = (n, what) => `${count(n)} ${what}${String(n) === "1" ? "" : "s"}`;
+
+export function bytes(n) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let value = Number(n);
+  let i = 0;
+  for (; value >= 1024 && i < units.length - 1; i++) value /= 1024;
+
+  return `${i && value < 10 ? value.toFixed(1) : Math.round(value)} ${units[i]}`;
+}
+
 // error is the target's last error with its code, which most texts have already.
 export const error = (text, code) => (!code || text.includes(`(${code})`) ? text : `${text} (code ${code})`);
 

@@ -1,62 +1,102 @@
-// Who owns what, and how much waits there.
+// The partitions: how much waits in each, and who owns it.
 
-import { byID, el, row, rows, setText } from "./dom.js";
-import { short, since, word } from "./format.js";
+import { hideDetail, showDetail } from "./detail.js";
+import { byID, el, setText } from "./dom.js";
+import { count, plural, position, ranges, seconds, short, span, word } from "./format.js";
+import { rove } from "./rove.js";
+import { States } from "./states.js";
 
 // level is the colour of so many pending changes: one for each power of ten.
-const level = (pending) => (pending > 0 ? Math.min(5, 1 + Math.floor(Math.log10(pending))) : 0);
+const level = (pending) => (pending > 0 ? Math.min(5, String(pending).length) : 0);
 
-const name = (instance) => `${instance.host} · ${instance.pid}`;
+export const instanceName = (instance) => `${instance.host} · ${instance.pid}`;
 
-export function showPartitions(stats) {
-  const owners = stats.processors.map((p) => ({ id: p.instance.id, label: name(p.instance) })).sort((a, b) => a.label.localeCompare(b.label));
-  if (stats.partitions.some((p) => !owners.some((o) => o.id === p.owner_instance))) owners.push({ id: "", label: "no owner reports" });
+const words = { "": "without an owner that reports", HELD: "paused with the flow", APPLYING: "applying", DRAINING: "being handed over" };
 
-  const table = byID("heat");
-  const key = JSON.stringify([owners, stats.partitions.length]);
+// stateOf is what a partition is doing; empty when no owner reports.
+const stateOf = (p) => (p.is_held ? "HELD" : p.owner_instance ? word("PARTITION_STATE", p.state) : "");
 
-  if (table.dataset.key !== key) {
-    table.dataset.key = key;
-    table.tHead.replaceChildren(el("tr", {}, el("th", { scope: "col" }, "Owner"), stats.partitions.map((p) => el("th", { scope: "col" }, String(p.partition)))));
-    table.tBodies[0].replaceChildren(...owners.map((o) => el("tr", {}, el("th", { scope: "row" }, o.label), stats.partitions.map(() => el("td")))));
+export const wordOf = (state) => words[state] ?? state.toLowerCase().replaceAll("_", " ");
+
+export class Partitions {
+  #states = new States();
+  #stats = null;
+  #shown = null; // number of the partition whose details are open
+  #roved = rove(byID("tiles"), (key) => this.#open(Number(key)));
+
+  setFlow() {
+    this.#states.clear();
+    byID("tiles").replaceChildren();
+    if (this.#shown !== null) hideDetail();
   }
 
-  const known = new Set(owners.map((o) => o.id));
+  show(stats) {
+    this.#stats = stats;
 
-  owners.forEach((owner, r) => {
-    const cells = table.tBodies[0].rows[r].cells;
-    stats.partitions.forEach((p, c) => showCell(cells[c + 1], p, (known.has(p.owner_instance) ? p.owner_instance : "") === owner.id));
-  });
+    // Another owner, or another epoch of the same one, is another state.
+    this.#states.note(Date.parse(stats.sample_time), stats.partitions.map((p) => [p.partition, `${stateOf(p)} ${p.owner_instance} ${p.epoch}`]));
+
+    const tiles = byID("tiles");
+    const owners = new Map(stats.processors.map((p) => [p.instance.id, instanceName(p.instance)]));
+
+    if (tiles.children.length !== stats.partitions.length) {
+      tiles.replaceChildren(...stats.partitions.map((p) => el("button", { type: "button", tabIndex: -1, "data-key": String(p.partition) }, el("small", {}, String(p.partition)), el("b"))));
+      this.#roved();
+    }
+
+    stats.partitions.forEach((p, i) => showTile(tiles.children[i], p, owners.get(p.owner_instance)));
+    byID("partitions-none").hidden = stats.partitions.length > 0;
+    setText(byID("partitions-summary"), summary(stats.partitions));
+    if (this.#shown !== null) this.#fill();
+  }
+
+  #open(number) {
+    this.#shown = number;
+    showDetail(`Partition ${number}`, () => { this.#shown = null; });
+    this.#fill();
+  }
+
+  #fill() {
+    const p = this.#stats.partitions[this.#shown];
+    if (!p) return hideDetail();
+
+    const owner = this.#stats.processors.find((o) => o.instance.id === p.owner_instance)?.instance;
+
+    showDetail(`Partition ${p.partition}`).facts([
+      ["State", `${wordOf(stateOf(p))}, ${this.#states.since(p.partition)}`],
+      ["Reason", p.reason],
+      ["Owner", owner ? `${instanceName(owner)}, ownership ${count(p.epoch)}` : "none that reports"],
+      ["Pending", p.pending_changes === undefined ? "unknown" : `${plural(p.pending_changes, "change")}, ${count(p.parked_changes)} of them set aside and retried`],
+      ["Lag", p.lag ? span(seconds(p.lag)) : "unknown"],
+      ["Batch in work", `${plural(p.pending_batch_size, "change")}${p.is_batch_processing ? ", being applied" : ""}`],
+      ["Processed", `${plural(p.processed_changes, "change")} in ${plural(p.batches_processed, "transaction")}`],
+      ["Failed", plural(p.failed_changes, "change")],
+      ["Skipped here", plural(p.skipped_changes, "change")],
+      ["Checkpoint", p.sequence === "0" ? "none yet" : `message ${count(p.sequence)}, position ${position(p.position)}`],
+    ]);
+  }
 }
 
-function showCell(cell, p, owned) {
-  if (!owned) {
-    cell.className = "";
-    cell.removeAttribute("data-state");
-    cell.title = "";
-    setText(cell, "");
-
-    return;
-  }
-
-  const state = word("PARTITION_STATE", p.state);
-  const fine = state === "APPLYING";
+function showTile(tile, p, owner) {
+  const state = stateOf(p);
   const pending = p.pending_changes;
 
-  cell.className = pending === undefined ? "" : `h${level(Number(pending))}`;
-  cell.title = `partition ${p.partition}: ${fine ? "" : `${state === "UNSPECIFIED" ? "no owner" : state}, `}${pending ?? "unknown"} pending${p.reason ? `; ${p.reason}` : ""}`;
-  setText(cell, pending === undefined ? "?" : short(pending));
+  tile.className = `tile h${pending === undefined ? 0 : level(pending)}`;
+  setText(tile.lastChild, pending === undefined ? "?" : short(pending));
 
-  if (fine) cell.removeAttribute("data-state");
-  else cell.dataset.state = state;
+  if (state === "APPLYING") tile.removeAttribute("data-state");
+  else tile.dataset.state = state;
+
+  const label = `Partition ${p.partition}: ${wordOf(state)}, ${pending === undefined ? "unknown" : count(pending)} pending${owner ? `, owner ${owner}` : ""}${p.reason ? `; ${p.reason}` : ""}`;
+  if (tile.title !== label) {
+    tile.title = label;
+    tile.setAttribute("aria-label", label);
+  }
 }
 
-export function showInstances(stats) {
-  const all = [
-    ...stats.listeners.map((l) => ({ role: "listener", state: word("LISTENER_STATE", l.state), instance: l.instance, reason: l.reason })),
-    ...stats.processors.map((p) => ({ role: "processor", state: p.reason ? "not ready" : `${p.partitions} partition${p.partitions === 1 ? "" : "s"}`, instance: p.instance, reason: p.reason })),
-  ];
-  const cells = all.map((i) => [i.role, i.state, i.instance.host, String(i.instance.pid), since(i.instance.start_time), i.instance.version, i.reason || ""]);
+function summary(partitions) {
+  const by = new Map();
+  for (const p of partitions) by.set(stateOf(p), [...(by.get(stateOf(p)) ?? []), p.partition]);
 
-  rows(byID("instances"), JSON.stringify(cells), () => cells.map((c) => row(c[0], c[1], c[2], el("td", { class: "number" }, c[3]), c[4], c[5], c[6])));
+  return [...by].map(([state, numbers]) => `${numbers.length} ${wordOf(state)}${state === "APPLYING" || numbers.length === partitions.length ? "" : ` (${ranges(numbers)})`}`).join(" · ");
 }

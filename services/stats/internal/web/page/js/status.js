@@ -1,7 +1,7 @@
 // The word, its reasons, the next step, and the figures: what relayctl status and stats say.
 
 import { byID, el, say, setText } from "./dom.js";
-import { count, seconds, span, word } from "./format.js";
+import { bytes, count, plural, seconds, span, word } from "./format.js";
 
 const glyphs = { OK: "✓", DEGRADED: "!", DIVERGED: "≠", DOWN: "✕", UNKNOWN: "?", STOPPED: "✕" };
 
@@ -39,51 +39,74 @@ function showFigures(stats) {
   const number = (value, note, alarm) => (value === undefined || value === null ? { unknown: why } : { value: count(value), note, alarm });
   const time = (value, note) => (value === undefined || value === null ? { unknown: why } : { value: span(seconds(value)), note });
 
-  draw({
-    Pending: number(stats.pending_changes, Number(stats.parked_changes) ? `${count(stats.parked_changes)} of them parked` : ""),
+  draw("figures", {
     Lag: time(stats.lag, "not applied yet"),
     "Capture lag": time(stats.capture_lag, "not captured yet"),
     "Dead letters": number(stats.dead_letters, Number(stats.dead_letters) >= 10000 ? "or more" : "", Number(stats.dead_letters) > 0),
+    Retried: number(stats.parked_changes, Number(stats.parked_changes) ? "set aside, part of pending" : ""),
     "History left": history(stats),
-    Captured: number(stats.total_changes),
-    Processed: number(stats.processed_changes, stats.batches_processed ? `in ${count(stats.batches_processed)} batches` : ""),
-    Skipped: number(stats.skipped_changes),
-    Failed: number(stats.failed_changes, "ever given up"),
+    "In the stream": stats.stream ? { value: bytes(stats.stream.bytes), note: filled(stats.stream) } : { unknown: why },
   });
 
-  setText(byID("sum"), sum(stats));
+  draw("equation", {
+    Captured: number(stats.total_changes),
+    Processed: number(stats.processed_changes, stats.batches_processed ? `in ${count(stats.batches_processed)} batches` : ""),
+    Failed: number(stats.failed_changes, Number(stats.failed_changes) ? "ever given up" : ""),
+    Skipped: number(stats.skipped_changes),
+    Pending: number(stats.pending_changes),
+  }, ["", "=", "+", "+", "+"]);
+
+  const line = byID("sum");
+  line.className = "fine sums";
+  line.toggleAttribute("data-wrong", stats.adds_up === false);
+  line.toggleAttribute("data-unknown", stats.adds_up === undefined || stats.adds_up === null);
+  setText(line, sum(stats));
+}
+
+function filled(stream) {
+  if (stream.max_bytes === "0") return plural(stream.messages, "message");
+
+  const percent = Math.round((Number(stream.bytes) / Number(stream.max_bytes)) * 100);
+
+  return `${percent < 1 ? "less than 1" : percent} % of ${bytes(stream.max_bytes)}; ${plural(stream.messages, "message")}`;
 }
 
 function history(stats) {
   if (!stats.history_remaining) return { unknown: stats.history_unknown_because || "no active listener reports it" };
 
-  const level = word("HISTORY_LEVEL", stats.history_level);
-  const trend = { STILL: "at least; the source forgets nothing yet", SHRINKING: "and shrinking" }[word("HISTORY_TREND", stats.history_trend)] ?? "";
+  return { value: span(seconds(stats.history_remaining)), note: historyNote(stats), alarm: word("HISTORY_LEVEL", stats.history_level) === "CRITICAL" };
+}
 
-  return { value: span(seconds(stats.history_remaining)), note: trend, alarm: level === "CRITICAL" };
+// historyNote says what the history that is left is doing, and how the listener judges it.
+export function historyNote(stats) {
+  const level = { WARN: "below HISTORY_WARN", CRITICAL: "below HISTORY_CRITICAL" }[word("HISTORY_LEVEL", stats.history_level)];
+  const trend = { STILL: "at least; the source forgets nothing yet", SHRINKING: "and shrinking" }[word("HISTORY_TREND", stats.history_trend)];
+
+  return [level, trend].filter(Boolean).join(", ");
 }
 
 function sum(stats) {
-  if (stats.adds_up === true) return "✓ Adds up: captured = processed + failed + skipped + pending.";
-  if (stats.adds_up === false) return "✕ DOES NOT ADD UP: captured is not processed + failed + skipped + pending.";
+  if (stats.adds_up === true) return "Adds up: captured = processed + failed + skipped + pending, in changes since the flow was made.";
+  if (stats.adds_up === false) return "DOES NOT ADD UP: captured is not processed + failed + skipped + pending.";
 
   return stats.unknown_because.length ? "The sum is unknown." : "The sum was not checked: the numbers moved while they were read.";
 }
 
-function draw(figures) {
-  const list = byID("figures");
+// draw writes figures into a list; signs stand before those of an equation.
+function draw(id, figures, signs = []) {
+  const list = byID(id);
 
-  for (const [name, figure] of Object.entries(figures)) {
+  Object.entries(figures).forEach(([name, figure], i) => {
     let cell = list.querySelector(`[data-figure="${name}"]`);
 
     if (!cell) {
       cell = el("dd", { "data-figure": name }, el("span"), el("small"));
-      list.append(el("div", {}, el("dt", {}, name), cell));
+      list.append(el("div", signs[i] ? { "data-sign": signs[i] } : {}, el("dt", {}, name), cell));
     }
 
     const [value, note] = cell.children;
     value.className = figure.unknown ? "unknown" : figure.alarm ? "alarm" : "";
     setText(value, figure.unknown ? "unknown" : figure.value);
     setText(note, figure.unknown ? `because ${figure.unknown}` : figure.note || "");
-  }
+  });
 }

@@ -1,0 +1,255 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/atlas-relay/atlas-relay/e2e/harness"
+)
+
+// breakage is something that an operator has to see: the reason that names it, in this status.
+type breakage struct {
+	name       string
+	begin, end func() error
+	status     string
+	reason     func() string // asked after the begin
+	passes     bool          // it is told for a while only: an instance that says nothing is taken for gone after 15 s
+}
+
+// breakages are one of each kind. What an instance did is taken over within LEASE_TTL; that it is gone is seen by its
+// silence, a few seconds later.
+func (s *scenario) breakages(lift func()) []breakage {
+	victims := s.relay.Processors()
+	silent := func(service *harness.Service) func() string {
+		return func() string { return fmt.Sprintf("(process %d) has said nothing", service.Process().PID()) }
+	}
+	is := func(reason string) func() string { return func() string { return reason } }
+
+	return []breakage{
+		{"kill -9 of a processor", victims[2].Kill, victims[2].Start, "DEGRADED", silent(victims[2]), true},
+		{"a processor freezes", victims[1].Freeze, victims[1].Thaw, "DEGRADED", silent(victims[1]), true},
+		{"kill -9 of the active listener", s.relay.Listener.Kill, s.relay.Listener.Start, "DEGRADED", silent(s.relay.Listener), true},
+		{"the target is down", s.world.Target.Server.Kill, func() error { return s.world.Target.Server.Restart(s.t.Context()) }, "UNKNOWN", is("target: "), false},
+		{"NATS restarts", func() error { return s.world.NATS.Stop(s.t.Context()) }, s.world.NATS.Start, "UNKNOWN", is("NATS: "), false},
+		{"a document that the target refuses", func() error {
+			s.place(bson.D{{Key: "_id", Value: "poison"}, {Key: "v", Value: int64(1)}, {Key: "bad", Value: true}})
+			s.others, s.failed = 1, 1
+
+			return nil
+		}, func() error {
+			lift()
+
+			out, code, err := s.relay.Ctl(s.t.Context(), "dead-letters", "replay", "--all", "--yes", "--reason", "the rule is gone")
+			if err == nil && code != 0 {
+				err = fmt.Errorf("exit code %d: %s", code, out)
+			}
+
+			if err != nil {
+				return err
+			}
+
+			ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+			defer cancel()
+
+			return harness.Await(ctx, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
+				n, err := s.target().Collection("orders").CountDocuments(ctx, bson.D{{Key: "_id", Value: "poison"}})
+
+				return n == 1, err
+			})
+		}, "DIVERGED", is("dead letters: 1"), false},
+	}
+}
+
+// await waits until every view has told so of a sample taken after a moment, and returns how long after it each did. What
+// passes by itself may be missed by a view that is slow just then, but not by all.
+func (v *views) await(after time.Time, what string, passes bool, holds func(look) bool) map[string]time.Duration {
+	v.scenario.t.Helper()
+
+	var told map[string]time.Duration
+
+	ctx, cancel := context.WithTimeout(v.scenario.t.Context(), patience)
+	defer cancel()
+
+	err := harness.Await(ctx, 100*time.Millisecond, func(context.Context) (bool, error) {
+		told = v.first(after, holds)
+		_, scraped := told[viewScrape] // it has the status alone, which may have another reason
+		named := len(told) > 1 || len(told) == 1 && !scraped
+		passed := passes && named && !slices.ContainsFunc(v.last(), holds)
+
+		return passed || len(told) == len(allViews()), nil
+	})
+	require.NoError(v.scenario.t, err, "%s, told by %v; the last look: %v", what, told, v.last())
+
+	return told
+}
+
+// first is when each view told so first, for samples after a moment.
+func (v *views) first(after time.Time, holds func(look) bool) map[string]time.Duration {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+
+	told := map[string]time.Duration{}
+
+	for at, looks := range v.looks {
+		since := time.UnixMicro(int64(at)).Sub(after)
+
+		for _, l := range looks {
+			if before, known := told[l.view]; since > 0 && holds(l) && (!known || since < before) {
+				told[l.view] = since
+			}
+		}
+	}
+
+	return told
+}
+
+func (v *views) last() []look {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+
+	if len(v.looks) == 0 {
+		return nil
+	}
+
+	return v.looks[slices.Max(slices.Collect(maps.Keys(v.looks)))]
+}
+
+func isFine(l look) bool { return l.facts[factStatus] == "OK" && l.facts[factReasons] == "" }
+
+// breakAndMend breaks something, until every view has named it, and mends it, until every view says that all is fine.
+func (v *views) breakAndMend(b breakage) {
+	t := v.scenario.t
+	t.Helper()
+
+	begin := time.Now()
+
+	require.NoError(t, b.begin())
+
+	reason := b.reason()
+	told := v.await(begin, b.name, b.passes, func(l look) bool {
+		reasons, has := l.facts[factReasons]
+
+		return l.facts[factStatus] == b.status && (!has || strings.Contains(reasons, reason))
+	})
+	t.Logf("%s: %s, %q, told after %s", b.name, b.status, reason, inWords(told))
+
+	end := time.Now()
+
+	require.NoError(t, b.end())
+	t.Logf("%s: over, told after %s", b.name, inWords(v.await(end, b.name+" is over", false, isFine)))
+}
+
+func inWords(told map[string]time.Duration) string {
+	var words []string
+	for _, view := range slices.Sorted(maps.Keys(told)) {
+		words = append(words, fmt.Sprintf("%.1f s (%s)", told[view].Seconds(), view))
+	}
+
+	return strings.Join(words, ", ")
+}
+
+// compare checks every look against those of the same sample, and the samples against one another.
+func (v *views) compare() {
+	t := v.scenario.t
+	t.Helper()
+
+	v.mu.Lock()
+	defer v.mu.Unlock()
+
+	shared, summed := map[string]int{}, 0
+	reached, by := map[string]uint64{}, map[string]string{}
+
+	for _, at := range slices.Sorted(maps.Keys(v.looks)) {
+		looks := v.looks[at]
+		told := map[string]string{} // by fact
+
+		for _, l := range looks {
+			if len(looks) > 1 {
+				shared[l.view]++
+			}
+
+			for fact, value := range l.facts {
+				if before, known := told[fact]; known {
+					require.Equal(t, before, value, "%s of the sample %d differs: %v", fact, at, looks)
+				}
+
+				told[fact] = value
+			}
+		}
+
+		require.NotEqual(t, "false", told[factAddsUp], "%v", looks)
+
+		if told[factAddsUp] == "true" {
+			summed++
+		}
+
+		for _, fact := range cumulative() {
+			n, err := strconv.ParseUint(told[fact], 10, 64)
+			if err != nil {
+				require.Equal(t, unknown, told[fact], fact)
+
+				continue
+			}
+
+			require.GreaterOrEqual(t, n, reached[fact], "%s of %v went back; before: %s", fact, looks, by[fact])
+			reached[fact], by[fact] = n, fmt.Sprint(looks)
+		}
+	}
+
+	// A relayctl that asks once has a sample of its own as a rule: it is held against the ones before and after.
+	for _, view := range []string{viewPage, viewEvents, viewJSON, viewWatch, viewScrape} {
+		require.Greater(t, shared[view], 5, "%s was compared too seldom: %v", view, shared)
+	}
+
+	require.Positive(t, summed)
+	t.Logf("%d samples, %d of them consistent; looks at the same one as another view: %v", len(v.looks), summed, shared)
+}
+
+// TestViewsAgreeUnderChaos looks at one flow in every way there is while it is broken in every way that an operator has
+// to see: each sample is the same wherever it is seen, its sum is right, no cumulative number goes back, and each fault is
+// named while it lasts.
+func TestViewsAgreeUnderChaos(t *testing.T) {
+	env := quickToFail()
+	env["LEASE_TTL"] = shortLease
+
+	s := openWith(t, env)
+	lift := s.picky()
+	s.rate = steady / 3
+	s.write()
+	require.NoError(t, s.relay.Scale(t.Context(), 3))
+	require.NoError(t, s.relay.AddListener(nil).Start())
+
+	v := &views{scenario: s, browser: browse(t, s.relay.PageURL()), looks: map[sampleTime][]look{}}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	looking := make(chan error, 1)
+
+	go func() { looking <- v.run(ctx) }()
+
+	defer func() {
+		cancel()
+		require.NoError(t, <-looking)
+		http.DefaultClient.CloseIdleConnections()
+	}()
+
+	v.await(time.Now(), "a flow that is fine", false, isFine)
+
+	for _, b := range s.breakages(lift) {
+		v.breakAndMend(b)
+	}
+
+	s.finish()
+	cancel()
+	v.compare()
+	v.browser.requireNoTrouble()
+}

@@ -1,0 +1,223 @@
+package collect_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/collect"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
+)
+
+// restless is JetStream where something happens each time before a sample asks for the last message of a subject: when
+// it knows the tail already.
+type restless struct {
+	jetstream.JetStream
+
+	happen func(subject string)
+}
+
+func (r restless) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	stream, err := r.JetStream.Stream(ctx, name)
+
+	return restlessStream{stream, r.happen}, err
+}
+
+type restlessStream struct {
+	jetstream.Stream
+
+	happen func(subject string)
+}
+
+func (r restlessStream) GetLastMsgForSubject(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+	r.happen(subject)
+
+	return r.Stream.GetLastMsgForSubject(ctx, subject)
+}
+
+// sampleWhile samples once; happen is called when it knows the tail, before it asks for the end of the first partition.
+func sampleWhile(t *testing.T, w *world, happen func()) tally.Stats {
+	t.Helper()
+
+	js := restless{w.js, func(subject string) {
+		if subject == event.PartitionFilter(w.name, 0) {
+			happen()
+		}
+	}}
+
+	s, err := collect.NewFlow(w.name, js, w.target, deadletter.New(w.name, w.target), startBook(t, w)).Sample(t.Context())
+	require.NoError(t, err)
+
+	return s
+}
+
+// part publishes a part of the event that comes next in a partition.
+func (w *world) part(t *testing.T, partition, part int) {
+	t.Helper()
+
+	w.publish(t, &event.Message{
+		Kind: event.KindEvent, Partition: partition, Namespace: event.Namespace{DB: "db", Coll: "c"}, StreamID: w.stream.StreamID,
+		ResumeToken: emptyDocument(), Event: w.number + 1, Count: w.heads[partition] + 1,
+		Position: event.Position{T: uint32(time.Now().Unix()), I: uint32(w.number)}, Part: part, Parts: 2, Size: 8, Attempt: 1, Payload: []byte("half"),
+	})
+}
+
+// barrier publishes a schema change, or the copy of one.
+func (w *world) barrier(t *testing.T, partition int) {
+	t.Helper()
+
+	count := w.heads[partition]
+	if partition == 0 {
+		count++
+	}
+
+	w.publish(t, &event.Message{
+		Kind: event.KindBarrier, Partition: partition, StreamID: w.stream.StreamID, ResumeToken: emptyDocument(),
+		Event: w.number + 1, Count: count, Position: event.Position{T: uint32(time.Now().Unix()), I: uint32(w.number)},
+		Part: 1, Parts: 1, Attempt: 1, Payload: []byte("change"),
+	})
+}
+
+// A sample is of one moment of the stream, whatever is published while it is taken.
+func TestWhatMovesMeanwhileAddsUp(t *testing.T) {
+	t.Parallel()
+
+	for name, test := range map[string]struct {
+		before, meanwhile func(t *testing.T, w *world)
+		total             uint64
+	}{
+		"nothing": {total: 2},
+		"events of every partition": {meanwhile: func(t *testing.T, w *world) { //nolint:thelper // a case, not a helper
+			for range 2 {
+				for partition := range partitions {
+					w.event(t, partition, time.Now())
+				}
+			}
+		}, total: 2},
+		"a checkpoint": {meanwhile: func(t *testing.T, w *world) { //nolint:thelper // a case, not a helper
+			_, err := checkpoint.Checkpoints(w.target).UpdateByID(t.Context(), checkpoint.ID(w.name, 1),
+				bson.M{"$inc": bson.M{"commits": 1, "count": 1, "counters.processed": 1}})
+			require.NoError(t, err)
+		}, total: 2},
+		"the rest of an event": {
+			before:    func(t *testing.T, w *world) { w.part(t, 1, 1) }, //nolint:thelper // a case, not a helper
+			meanwhile: func(t *testing.T, w *world) { w.part(t, 1, 2) }, //nolint:thelper // a case, not a helper
+			total:     3,
+		},
+		"the first part of an event": {
+			meanwhile: func(t *testing.T, w *world) { w.part(t, 1, 1) }, //nolint:thelper // a case, not a helper
+			total:     2,
+		},
+		"a schema change": {meanwhile: func(t *testing.T, w *world) { //nolint:thelper // a case, not a helper
+			for partition := partitions - 1; partition >= 0; partition-- {
+				w.barrier(t, partition)
+			}
+		}, total: 2},
+		"the rest of a schema change": {
+			before: func(t *testing.T, w *world) { //nolint:thelper // a case, not a helper
+				w.barrier(t, 3)
+				w.barrier(t, 2)
+			},
+			meanwhile: func(t *testing.T, w *world) { //nolint:thelper // a case, not a helper
+				w.barrier(t, 1)
+				w.barrier(t, 0)
+			},
+			total: 2,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			w := newWorld(t)
+			w.create(t)
+			w.event(t, 0, time.Now())
+			w.event(t, 1, time.Now())
+			w.settle(t, 0, 2)
+			w.settle(t, 1, 3)
+
+			if test.before != nil {
+				test.before(t, w)
+			}
+
+			times := 0
+			s := sampleWhile(t, w, func() {
+				if times++; test.meanwhile != nil {
+					test.meanwhile(t, w)
+				}
+			})
+
+			require.Equal(t, 1, times, "once is enough")
+			require.True(t, s.Consistent)
+			require.Equal(t, test.total, *s.Total)
+			require.Equal(t, test.total-2, *s.Pending)
+			require.True(t, *s.AddsUp, s.Sum())
+		})
+	}
+}
+
+// A marker behind the tail has the counts of later. Nobody may be told that they add up.
+func TestAMarkerMeanwhileIsNotConsistent(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+	w.event(t, 0, time.Now())
+	w.settle(t, 0, 2)
+
+	times := 0
+	js := restless{w.js, func(subject string) {
+		if subject == event.MarkerSubject(w.name) {
+			times++
+
+			w.event(t, 0, time.Now())
+			w.publish(t, w.marker(t))
+		}
+	}}
+
+	s, err := collect.NewFlow(w.name, js, w.target, deadletter.New(w.name, w.target), startBook(t, w)).Sample(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 3, times, "it is tried again")
+	require.False(t, s.Consistent)
+	require.Nil(t, s.AddsUp)
+	require.NotNil(t, s.Pending, "a number that moves is still one")
+}
+
+// Nothing is asked twice of a stream that stands still.
+func TestAStillStreamIsReadOnce(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+	w.event(t, 0, time.Now())
+
+	asked := 0
+	js := restless{w.js, func(subject string) {
+		if subject == event.PartitionFilter(w.name, 0) {
+			asked++
+		}
+	}}
+	f := collect.NewFlow(w.name, js, w.target, deadletter.New(w.name, w.target), startBook(t, w))
+
+	first, err := f.Sample(t.Context())
+	require.NoError(t, err)
+
+	second := await(t, f, func(s *tally.Stats) bool { return s.Time.After(first.Time) })
+	require.Equal(t, 1, asked)
+	require.Equal(t, uint64(1), *second.Pending)
+
+	// The checkpoint moves all the same.
+	w.settle(t, 0, 2)
+	await(t, f, func(s *tally.Stats) bool { return *s.Pending == 0 && *s.AddsUp })
+	require.Equal(t, 1, asked)
+
+	w.event(t, 0, time.Now())
+	await(t, f, func(s *tally.Stats) bool { return *s.Pending == 1 && *s.Total == 2 })
+	require.Equal(t, 2, asked)
+}
