@@ -35,11 +35,12 @@ const (
 type events struct {
 	stats     relayv1.StatsServiceClient
 	translate *runtime.ServeMux
+	caller    *caller
 	turns     chan struct{} // one token for each stream
 }
 
-func newEvents(conn *grpc.ClientConn, translate *runtime.ServeMux) *events {
-	return &events{stats: relayv1.NewStatsServiceClient(conn), translate: translate, turns: make(chan struct{}, mostEvents)}
+func newEvents(conn *grpc.ClientConn, translate *runtime.ServeMux, caller *caller) *events {
+	return &events{stats: relayv1.NewStatsServiceClient(conn), translate: translate, caller: caller, turns: make(chan struct{}, mostEvents)}
 }
 
 // ServeHTTP implements http.Handler.
@@ -53,7 +54,7 @@ func (e *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	meta := provenance(r)
+	meta := e.caller.provenance(r)
 	meta.Set("authorization", r.Header.Get("Authorization"))
 
 	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(r.Context(), meta))
