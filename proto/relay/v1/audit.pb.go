@@ -149,18 +149,21 @@ type AuditRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the record, unique in the target.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What was asked for: "dead-letters replay" or "dead-letters discard".
+	// What was asked for, as relayctl calls it: "dead-letters replay" or
+	// "dead-letters discard", and of those that are done without the statistics
+	// service "flow init", "flow accept-gap", "flow accept-divergence", "flow delete".
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
-	// Who: as the client said, with the name of the token that it showed, if any,
-	// and the address that the request came from.
+	// Who: as the client said, with the name of the token or certificate that it
+	// showed, if any, and the address that the request came from. A command on the
+	// flow itself says only the former.
 	Who string `protobuf:"bytes,3,opt,name=who,proto3" json:"who,omitempty"`
 	// Why, in that person's words; may be empty.
 	Why string `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
-	// When, by the clock of the statistics service.
+	// When, by the clock of the statistics service, or of the host of the command.
 	Time *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
 	// What it was for, in words: the names or the filter.
 	Selection string `protobuf:"bytes,6,opt,name=selection,proto3" json:"selection,omitempty"`
-	// Records that were changed. Absent while the end of the action is not
+	// Records that were changed, or things of the flow. Absent while the end of the action is not
 	// recorded: it is under way, or the service or the target ended before it.
 	Changed *uint64 `protobuf:"varint,7,opt,name=changed,proto3,oneof" json:"changed,omitempty"`
 	// Records that were left as they were; absent likewise.
