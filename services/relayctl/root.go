@@ -90,8 +90,10 @@ const rootExample = `  relayctl status                    is it fine?
 
 func (p *program) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "relayctl",
-		Short:         "Ask how a flow is doing, deal with what failed, make and remove flows",
+		Use:   "relayctl",
+		Short: "Ask how a flow is doing, deal with what failed, make and remove flows",
+		Long: "Ask how a flow is doing, deal with what failed, make and remove flows.\n\n" +
+			"Every command: deploy/COMMANDS.md. What exit codes and errors mean: deploy/ERRORS.md.",
 		Example:       rootExample,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -108,7 +110,7 @@ func (p *program) root() *cobra.Command {
 
 	root.PersistentFlags().StringVarP(&p.output, "output", "o", outputText, "form of the answer: text or json")
 	root.SetUsageTemplate(examplesFirst(root.UsageTemplate()))
-	root.AddCommand(p.status(), p.stats(), p.deadLetters(), p.audit(), p.flow(), p.verify(), p.doctor(), p.version(), p.config())
+	root.AddCommand(p.status(), p.stats(), p.deadLetters(), p.audit(), p.flow(), p.verify(), p.doctor(), p.version(), p.config(), p.commands())
 
 	return root
 }
