@@ -48,9 +48,9 @@ tidy: ## Tidy every module and align their versions
 	go work sync
 
 .PHONY: generate
-generate: ## Regenerate the protobuf code and the table of settings
+generate: ## Regenerate the protobuf code and the references in deploy
 	cd proto && $(BUF) generate
-	go test ./e2e/docs -run "TestReference|TestDoctorReference" -update
+	go test ./e2e/docs -run "Reference$$" -update
 
 .PHONY: verify
 verify: generate ## Fail if generated or tidied files differ, or a module does not build alone

@@ -5,14 +5,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
-
-	"github.com/atlas-relay/atlas-relay/e2e/harness"
 )
 
 // promtool runs the tests of the alerts as Prometheus itself does. Run like the other tools, it stays out of go.mod, with
@@ -94,7 +90,8 @@ func TestAlertsSayWhatToDo(t *testing.T) {
 	require.ElementsMatch(t, pages, found)
 }
 
-// TestRunbooksCanBeFollowed: every page has its parts, its links lead, and the commands of relayctl in it exist.
+// TestRunbooksCanBeFollowed: every page has its parts, its links lead, and it names a command of relayctl. Whether that
+// exists: TestCommandsOfThePagesExist.
 func TestRunbooksCanBeFollowed(t *testing.T) {
 	t.Parallel()
 
@@ -106,32 +103,6 @@ func TestRunbooksCanBeFollowed(t *testing.T) {
 			require.FileExists(t, filepath.Join(root, "deploy", "runbooks", link[1]))
 		}
 
-		commands := regexp.MustCompile("(?m)^relayctl ([^#\n]+)").FindAllStringSubmatch(page, -1)
-		require.NotEmpty(t, commands, a.Name)
-
-		for _, command := range commands {
-			requireCommand(t, strings.Fields(command[1]))
-		}
-	}
-}
-
-// requireCommand asks relayctl for the help of a command line and looks for its command and flags there.
-func requireCommand(t *testing.T, args []string) {
-	t.Helper()
-
-	verbs := slices.IndexFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "-") || strings.ToUpper(arg) == arg })
-	if verbs < 0 {
-		verbs = len(args)
-	}
-
-	command := strings.Join(args[:verbs], " ")
-	out, err := exec.CommandContext(t.Context(), programs.Path(harness.Relayctl), append(args[:verbs:verbs], "--help")...).CombinedOutput()
-	require.NoError(t, err, "relayctl %s: %s", command, out)
-	require.Contains(t, string(out), "relayctl "+command, "no such command")
-
-	for _, flag := range args[verbs:] {
-		if name, _, _ := strings.Cut(flag, "="); strings.HasPrefix(name, "--") {
-			require.Contains(t, string(out), name, "relayctl %s has no such flag", command)
-		}
+		require.Regexp(t, "(?m)^relayctl ", page, a.Name)
 	}
 }

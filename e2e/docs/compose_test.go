@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -148,6 +149,65 @@ func TestComposeSetsOnlyWhatTheServicesKnow(t *testing.T) {
 			if s.preset == "required" {
 				require.Contains(t, service.Environment, s.name, "%s needs %s", name, s.name)
 			}
+		}
+	}
+}
+
+// notHandedOn are settings that a user of the compose file cannot set there, and why.
+var notHandedOn = map[string]string{
+	"OPS_ADDR":       "Prometheus and the health checks know the port",
+	"GRPC_ADDR":      "the file publishes the port",
+	"HTTP_ADDR":      "the file publishes the port",
+	"SHUTDOWN_GRACE": "stop_grace_period has to be longer",
+	"TARGET_URIS":    "the file is for one flow",
+}
+
+// TestComposeHandsEverySettingOn: what a user sets arrives, in each program that knows it; and where several do, the same
+// arrives in all of them.
+func TestComposeHandsEverySettingOn(t *testing.T) {
+	t.Parallel()
+
+	left := maps.Clone(notHandedOn)
+
+	for name, program := range programOf {
+		known, given := reference(t, program), types.Mapping{}
+		for _, s := range known {
+			given[s.name] = "the value of " + s.name
+		}
+
+		environment := compose(t, given).Services[name].Environment
+
+		for _, s := range known {
+			if _, kept := notHandedOn[s.name]; kept {
+				require.NotContains(t, environment, s.name, name)
+				delete(left, s.name)
+
+				continue
+			}
+
+			require.Contains(t, environment, s.name, "%s does not get %s", name, s.name)
+			require.Equal(t, given[s.name], *environment[s.name], "%s of %s", s.name, name)
+		}
+	}
+
+	require.Empty(t, left, "no program has these")
+}
+
+// TestComposeKeepsDefaults: what nobody sets is empty, and so the program's own default, but for what the file is about.
+func TestComposeKeepsDefaults(t *testing.T) {
+	t.Parallel()
+
+	own := []string{"FLOW", "NATS_URL", "SOURCE_URI", "TARGET_URI", "API_OPEN"}
+	project := compose(t, nil)
+
+	for name, program := range programOf {
+		for _, s := range reference(t, program) {
+			value := project.Services[name].Environment[s.name]
+			if value == nil || *value == "" || slices.Contains(own, s.name) {
+				continue
+			}
+
+			require.Equal(t, s.preset, "`"+*value+"`", "%s of %s", s.name, name)
 		}
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
 )
 
-// TestMetricsExist asks a whole relay for its metrics: those that everybody may build upon are there, with their labels,
-// and so is all that the alerts and the board ask for.
-func TestMetricsExist(t *testing.T) {
+// TestMetricsReference asks a whole relay for its metrics: those that everybody may build upon are there, with their
+// labels, and so is all that the alerts and the board ask for; and deploy/METRICS.md has all of them.
+func TestMetricsReference(t *testing.T) {
 	t.Parallel()
 
 	var expressions []expression
@@ -29,12 +29,23 @@ func TestMetricsExist(t *testing.T) {
 
 	relay := flow(t)
 
-	var missing []string
+	var (
+		missing         []string
+		page, committed string
+		settled         bool
+	)
+
+	if !*update {
+		committed = read(t, "deploy", "METRICS.md")
+	}
 
 	// Some appear only when there is something to say: the history after the first look at the oplog.
 	err := harness.Await(ctx, time.Second, func(ctx context.Context) (bool, error) {
 		shown := scrape(ctx, t, relay)
-		missing = shown.unmet()
+		before := page
+		page = metricsPage(ctx, t, relay)
+		settled = page == committed || *update && page == before
+		missing = append(shown.unmet(), undocumented(t, page)...)
 
 		for _, e := range expressions {
 			lacks, err := shown.judge(e.text)
@@ -47,9 +58,11 @@ func TestMetricsExist(t *testing.T) {
 			}
 		}
 
-		return len(missing) == 0, nil
+		return len(missing) == 0 && settled, nil
 	})
-	require.NoError(t, err, "no service shows: %q", missing)
+	require.Empty(t, missing, "no service shows these")
+	requirePage(t, "METRICS.md", page)
+	require.NoError(t, err)
 }
 
 // expression is PromQL and where it stands.

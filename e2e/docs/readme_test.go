@@ -94,19 +94,3 @@ func TestReadmeIsShortAndItsLinksLead(t *testing.T) {
 		require.FileExists(t, filepath.Join(root, link[1]))
 	}
 }
-
-// TestReadmeCommandsExist: every make target that the README names is one.
-func TestReadmeCommandsExist(t *testing.T) {
-	t.Parallel()
-
-	targets := regexp.MustCompile(`(?m)^([a-z-]+(?: [a-z-]+)*):`).FindAllStringSubmatch(read(t, "Makefile"), -1)
-
-	var known []string
-	for _, target := range targets {
-		known = append(known, strings.Fields(target[1])...)
-	}
-
-	for _, named := range regexp.MustCompile("(?m)(?:^|`)make ([a-z-]+)").FindAllStringSubmatch(read(t, "README.md"), -1) {
-		require.Contains(t, known, named[1])
-	}
-}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
+	"github.com/atlas-relay/atlas-relay/pkg/tlstest"
 )
 
 // patience bounds each wait; on an idle machine none lasts a tenth of it.
@@ -61,7 +62,7 @@ func flow(t *testing.T) *harness.Relay {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, world.Stop(context.WithoutCancel(t.Context()))) })
 
-	relay, err := world.Relay(t.Context(), programs, "test", nil)
+	relay, err := world.Relay(t.Context(), programs, "test", withTLS(t))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, relay.Stop(context.WithoutCancel(t.Context()))) })
 
@@ -81,6 +82,16 @@ func flow(t *testing.T) *harness.Relay {
 	require.NoError(t, err)
 
 	return relay
+}
+
+// withTLS are settings with which the statistics answer over TLS, so that the metrics of its certificates are there.
+func withTLS(t *testing.T) map[string]string {
+	t.Helper()
+
+	authority, dir := tlstest.NewAuthority(t, "docs"), t.TempDir()
+	cert, key := authority.Issue(t, tlstest.Wanted{}).Write(t, dir, "server")
+
+	return map[string]string{"API_CERT": cert, "API_KEY": key, "STATS_CA": tlstest.Write(t, dir, "ca.pem", authority.PEM())}
 }
 
 // scrape asks every service as Prometheus does.

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
@@ -35,7 +34,8 @@ type Options struct {
 
 	Processors int // how many to begin with; 0 is 1
 
-	// Env holds more settings, for every program; each takes those it knows.
+	// Env holds more settings, for every program; each takes those it knows. With STATS_CA, as relayctl takes it, the
+	// statistics are asked over TLS.
 	Env map[string]string
 }
 
@@ -50,7 +50,7 @@ type Relay struct {
 	dir        string
 	env        map[string]string
 	grpcAddr   string
-	httpAddr   string
+	pageURL    string
 	conn       *grpc.ClientConn
 }
 
@@ -63,7 +63,12 @@ func New(ctx context.Context, o Options) (*Relay, error) {
 
 	grpcAddr, httpAddr := addrs[0], addrs[1]
 
-	conn, err := grpc.NewClient(grpcAddr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	secured, err := securityOf(o.Env)
+	if err != nil {
+		return nil, err
+	}
+
+	conn, err := grpc.NewClient(grpcAddr, grpc.WithTransportCredentials(secured.credentials))
 	if err != nil {
 		return nil, fmt.Errorf("make a client of the statistics: %w", err)
 	}
@@ -90,7 +95,7 @@ func New(ctx context.Context, o Options) (*Relay, error) {
 		dir:      o.Dir,
 		env:      env,
 		grpcAddr: grpcAddr,
-		httpAddr: httpAddr,
+		pageURL:  secured.scheme + "://" + httpAddr + "/",
 		conn:     conn,
 	}
 
@@ -129,7 +134,7 @@ func (r *Relay) Services() []*Service {
 func (r *Relay) GRPCAddr() string { return r.grpcAddr }
 
 // PageURL is where the page of the statistics is.
-func (r *Relay) PageURL() string { return "http://" + r.httpAddr + "/" }
+func (r *Relay) PageURL() string { return r.pageURL }
 
 // Init makes the flow's stream: the source's changes count from here.
 func (r *Relay) Init(ctx context.Context) error { return r.mustCtl(ctx, "flow", "init") }

@@ -66,6 +66,7 @@ func (*unreachableError) ExitCode() int   { return exitUnreachable }
 
 const (
 	exitFatal       = 1
+	exitRefused     = 2 // named by the errors of other packages
 	exitUnreachable = 3
 )
 

@@ -66,7 +66,12 @@ func connect(at settings.NATS, o Options, log *slog.Logger, more ...nats.Option)
 		}),
 	}
 
-	nc, err := nats.Connect(at.URL.Reveal(), append(append(options, credentials(at)...), more...)...)
+	identity, err := credentials(at, log)
+	if err != nil {
+		return nil, err
+	}
+
+	nc, err := nats.Connect(at.URL.Reveal(), append(append(options, identity...), more...)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", at.URL, err)
 	}
@@ -74,21 +79,18 @@ func connect(at settings.NATS, o Options, log *slog.Logger, more ...nats.Option)
 	return nc, nil
 }
 
-func credentials(at settings.NATS) []nats.Option {
+func credentials(at settings.NATS, log *slog.Logger) ([]nats.Option, error) {
 	var options []nats.Option
 	if at.Creds != "" {
-		options = append(options, nats.UserCredentials(at.Creds))
+		options = append(options, nats.UserCredentials(at.Creds)) // read again at each connection
 	}
 
-	if at.CA != "" {
-		options = append(options, nats.RootCAs(at.CA))
+	secured, err := secure(Files(at), log)
+	if err != nil {
+		return nil, err
 	}
 
-	if at.Cert != "" {
-		options = append(options, nats.ClientCert(at.Cert, at.Key))
-	}
-
-	return options
+	return append(options, secured...), nil
 }
 
 // Watch blocks until ctx ends (nil) or the connection is closed for good (ErrClosed with the cause). nats.go gives up

@@ -6,6 +6,7 @@
 package natstest
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -43,6 +44,8 @@ type Options struct {
 	WithoutJetStream bool
 	// Username and Password, when set, are required of every client.
 	Username, Password string
+	// TLS, when set, is what every client has to speak; its callbacks may exchange certificates.
+	TLS *tls.Config
 	// Member makes the server one of a cluster; nil: it is alone.
 	Member *Member
 }
@@ -206,6 +209,10 @@ func (s *Server) serverOptions() *server.Options {
 		SyncAlways:         o.SyncAlways,
 		Username:           o.Username,
 		Password:           o.Password,
+	}
+
+	if o.TLS != nil {
+		options.TLS, options.TLSConfig, options.TLSTimeout = true, o.TLS, readyTimeout.Seconds()
 	}
 
 	if o.Member != nil {

@@ -32,7 +32,8 @@ func Reference() string {
 
 const referenceHead = `# What relayctl doctor checks
 
-Written by ` + "`go test ./e2e/docs -run TestDoctorReference -update`" + ` from pkg/preflight; codes never change their meaning.
+Written by ` + "`make generate`" + ` from pkg/preflight; codes never change their meaning. Beside them stand exit codes and the
+errors of the API in [ERRORS.md](ERRORS.md).
 
 A check ends as *ok*, *warning*, *failed*, *could-not-tell* (with the reason) or *skipped* (a check that it needs failed).
 All run in one call, within 15 s also while servers are away, and nothing is ever written to the source.

@@ -37,7 +37,8 @@ type Process struct {
 	Metrics *prometheus.Registry // build info and Go's own are in it already
 	Tracers trace.TracerProvider // of no effect unless OTEL_* asks for traces
 
-	cfg *settings.Common
+	cfg          *settings.Common
+	certificates []lifecycle.Task
 }
 
 // Main does what args say. cfg holds the defaults that tags cannot. run builds
@@ -105,6 +106,13 @@ func start(ctx context.Context, name string, environ map[string]string, cfg *set
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 
+	certificates, err := watchNATS(cfg, p)
+	if err != nil {
+		return err
+	}
+
+	p.certificates = certificates
+
 	log.InfoContext(ctx, "starting", slog.String("version", telemetry.Version()), slog.String(telemetry.KeyFlow, cfg.Flow))
 
 	if err := run(ctx, p); err != nil {
@@ -140,7 +148,7 @@ func (p *Process) Run(ctx context.Context, tasks ...lifecycle.Task) error {
 		tasks = append(tasks, lifecycle.Task{Name: "ops", Run: server.Serve, Last: true})
 	}
 
-	return lifecycle.Run(ctx, p.cfg.ShutdownGrace, tasks...)
+	return lifecycle.Run(ctx, p.cfg.ShutdownGrace, append(tasks, p.certificates...)...)
 }
 
 // healthcheck asks the instance on this host. It needs OPS_ADDR alone, so a

@@ -11,7 +11,6 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -32,6 +31,7 @@ type question struct {
 	watch    bool
 	interval time.Duration
 	environ  map[string]string // for the token
+	tls      tlsFlags
 }
 
 func (p *program) addQuestionFlags(cmd *cobra.Command, q *question) {
@@ -48,6 +48,7 @@ func (p *program) addServerFlag(cmd *cobra.Command, q *question) {
 	q.environ = p.environ
 
 	cmd.Flags().StringVar(&q.server, "server", server, "address of the stats service ("+serverVariable+"); it is shown the token of "+tokenVariable+" or "+tokenFileVariable)
+	q.tls.add(cmd, p.environ)
 }
 
 func (p *program) status() *cobra.Command {
@@ -189,7 +190,12 @@ func (q *question) dial(more ...grpc.DialOption) (*grpc.ClientConn, error) {
 		return nil, err
 	}
 
-	conn, err := grpc.NewClient(q.server, append(more, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithPerRPCCredentials(token))...)
+	way, err := q.tls.open(q.server)
+	if err != nil {
+		return nil, err
+	}
+
+	conn, err := grpc.NewClient(q.server, append(append(more, way.options()...), grpc.WithPerRPCCredentials(token))...)
 	if err != nil {
 		return nil, &refusedError{what: fmt.Sprintf("--server %s: %v", q.server, err), next: "give host:port of the stats service's GRPC_ADDR"}
 	}
@@ -200,6 +206,10 @@ func (q *question) dial(more ...grpc.DialOption) (*grpc.ClientConn, error) {
 // explain turns a status into what happened and what to do; the service says
 // the latter itself where it answers.
 func explain(err error, server string) error {
+	if errors.As(err, new(*refusedError)) {
+		return err // by the way there, not by the service
+	}
+
 	s := status.Convert(err)
 	remedy := ""
 

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"os"
-	"os/user"
 	"slices"
 	"time"
 
@@ -20,8 +17,6 @@ import (
 
 // actionTimeout bounds one action; the service gives itself a minute for it.
 const actionTimeout = 70 * time.Second
-
-const operatorVariable = "RELAY_OPERATOR"
 
 // letterAction is replay, refetch or discard.
 type letterAction struct {
@@ -136,24 +131,9 @@ func (p *program) actOnLetters(a letterAction) *cobra.Command {
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "change nothing, and say what would be done")
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&f.wait, "wait", false, "show how far it is until nothing of it is under way any more")
-	cmd.Flags().StringVar(&f.why, "reason", "", "why, for the record")
-	cmd.Flags().StringVar(&f.who, "as", cmp.Or(p.environ[operatorVariable], thisUser()), "who you are, for the record ("+operatorVariable+")")
+	p.addRecordFlags(cmd, &f.who, &f.why, "why, for the record")
 
 	return cmd
-}
-
-// thisUser is user@host, as far as known.
-func thisUser() string {
-	name := "unknown"
-	if u, err := user.Current(); err == nil {
-		name = u.Username
-	}
-
-	if host, err := os.Hostname(); err == nil {
-		name += "@" + host
-	}
-
-	return name
 }
 
 func (f *actionFlags) mustConfirm(a *letterAction) bool {

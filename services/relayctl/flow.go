@@ -34,6 +34,7 @@ func (p *program) flow() *cobra.Command {
 func (p *program) flowInit() *cobra.Command {
 	var (
 		s    flow.InitSettings
+		by   flow.Operator
 		wait time.Duration
 	)
 
@@ -56,7 +57,7 @@ func (p *program) flowInit() *cobra.Command {
 			ctx, cancel := context.WithTimeout(cmd.Context(), wait)
 			defer cancel()
 
-			made, err := flow.Init(ctx, &s, set, p.log())
+			made, err := flow.Init(ctx, &s, set, by, p.log())
 			if err != nil {
 				return err
 			}
@@ -66,6 +67,7 @@ func (p *program) flowInit() *cobra.Command {
 	}
 
 	addSettingsFlags(cmd, &s)
+	p.addOperatorFlags(cmd, &by, "why, for the record")
 	cmd.Flags().DurationVar(&wait, "wait", initWait, "how long servers get to come up")
 
 	return cmd
@@ -186,6 +188,7 @@ func (p *program) printShown(s *flow.Shown) error {
 func (p *program) flowDelete() *cobra.Command {
 	var (
 		s   flow.DeleteSettings
+		by  flow.Operator
 		yes bool
 	)
 
@@ -194,7 +197,8 @@ func (p *program) flowDelete() *cobra.Command {
 		Short: "Remove the flow's stream, its keys, and its checkpoints and parked events in the target",
 		Long: "Remove the flow's stream, its keys, and its checkpoints and parked events (dead letters too) in the target.\n" +
 			"Data that was replicated stays. What was captured and not applied is lost: a new flow needs a fresh copy of\n" +
-			"the source.",
+			"the source. Who did it, and why, stays in the target's audit (relayctl audit): with the target away, nothing is\n" +
+			"removed.",
 		Example: "  relayctl flow delete            asks for the flow's name\n  relayctl flow delete --yes      for scripts",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -211,13 +215,14 @@ func (p *program) flowDelete() *cobra.Command {
 			ctx, cancel := context.WithTimeout(cmd.Context(), defaultWait)
 			defer cancel()
 
-			deleted, err := flow.Delete(ctx, &s, p.log())
+			deleted, err := flow.Delete(ctx, &s, by, p.log())
 
 			return p.printDeleted(s.Flow, deleted, err)
 		},
 	}
 
 	addSettingsFlags(cmd, &s)
+	p.addOperatorFlags(cmd, &by, "why, for the record")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 
 	return cmd
@@ -263,6 +268,7 @@ func addSettingsFlags(cmd *cobra.Command, s any) {
 
 		name := flagName(f.Name)
 		cmd.Flags().String(name, "", f.Help+" ("+f.Name+")")
+		cmd.Flags().Lookup(name).DefValue = f.Default // for the help alone: settings.Load knows it, too
 
 		if f.Type == "true or false" {
 			cmd.Flags().Lookup(name).NoOptDefVal = "true"

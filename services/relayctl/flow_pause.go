@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -113,8 +112,7 @@ func (p *program) flowResume() *cobra.Command {
 func (p *program) addPauseFlags(cmd *cobra.Command, f *pauseFlags, reason string) {
 	p.addQuestionFlags(cmd, &f.question)
 	cmd.Flags().StringArrayVar(&f.namespaces, "namespace", nil, "only this collection, db.coll, or database, db; may be given again")
-	cmd.Flags().StringVar(&f.why, "reason", "", reason)
-	cmd.Flags().StringVar(&f.who, "as", cmp.Or(p.environ[operatorVariable], thisUser()), "who you are, for the record ("+operatorVariable+")")
+	p.addRecordFlags(cmd, &f.who, &f.why, reason)
 }
 
 // decode reads the namespaces: db.coll, or db for a whole database.

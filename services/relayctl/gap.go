@@ -40,7 +40,7 @@ func (p *program) flowAcceptGap() *cobra.Command {
 
 			request.Set = set
 
-			if err := p.requireReason(request.Reason); err != nil {
+			if err := p.requireReason(request.By.Reason); err != nil {
 				return err
 			}
 
@@ -65,13 +65,13 @@ func (p *program) flowAcceptGap() *cobra.Command {
 	addSettingsFlags(cmd, &s)
 	_ = cmd.Flags().MarkHidden("without-existing") // it fails for a flag that is not there
 	cmd.Flags().StringVar(&request.At, "at", "now", "where to go on: now, a time such as 2026-01-31T08:30:00Z, or a resume token")
-	addAcceptFlags(cmd, &request.Reason, &yes, &request.DryRun)
+	p.addAcceptFlags(cmd, &request.By, &yes, &request.DryRun)
 
 	return cmd
 }
 
-func addAcceptFlags(cmd *cobra.Command, reason *string, yes, dryRun *bool) {
-	cmd.Flags().StringVar(reason, "reason", "", "why, for those who ask later; required")
+func (p *program) addAcceptFlags(cmd *cobra.Command, by *flow.Operator, yes, dryRun *bool) {
+	p.addOperatorFlags(cmd, by, "why, for those who ask later; required")
 	cmd.Flags().BoolVar(yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(dryRun, "dry-run", false, "only show what would be done")
 }
@@ -118,7 +118,7 @@ func (p *program) printAcceptedGap(a *flow.AcceptedGap) error {
 func (p *program) flowAcceptDivergence() *cobra.Command {
 	var (
 		s           flow.TargetSettings
-		reason      string
+		by          flow.Operator
 		yes, dryRun bool
 	)
 
@@ -136,7 +136,7 @@ func (p *program) flowAcceptDivergence() *cobra.Command {
 				return err
 			}
 
-			if err := p.requireReason(reason); err != nil {
+			if err := p.requireReason(by.Reason); err != nil {
 				return err
 			}
 
@@ -149,14 +149,14 @@ func (p *program) flowAcceptDivergence() *cobra.Command {
 			ctx, cancel := context.WithTimeout(cmd.Context(), defaultWait)
 			defer cancel()
 
-			accepted, err := flow.AcceptDivergence(ctx, &s, reason, dryRun)
+			accepted, err := flow.AcceptDivergence(ctx, &s, by, dryRun)
 
 			return p.printDivergence(s.Flow, accepted, dryRun, err)
 		},
 	}
 
 	addSettingsFlags(cmd, &s)
-	addAcceptFlags(cmd, &reason, &yes, &dryRun)
+	p.addAcceptFlags(cmd, &by, &yes, &dryRun)
 
 	return cmd
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,9 +14,11 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
+	"github.com/atlas-relay/atlas-relay/pkg/audit"
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/natstest"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
 )
 
 // TestRolesAreEnoughForRelayctl runs every command that asks MongoDB, with users who have the roles of deploy/mongodb and
@@ -67,7 +70,14 @@ func TestRolesAreEnoughForRelayctl(t *testing.T) {
 	require.Contains(t, run("flow", "accept-divergence", "--reason", "compared", "--dry-run", "-o", "json"), "drop on shop")
 	require.Equal(t, 2, strings.Count(run("flow", "accept-divergence", "--reason", "compared", "--yes"), "accepted:"))
 
-	run("flow", "delete", "--yes", "-o", "json")
+	// What cannot be recorded is not removed.
+	r := (&clinic{source: source, target: target, nats: c.nats, env: withTarget(c.env, target.UserWith(t, targetRoot, "../../deploy/mongodb/verify-role.js"))}).run(t, "flow", "delete", "--yes")
+	require.Equal(t, 2, r.code, r.errOut)
+	require.Contains(t, r.errOut, "atlas_relay.audit")
+	run("flow", "show")
+
+	run("flow", "delete", "--yes", "--as", "ann", "--reason", "a test", "-o", "json")
+	requireAudit(t, targetRoot)
 
 	for _, command := range sourceWire.Commands() {
 		require.NotContains(t, []string{"insert", "update", "delete", "findAndModify", "bulkWrite", "create", "createIndexes", "drop", "appendOplogNote"},
@@ -76,6 +86,32 @@ func TestRolesAreEnoughForRelayctl(t *testing.T) {
 
 	mongotest.RequireExact(t, mongotest.Role(t, targetFile), targetWire.Commands())
 	mongotest.RequireExact(t, mongotest.Role(t, sourceFile), sourceWire.Commands(), "config.version find") // on mongos only
+}
+
+func withTarget(env map[string]string, uri settings.URI) map[string]string {
+	other := maps.Clone(env)
+	other["TARGET_URI"] = uri.Reveal()
+
+	return other
+}
+
+// requireAudit: who did what is kept, also of a flow that is gone.
+func requireAudit(t *testing.T, target *mongo.Client) {
+	t.Helper()
+
+	actions, err := audit.List(t.Context(), target, "a-b", "", 10)
+	require.NoError(t, err)
+
+	var names []string
+	for _, action := range actions {
+		names = append(names, action.Action)
+		require.NotNil(t, action.End, action.Action)
+	}
+
+	require.Equal(t, []string{"flow delete", "flow accept-divergence", "flow accept-gap", "flow init"}, names)
+	require.Equal(t, "ann", actions[0].Who)
+	require.Equal(t, "a test", actions[0].Why)
+	require.Contains(t, actions[1].Who, "@", "user and host, where nobody says more")
 }
 
 // forget writes so much that the oplog begins behind what was there before.

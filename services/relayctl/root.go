@@ -102,8 +102,10 @@ const rootExample = `  relayctl status                    is it fine?
 
 func (p *program) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "relayctl",
-		Short:         "Ask how a flow is doing, deal with what failed, make and remove flows",
+		Use:   "relayctl",
+		Short: "Ask how a flow is doing, deal with what failed, make and remove flows",
+		Long: "Ask how a flow is doing, deal with what failed, make and remove flows.\n\n" +
+			"Every command: deploy/COMMANDS.md. What exit codes and errors mean: deploy/ERRORS.md.",
 		Example:       rootExample,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -132,7 +134,7 @@ func (p *program) root() *cobra.Command {
 	root.PersistentFlags().String("context", p.context, "name of the context to use; '' for none ("+contextVariable+")")
 	root.SetUsageTemplate(examplesFirst(root.UsageTemplate()))
 	root.AddCommand(p.status(), p.stats(), p.top(), p.partitions(), p.instances(), p.deadLetters(), p.audit(), p.flow(), p.verify(), p.doctor(),
-		p.contextCommands(), p.version(), p.config())
+		p.contextCommands(), p.version(), p.config(), p.commands())
 	p.completions(root)
 	suggestSubcommands(root)
 

@@ -45,6 +45,6 @@ func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]strin
 	return map[string]string{"authorization": "Bearer " + string(b)}, nil
 }
 
-// RequireTransportSecurity implements credentials.PerRPCCredentials. The way to the stats service has no TLS of its own:
-// it is the loopback, a tunnel, or a network of the operators.
+// RequireTransportSecurity implements credentials.PerRPCCredentials. The way to the stats service may be without TLS: the
+// loopback, a tunnel, or a network of the operators.
 func (bearer) RequireTransportSecurity() bool { return false }

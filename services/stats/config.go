@@ -9,6 +9,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
+	"github.com/atlas-relay/atlas-relay/pkg/tlsfiles"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
 )
 
@@ -20,7 +21,11 @@ type Config struct {
 	HTTPAddr string `env:"HTTP_ADDR" envDefault:":8080" help:"address of the page and of the JSON API; off: neither"`
 
 	APIOpen       string `env:"API_OPEN" envDefault:"none" oneof:"none,viewer,operator" help:"what callers from other hosts may do without a token; from this host they may read, and everything while API_TOKENS_FILE is not set"`
-	APITokensFile string `env:"API_TOKENS_FILE" help:"path of the tokens, one a line: name, role (viewer or operator), secret; read again when it changes"`
+	APITokensFile string `env:"API_TOKENS_FILE" help:"path of the tokens, one a line: name, role (viewer or operator), secret; or cert:name and role of a client certificate; read again when it changes"`
+
+	APICert     string `env:"API_CERT" help:"path of the PEM certificate of gRPC and HTTP, with those of authorities between it and the root; read again when it changes; empty: no TLS"`
+	APIKey      string `env:"API_KEY" help:"path of the PEM key of API_CERT"`
+	APIClientCA string `env:"API_CLIENT_CA" help:"path of the PEM bundle that signs certificates of clients; API_TOKENS_FILE says what they may"`
 
 	TargetURI  settings.URI    `env:"TARGET_URI"  help:"MongoDB that FLOW writes to; its checkpoints are read"`
 	TargetURIs settings.Secret `env:"TARGET_URIS" help:"instead of FLOW and TARGET_URI, several flows: comma list of flow=uri"`
@@ -57,6 +62,45 @@ func (c *Config) tokens() (*access.Tokens, error) {
 	}
 
 	return access.LoadTokens(c.APITokensFile)
+}
+
+// certificates are the files of TLS; nil without it.
+func (c *Config) certificates() (*tlsfiles.Store, error) {
+	if c.APICert == "" || c.APIKey == "" {
+		return nil, nil //nolint:nilnil // there are none, which is no error
+	}
+
+	return tlsfiles.Open(tlsfiles.Files{
+		Cert: tlsfiles.File{Setting: "API_CERT", Path: c.APICert},
+		Key:  tlsfiles.File{Setting: "API_KEY", Path: c.APIKey},
+		CA:   tlsfiles.File{Setting: "API_CLIENT_CA", Path: c.APIClientCA},
+	})
+}
+
+// validateTLS finds halves of pairs, and files that say nothing.
+func (c *Config) validateTLS() error {
+	switch {
+	case (c.APICert == "") != (c.APIKey == ""):
+		missing := "API_KEY"
+		if c.APICert == "" {
+			missing = "API_CERT"
+		}
+
+		return settings.Mistake{Name: missing, Rule: "must be set together with its other half", Fix: "set both API_CERT and API_KEY, or neither"}
+	case c.APIClientCA != "" && c.APICert == "":
+		return settings.Mistake{Name: "API_CLIENT_CA", Value: c.APIClientCA, Rule: "is set without API_CERT: nobody shows a certificate without TLS", Fix: "set API_CERT and API_KEY"}
+	case c.APIClientCA != "" && c.APITokensFile == "":
+		return settings.Mistake{
+			Name: "API_CLIENT_CA", Value: c.APIClientCA, Rule: "is set without API_TOKENS_FILE, which says what a certificate may",
+			Fix: `set API_TOKENS_FILE to a file with lines like "cert:ann@example.net operator"`,
+		}
+	}
+
+	if _, err := c.certificates(); err != nil {
+		return settings.Mistake{Name: "API_CERT", Value: c.APICert, Rule: "must name a certificate that can be served: " + err.Error(), Fix: "compare API_CERT, API_KEY and API_CLIENT_CA: openssl x509 -noout -subject -dates -in FILE"}
+	}
+
+	return nil
 }
 
 func (c *Config) guard(tokens *access.Tokens) *access.Guard {
@@ -96,13 +140,13 @@ func parseTargets(text string) map[string]settings.URI {
 // Validate implements the check that settings.Load makes.
 func (c *Config) Validate() error {
 	if _, err := c.tokens(); err != nil {
-		return errors.Join(c.validateTargets(), settings.Mistake{
+		return errors.Join(c.validateTargets(), c.validateTLS(), settings.Mistake{
 			Name: "API_TOKENS_FILE", Value: c.APITokensFile, Rule: "must name a file of tokens: " + err.Error(),
 			Fix: "write one token a line: name, viewer or operator, and a secret (openssl rand -hex 16)",
 		})
 	}
 
-	return c.validateTargets()
+	return errors.Join(c.validateTargets(), c.validateTLS())
 }
 
 func (c *Config) validateTargets() error {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
+	"github.com/atlas-relay/atlas-relay/pkg/tlstest"
 )
 
 func TestTargets(t *testing.T) {
@@ -48,5 +50,45 @@ func TestWrongSettings(t *testing.T) {
 			require.NotContains(t, err.Error(), "hunter2")
 			require.Equal(t, 2, lifecycle.ExitCode(err))
 		})
+	}
+}
+
+func TestWrongSettingsOfTLS(t *testing.T) {
+	t.Parallel()
+
+	authority := tlstest.NewAuthority(t, "test")
+	dir := t.TempDir()
+	cert, key := authority.Issue(t, tlstest.Wanted{}).Write(t, dir, "server")
+	_, other := authority.Issue(t, tlstest.Wanted{}).Write(t, dir, "other")
+	ca := tlstest.Write(t, dir, "ca.pem", authority.PEM())
+	tokens := tlstest.Write(t, dir, "tokens", []byte("cert:ann viewer\n"))
+
+	for name, test := range map[string]struct {
+		environ map[string]string
+		want    string // empty: fine
+	}{
+		"none":              {nil, ""},
+		"a pair":            {map[string]string{"API_CERT": cert, "API_KEY": key}, ""},
+		"with clients":      {map[string]string{"API_CERT": cert, "API_KEY": key, "API_CLIENT_CA": ca, "API_TOKENS_FILE": tokens}, ""},
+		"no key":            {map[string]string{"API_CERT": cert}, "API_KEY"},
+		"no certificate":    {map[string]string{"API_KEY": key}, "API_CERT"},
+		"another's key":     {map[string]string{"API_CERT": cert, "API_KEY": other}, "private key does not match"},
+		"no file":           {map[string]string{"API_CERT": cert + "x", "API_KEY": key}, "no such file"},
+		"clients, no pair":  {map[string]string{"API_CLIENT_CA": ca, "API_TOKENS_FILE": tokens}, "set API_CERT and API_KEY"},
+		"clients, no roles": {map[string]string{"API_CERT": cert, "API_KEY": key, "API_CLIENT_CA": ca}, "cert:ann@example.net operator"},
+		"clients of a key":  {map[string]string{"API_CERT": cert, "API_KEY": key, "API_CLIENT_CA": key, "API_TOKENS_FILE": tokens}, "API_CLIENT_CA"},
+	} {
+		environ := map[string]string{"TARGET_URI": "mongodb://a"}
+		maps.Copy(environ, test.environ)
+
+		_, err := LoadConfig(environ)
+		if test.want == "" {
+			require.NoError(t, err, name)
+
+			continue
+		}
+
+		require.ErrorContains(t, err, test.want, name)
+		require.Equal(t, 2, lifecycle.ExitCode(err))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
 	"github.com/atlas-relay/atlas-relay/pkg/service"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/api"
 )
 
 func main() {
@@ -27,6 +28,11 @@ func main() {
 
 func realMain(ctx context.Context, args []string, environ map[string]string) error {
 	cfg := newConfig()
+
+	// stats errors prints what the API may answer, for the reference.
+	if len(args) == 1 && args[0] == "errors" {
+		return api.WriteReasons(os.Stdout)
+	}
 
 	return service.Main(ctx, "stats", args, environ, cfg, func(ctx context.Context, p *service.Process) error {
 		service.LimitMemory(environ, memoryBudget)

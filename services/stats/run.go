@@ -69,26 +69,24 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 		switches = append(switches, pausing.New(name, target))
 	}
 
-	tokens, err := cfg.tokens()
+	timelines, tasks := recorders(flows)
+
+	secured, err := secure(ctx, cfg, p)
 	if err != nil {
 		return err
 	}
 
-	timelines, tasks := recorders(flows)
+	tasks = append(tasks, secured.tasks...)
 
 	server, err := api.Listen(ctx, api.Options{
-		Addr: cfg.GRPCAddr, Guard: cfg.guard(tokens), Flows: flows, Letters: letters, Switches: switches, Timelines: timelines,
+		Addr: cfg.GRPCAddr, TLS: secured.config("h2"), Guard: secured.guard, Flows: flows, Letters: letters, Switches: switches, Timelines: timelines,
 	})
 	if err != nil {
 		return err
 	}
 
-	p.Log.InfoContext(ctx, "serving gRPC", slog.String("grpc_addr", server.Addr()))
+	p.Log.InfoContext(ctx, "serving gRPC", slog.String("grpc_addr", server.Addr()), slog.Bool("tls", secured.files != nil))
 	p.Metrics.MustRegister(newMetrics(func() (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, scrapeTimeout) }, flows))
-
-	if tokens != nil {
-		tasks = append(tasks, lifecycle.Task{Name: "tokens", Run: func(ctx context.Context) error { return tokens.Watch(ctx, p.Log) }})
-	}
 
 	if cfg.HTTPAddr != off {
 		conn, err := server.Dial()
@@ -97,12 +95,14 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 		}
 		defer conn.Close()
 
-		page, err := web.Listen(ctx, cfg.HTTPAddr, conn)
+		page, err := web.Listen(ctx, web.Options{
+			Addr: cfg.HTTPAddr, Conn: conn, TLS: secured.config("h2", "http/1.1"), Covers: secured.covers, Log: p.Log,
+		})
 		if err != nil {
 			return err
 		}
 
-		p.Log.InfoContext(ctx, "serving HTTP", slog.String("http_addr", page.Addr()))
+		p.Log.InfoContext(ctx, "serving HTTP", slog.String("http_addr", page.Addr()), slog.Bool("tls", secured.files != nil))
 
 		tasks = append(tasks, lifecycle.Task{Name: "http", Run: page.Serve})
 	}

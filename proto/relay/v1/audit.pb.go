@@ -149,22 +149,25 @@ type AuditRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the record, unique in the target; see GetDeadLetterOperation.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What was asked for: "dead-letters replay", "dead-letters refetch",
-	// "dead-letters discard", "flow pause" or "flow resume".
+	// What was asked for, as relayctl calls it: "dead-letters replay",
+	// "dead-letters refetch", "dead-letters discard", "flow pause" or "flow
+	// resume", and of those that are done without the statistics service "flow
+	// init", "flow accept-gap", "flow accept-divergence", "flow delete".
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
-	// Who: as the client said, with the name of the token that it showed, if any,
-	// and the address that the request came from.
+	// Who: as the client said, with the name of the token or certificate that it
+	// showed, if any, and the address that the request came from. A command on the
+	// flow itself says only the former.
 	Who string `protobuf:"bytes,3,opt,name=who,proto3" json:"who,omitempty"`
 	// Why, in that person's words; may be empty.
 	Why string `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
-	// When, by the clock of the statistics service.
+	// When, by the clock of the statistics service, or of the host of the command.
 	Time *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
 	// What it was for, in words: the names or the filter; of a pause, "the flow" or
 	// the namespaces.
 	Selection string `protobuf:"bytes,6,opt,name=selection,proto3" json:"selection,omitempty"`
-	// Records that were changed; of a pause 1, or how many namespaces, and 0 where it
-	// was so before. Absent while the end of the action is not recorded: it is under
-	// way, or the service or the target ended before it.
+	// Records that were changed, or things of the flow; of a pause 1, or how many
+	// namespaces, and 0 where it was so before. Absent while the end of the action
+	// is not recorded: it is under way, or the service or the target ended before it.
 	Changed *uint64 `protobuf:"varint,7,opt,name=changed,proto3,oneof" json:"changed,omitempty"`
 	// Records that were left as they were; absent likewise.
 	Refused *uint64 `protobuf:"varint,8,opt,name=refused,proto3,oneof" json:"refused,omitempty"`

@@ -54,8 +54,8 @@ type StatsServiceClient interface {
 	// It begins when this service was started. NOT_FOUND as for GetStats;
 	// INVALID_ARGUMENT for a step below 1 s.
 	GetTimeline(ctx context.Context, in *GetTimelineRequest, opts ...grpc.CallOption) (*GetTimelineResponse, error)
-	// ListAuditRecords lists what was done to a flow through this service, the
-	// latest first. Errors as for ListGaps.
+	// ListAuditRecords lists what people did to a flow, through this service or with
+	// commands on the flow itself, the latest first. Errors as for ListGaps.
 	ListAuditRecords(ctx context.Context, in *ListAuditRecordsRequest, opts ...grpc.CallOption) (*ListAuditRecordsResponse, error)
 	// ListPartitions lists the partitions of a sample, which callers share with
 	// GetStats. Errors as for GetStats; INVALID_ARGUMENT for a token of another
@@ -186,8 +186,8 @@ type StatsServiceServer interface {
 	// It begins when this service was started. NOT_FOUND as for GetStats;
 	// INVALID_ARGUMENT for a step below 1 s.
 	GetTimeline(context.Context, *GetTimelineRequest) (*GetTimelineResponse, error)
-	// ListAuditRecords lists what was done to a flow through this service, the
-	// latest first. Errors as for ListGaps.
+	// ListAuditRecords lists what people did to a flow, through this service or with
+	// commands on the flow itself, the latest first. Errors as for ListGaps.
 	ListAuditRecords(context.Context, *ListAuditRecordsRequest) (*ListAuditRecordsResponse, error)
 	// ListPartitions lists the partitions of a sample, which callers share with
 	// GetStats. Errors as for GetStats; INVALID_ARGUMENT for a token of another

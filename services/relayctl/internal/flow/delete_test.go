@@ -64,7 +64,7 @@ func TestDeleteRemovesEverythingOfTheFlowOnly(t *testing.T) {
 	var s flow.DeleteSettings
 	require.NoError(t, settings.Load(&s, w.env))
 
-	deleted, err := flow.Delete(t.Context(), &s, slog.New(slog.DiscardHandler))
+	deleted, err := flow.Delete(t.Context(), &s, operator, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	require.Len(t, deleted, 8)
 	require.Contains(t, deleted, "documents of atlas_relay.parked in the target: 1")
@@ -92,7 +92,7 @@ func TestDeleteRemovesEverythingOfTheFlowOnly(t *testing.T) {
 	require.NoError(t, err)
 	require.NotNil(t, other.Pause)
 
-	again, err := flow.Delete(t.Context(), &s, slog.New(slog.DiscardHandler))
+	again, err := flow.Delete(t.Context(), &s, operator, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	require.Empty(t, again)
 }

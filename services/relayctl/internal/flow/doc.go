@@ -13,6 +13,9 @@
 //	8  message 1                    with the routing table of the catalog; a crash between
 //	                                7 and 8 goes on here
 //
+// What changes a flow is in the audit of its target (package audit): begun before
+// the first change, ended after the last. Where the target is away nothing begins.
+//
 // Errors are of three kinds, told apart by their exit code: refused (2), a
 // server that cannot be reached (3), everything else (1).
 package flow

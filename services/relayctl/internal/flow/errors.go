@@ -10,6 +10,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
+	"github.com/atlas-relay/atlas-relay/pkg/tlsfiles"
 )
 
 // RefusedError is something that waiting does not make right.
@@ -78,6 +79,11 @@ func natsTrouble(url settings.URI, err error) error {
 		return &RefusedError{
 			What: fmt.Sprintf("NATS at %s refuses the credentials", url), Err: err,
 			Next: "check NATS_CREDS, or user and password in NATS_URL",
+		}
+	case tlsfiles.Diagnose(err).Fault != tlsfiles.None, errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
+		return &RefusedError{
+			What: fmt.Sprintf("NATS at %s cannot be spoken to over TLS", url), Err: err,
+			Next: "check NATS_CA, which signs the server's certificate, NATS_CERT and NATS_KEY, which are ours, and that the server has TLS",
 		}
 	default:
 		return &UnreachableError{

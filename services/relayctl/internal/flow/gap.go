@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/user"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
+	"github.com/atlas-relay/atlas-relay/pkg/audit"
 	"github.com/atlas-relay/atlas-relay/pkg/gap"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
@@ -24,7 +23,7 @@ type GapSettings struct{ InitSettings }
 // GapRequest is what an operator wants.
 type GapRequest struct {
 	At     string // "now", a time in RFC 3339, or a resume token; see parseAt
-	Reason string
+	By     Operator
 	DryRun bool
 	Set    map[string]bool // variables that were given explicitly
 }
@@ -90,9 +89,27 @@ func AcceptGap(ctx context.Context, s *GapSettings, request GapRequest, log *slo
 
 	a := &acceptance{GapSettings: s, GapRequest: request, js: js, stream: stream, source: source, target: target}
 
-	accepted, err := a.run(ctx)
+	accepted, err := a.recorded(ctx)
 
 	return accepted, gaveUp(ctx, err)
+}
+
+// recorded is run, between two records of the audit where it changes something.
+func (a *acceptance) recorded(ctx context.Context) (accepted *AcceptedGap, err error) {
+	if a.DryRun {
+		return a.run(ctx)
+	}
+
+	action := &audit.Action{Flow: a.Flow, Action: "flow accept-gap", Selection: "what is missing up to " + a.At}
+	err = audited(ctx, a.target, a.TargetURI, action, a.By, func() (int, error) {
+		if accepted, err = a.run(ctx); err != nil {
+			return 0, err
+		}
+
+		return 1, nil
+	})
+
+	return accepted, err
 }
 
 // run finishes the gap that an earlier run left, else records a new one.
@@ -201,7 +218,7 @@ func (a *acceptance) plan(ctx context.Context) (*gap.Document, error) {
 		Event:    int64(event),         //nolint:gosec // as above
 		Skipped:  int64(tail.Skipped),  //nolint:gosec // as above
 		From:     gap.Edge{Position: reached(&tail), ResumeToken: tail.ResumeToken},
-		To:       to, State: gap.Open, Requested: signed(a.Reason),
+		To:       to, State: gap.Open, Requested: a.By.signed(),
 	}, nil
 }
 
@@ -227,17 +244,5 @@ func isHistoryLost(err error) bool {
 	return mongodb.IsHistoryLost(err) || mongodb.IsInvalidResumeToken(err)
 }
 
-// signed says who it is that acts.
-func signed(reason string) gap.Acceptance {
-	name, host := "unknown", "unknown"
-	if u, err := user.Current(); err == nil {
-		name = u.Username
-	}
-
-	if h, err := os.Hostname(); err == nil {
-		host = h
-	}
-
-	// The target keeps milliseconds.
-	return gap.Acceptance{By: name + "@" + host, Reason: reason, At: time.Now().UTC().Truncate(time.Millisecond)}
-}
+// now is a time as the target keeps it: in milliseconds.
+func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }

@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
+	"github.com/atlas-relay/atlas-relay/pkg/audit"
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/gap"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
@@ -74,7 +75,7 @@ func (s *TargetSettings) Validate() error {
 // AcceptDivergence accepts that the target differs by what is known now: gaps,
 // and events of kinds that cannot be applied. What comes later counts again. It
 // returns what was accepted, one sentence each.
-func AcceptDivergence(ctx context.Context, s *TargetSettings, reason string, dryRun bool) ([]string, error) {
+func AcceptDivergence(ctx context.Context, s *TargetSettings, by Operator, dryRun bool) (accepted []string, err error) {
 	target, _, err := connectMongo(ctx, "TARGET_URI", s.TargetURI, false)
 	if err != nil {
 		return nil, err
@@ -82,20 +83,34 @@ func AcceptDivergence(ctx context.Context, s *TargetSettings, reason string, dry
 
 	defer func() { _ = mongodb.Disconnect(ctx, target) }() // the server ends what is left by itself
 
-	by := signed(reason)
+	accept := func() (int, error) {
+		accepted, err = acceptAll(ctx, target, s.Flow, by.signed(), dryRun)
 
-	accepted, err := acceptGaps(ctx, target, s.Flow, by, dryRun)
-	if err == nil {
-		var unsupported []string
-		unsupported, err = acceptUnsupported(ctx, target, s.Flow, by, dryRun)
-		accepted = append(accepted, unsupported...)
+		return len(accepted), mongoTroubleOrNil("TARGET_URI", s.TargetURI, err)
 	}
 
+	if dryRun {
+		_, err = accept()
+
+		return accepted, err
+	}
+
+	action := &audit.Action{Flow: s.Flow, Action: "flow accept-divergence", Selection: "all that is known"}
+	err = audited(ctx, target, s.TargetURI, action, by, accept)
+
+	return accepted, err
+}
+
+// acceptAll returns what was accepted, also beside an error.
+func acceptAll(ctx context.Context, target *mongo.Client, flow string, by gap.Acceptance, dryRun bool) ([]string, error) {
+	accepted, err := acceptGaps(ctx, target, flow, by, dryRun)
 	if err != nil {
-		return accepted, mongoTrouble("TARGET_URI", s.TargetURI, err)
+		return accepted, err
 	}
 
-	return accepted, nil
+	unsupported, err := acceptUnsupported(ctx, target, flow, by, dryRun)
+
+	return append(accepted, unsupported...), err
 }
 
 func acceptGaps(ctx context.Context, target *mongo.Client, flow string, by gap.Acceptance, dryRun bool) ([]string, error) {

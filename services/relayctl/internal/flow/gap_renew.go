@@ -302,7 +302,7 @@ func (a *acceptance) planRenewal(ctx context.Context, known []gap.Document, held
 		Sequence: sum.sequence, Event: sum.total(), Skipped: sum.skipped,
 		ReplacedBy: topology.NewStreamID(), Replaces: sum.streams, Partitions: len(held), Lost: sum.lost(),
 		From: gap.Edge{Position: sum.lowest.Position, ResumeToken: sum.lowest.ResumeToken},
-		To:   to, State: gap.Open, Requested: signed(a.Reason),
+		To:   to, State: gap.Open, Requested: a.By.signed(),
 	}, nil
 }
 

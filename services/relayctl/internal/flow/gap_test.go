@@ -68,7 +68,7 @@ func (w *world) forget(t *testing.T) {
 func (w *world) acceptGap(t *testing.T, at string) (*flow.AcceptedGap, error) {
 	t.Helper()
 
-	return w.acceptGapAs(t, flow.GapRequest{At: at, Reason: "a test"})
+	return w.acceptGapAs(t, flow.GapRequest{At: at, By: operator})
 }
 
 func (w *world) acceptGapAs(t *testing.T, request flow.GapRequest) (*flow.AcceptedGap, error) {
@@ -106,7 +106,7 @@ func TestAcceptedGapIsRecordedAndMarked(t *testing.T) {
 
 	w := newLostWorld(t)
 
-	shown, err := w.acceptGapAs(t, flow.GapRequest{At: "now", Reason: "a test", DryRun: true})
+	shown, err := w.acceptGapAs(t, flow.GapRequest{At: "now", By: operator, DryRun: true})
 	require.NoError(t, err)
 	require.True(t, shown.DryRun)
 	require.Empty(t, w.gaps(t), "a dry run records nothing")
@@ -145,7 +145,7 @@ func TestAcceptedGapIsRecordedAndMarked(t *testing.T) {
 	// Nothing removes it.
 	var s flow.DeleteSettings
 	require.NoError(t, settings.Load(&s, w.env))
-	_, err = flow.Delete(t.Context(), &s, slog.New(slog.DiscardHandler))
+	_, err = flow.Delete(t.Context(), &s, operator, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	require.Len(t, w.gaps(t), 1)
 }
@@ -345,7 +345,7 @@ func TestAcceptDivergence(t *testing.T) {
 	require.NoError(t, err)
 
 	accept := func(dryRun bool) []string {
-		accepted, err := flow.AcceptDivergence(t.Context(), w.targetSettings(t), "compared", dryRun)
+		accepted, err := flow.AcceptDivergence(t.Context(), w.targetSettings(t), flow.Operator{Name: "ann@example", Reason: "compared"}, dryRun)
 		require.NoError(t, err)
 
 		return accepted

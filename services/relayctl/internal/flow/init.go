@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/atlas-relay/atlas-relay/pkg/audit"
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
@@ -34,6 +35,7 @@ type initialisation struct {
 
 	js  jetstream.JetStream
 	set map[string]bool // variables that were given explicitly
+	by  Operator
 }
 
 // quicker is how often another init can be: with the stream, and then with its message 1. After each there is more to
@@ -43,14 +45,15 @@ const quicker = 2
 // Init makes the flow's buckets, stream and message 1, or finds them made. set
 // names the variables that were given explicitly: those must agree with a
 // stream that exists. It waits for servers that are away until ctx ends.
-func Init(ctx context.Context, s *InitSettings, set map[string]bool, log *slog.Logger) (*Made, error) {
+// A flow that is made, or whose making is finished, is in the audit of the target.
+func Init(ctx context.Context, s *InitSettings, set map[string]bool, by Operator, log *slog.Logger) (*Made, error) {
 	nc, js, err := connectNATS(ctx, s.NATS, log)
 	if err != nil {
 		return nil, err
 	}
 	defer nc.Close()
 
-	i := &initialisation{InitSettings: s, js: js, set: set}
+	i := &initialisation{InitSettings: s, js: js, set: set, by: by}
 
 	made, err := i.run(ctx)
 	for again := 0; again < quicker && (errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) || errors.Is(err, errNotFirst)); again++ {
@@ -148,15 +151,30 @@ func (i *initialisation) create(ctx context.Context) (*Made, error) {
 		return nil, err
 	}
 
-	more, err := definitions.define(ctx)
+	var stream *topology.Stream
+
+	err = i.recorded(ctx, fmt.Sprintf("stream %s with %d partitions, from %s", topology.StreamName(i.Flow), i.Partitions, settings.Source), func() error {
+		more, err := definitions.define(ctx)
+		if err != nil {
+			return err
+		}
+
+		notes = append(notes, more...)
+		stream, err = i.createStream(ctx, settings)
+
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
 
-	notes = append(notes, more...)
+	return i.made(stream, true, notes), nil
+}
 
+func (i *initialisation) createStream(ctx context.Context, settings topology.Settings) (*topology.Stream, error) {
 	maxBytes := int64(i.MaxBytes)
 	if maxBytes == 0 {
+		var err error
 		if maxBytes, err = topology.DefaultMaxBytes(ctx, i.js, i.Replicas); err != nil {
 			return nil, err
 		}
@@ -167,11 +185,25 @@ func (i *initialisation) create(ctx context.Context) (*Made, error) {
 		return nil, createTrouble(err)
 	}
 
-	if err := i.publishFirst(ctx, stream); err != nil {
-		return nil, err
+	return stream, i.publishFirst(ctx, stream)
+}
+
+// recorded acts between two records in the audit of the target.
+func (i *initialisation) recorded(ctx context.Context, selection string, act func() error) error {
+	target, _, err := connectMongo(ctx, "TARGET_URI", i.TargetURI, false)
+	if err != nil {
+		return err
 	}
 
-	return i.made(stream, true, notes), nil
+	defer func() { _ = mongodb.Disconnect(ctx, target) }() // the server ends what is left by itself
+
+	return audited(ctx, target, i.TargetURI, &audit.Action{Flow: i.Flow, Action: "flow init", Selection: selection}, i.by, func() (int, error) {
+		if err := act(); err != nil {
+			return 0, err
+		}
+
+		return 1, nil
+	})
 }
 
 // finish goes on after a crash between the stream and its message 1. The source
@@ -182,7 +214,8 @@ func (i *initialisation) finish(ctx context.Context, stream *topology.Stream) (*
 		return nil, err
 	}
 
-	if err := i.publishFirst(ctx, stream); err != nil {
+	err := i.recorded(ctx, "message 1 of stream "+stream.Name(), func() error { return i.publishFirst(ctx, stream) })
+	if err != nil {
 		return nil, err
 	}
 

@@ -191,7 +191,7 @@ func TestInitByTwoAtOnceMakesOne(t *testing.T) {
 
 	for range 4 {
 		go func() {
-			made, err := flow.Init(t.Context(), &s, nil, slog.New(slog.DiscardHandler))
+			made, err := flow.Init(t.Context(), &s, nil, operator, slog.New(slog.DiscardHandler))
 			results <- made
 			errs <- err
 		}()
@@ -361,7 +361,7 @@ func TestInitGivesUpWithExitCode3(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 
-			_, err := flow.Init(ctx, &s, nil, slog.New(slog.DiscardHandler))
+			_, err := flow.Init(ctx, &s, nil, operator, slog.New(slog.DiscardHandler))
 
 			var unreachable *flow.UnreachableError
 			require.ErrorAs(t, err, &unreachable)

@@ -51,6 +51,9 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) flow() string { return w.env["FLOW"] }
 
+// operator runs the commands of all tests.
+var operator = flow.Operator{Name: "ann@example", Reason: "a test"}
+
 // init runs Init with these variables more.
 func (w *world) init(t *testing.T, more ...string) (*flow.Made, error) {
 	t.Helper()
@@ -70,7 +73,7 @@ func (w *world) init(t *testing.T, more ...string) (*flow.Made, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 
-	return flow.Init(ctx, &s, set, slog.New(slog.DiscardHandler))
+	return flow.Init(ctx, &s, set, operator, slog.New(slog.DiscardHandler))
 }
 
 func (w *world) show(t *testing.T) (*flow.Shown, error) {

@@ -3,8 +3,11 @@
 //
 //	a known token            the role that the file gives it
 //	an unknown token         nobody, wherever it comes from
+//	none, a certificate      the role that the file gives it, or that of the two lines below if that is higher
 //	none, from this host     operator while there is no file of tokens, else viewer
 //	none, from elsewhere     the role of API_OPEN: nobody, unless an operator says otherwise
+//
+// A certificate is one that API_CLIENT_CA has signed; others do not get as far as here.
 //
 // From this host means: the connection does, directly. What a proxy on this host hands on comes from elsewhere.
 package access
@@ -59,9 +62,16 @@ var (
 )
 
 // RoleError is a caller whose role does not suffice.
-type RoleError struct{ Has, Needs Role }
+type RoleError struct {
+	Has, Needs  Role
+	Certificate string // of the caller; empty: he showed a token
+}
 
 func (e *RoleError) Error() string {
+	if e.Certificate != "" {
+		return fmt.Sprintf("this needs the role %s, the client certificate %q has %s", e.Needs, e.Certificate, e.Has)
+	}
+
 	return fmt.Sprintf("this needs the role %s, the caller has %s", e.Needs, e.Has)
 }
 
@@ -69,18 +79,21 @@ func (e *RoleError) Error() string {
 type Caller struct {
 	Addr  string // for the record
 	Token string // empty: none
+	// Certificate is the name of the client certificate that was verified; empty: none.
+	Certificate string
 	// Local says that the connection comes from this host, and that nobody handed the request on.
 	Local bool
 	// Rebound says that a browser asked for a host name that may be anybody's: whoever owns the name reads the answers,
-	// so nothing but a token counts.
+	// so nothing but a token counts. A browser shows a certificate without being asked to by its user.
 	Rebound bool
 }
 
 // Identity is who was admitted.
 type Identity struct {
-	Role  Role
-	Token string // name of the token; empty without one
-	Addr  string
+	Role        Role
+	Token       string // name of the token; empty without one
+	Certificate string // name of the certificate; empty without one, or beside a token
+	Addr        string
 }
 
 // Guard admits callers. Safe for concurrent use.
@@ -97,22 +110,25 @@ func New(open Role, tokens *Tokens) *Guard { return &Guard{open: open, tokens: t
 func (g *Guard) Admit(c Caller, needs Role) (Identity, error) {
 	id := Identity{Addr: c.Addr, Role: g.anonymous(c)}
 
-	if c.Token != "" {
+	switch {
+	case c.Token != "":
 		known, ok := g.tokens.find(c.Token)
 		if !ok {
 			return Identity{}, ErrBadToken
 		}
 
 		id.Role, id.Token = known.role, known.name
+	case c.Certificate != "" && !c.Rebound:
+		id.Role, id.Certificate = max(id.Role, g.tokens.certificate(c.Certificate)), c.Certificate
 	}
 
 	switch {
 	case id.Role >= needs:
 		return id, nil
-	case c.Token == "":
+	case id.Token == "" && id.Certificate == "":
 		return Identity{}, ErrNoToken
 	default:
-		return Identity{}, &RoleError{Has: id.Role, Needs: needs}
+		return Identity{}, &RoleError{Has: id.Role, Needs: needs, Certificate: id.Certificate}
 	}
 }
 

@@ -126,6 +126,63 @@ func TestMistakesOfTheFileAreToldAtOnceAndNoSecret(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
+// What a certificate brings beside what its caller may anyway.
+func TestCertificates(t *testing.T) {
+	t.Parallel()
+
+	loaded, err := access.LoadTokens(write(t, "cert:ann operator\ncert:Bob  B. viewer\nboard viewer "+boardToken+"\n"))
+	require.NoError(t, err)
+
+	of := func(name string) access.Caller { return access.Caller{Addr: "192.0.2.1:1", Certificate: name} }
+	with := func(c access.Caller, change func(c *access.Caller)) access.Caller { change(&c); return c }
+	local := func(c *access.Caller) { c.Local = true }
+
+	for name, test := range map[string]struct {
+		caller access.Caller
+		tokens *access.Tokens
+		most   access.Role
+		as     access.Identity
+	}{
+		"operator":            {of("ann"), loaded, access.Operator, access.Identity{Certificate: "ann"}},
+		"viewer with a blank": {of("Bob B."), loaded, access.Viewer, access.Identity{Certificate: "Bob B."}},
+		"without a line":      {of("eve"), loaded, access.Nobody, access.Identity{Certificate: "eve"}},
+		"without, local":      {with(of("eve"), local), loaded, access.Viewer, access.Identity{Certificate: "eve"}},
+		"viewer, no file":     {with(of("eve"), local), nil, access.Operator, access.Identity{Certificate: "eve"}},
+		"beside a token":      {with(of("ann"), func(c *access.Caller) { c.Token = boardToken }), loaded, access.Viewer, access.Identity{Token: "board"}},
+		"rebound":             {with(of("ann"), func(c *access.Caller) { c.Rebound = true }), loaded, access.Nobody, access.Identity{}},
+	} {
+		guard := access.New(access.Nobody, test.tokens)
+
+		id, err := guard.Admit(test.caller, test.most)
+		require.NoError(t, err, name)
+		require.Equal(t, test.as.Certificate, id.Certificate, name)
+		require.Equal(t, test.as.Token, id.Token, name)
+
+		if test.most == access.Operator {
+			continue
+		}
+
+		_, err = guard.Admit(test.caller, test.most+1)
+		if test.as == (access.Identity{}) {
+			require.ErrorIs(t, err, access.ErrNoToken, name)
+
+			continue
+		}
+
+		var role *access.RoleError
+		require.ErrorAs(t, err, &role, name)
+		require.Equal(t, test.as.Certificate, role.Certificate, name)
+		require.Equal(t, test.most, role.Has, name)
+	}
+
+	_, err = access.LoadTokens(write(t, "cert:\ncert: viewer\ncert:ann\ncert:ann chief\ncert:ann viewer\ncert:ann operator\n"))
+	for _, part := range []string{"line 1 must be: cert:name role", "line 2 must", "line 3 must be", "line 4 has a role", "line 6 has the certificate"} {
+		require.ErrorContains(t, err, part)
+	}
+
+	require.NotContains(t, err.Error(), "line 5")
+}
+
 // A changed file counts soon; one with a mistake, or none, does not.
 func TestTheFileIsReadAgain(t *testing.T) {
 	t.Parallel()

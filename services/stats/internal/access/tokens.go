@@ -31,19 +31,29 @@ type token struct {
 	digest [sha256.Size]byte
 }
 
-// Tokens are those of a file. Safe for concurrent use.
+// lines are what the file says.
+type lines struct {
+	tokens       []token
+	certificates map[string]Role // by name
+}
+
+// Tokens are those of a file, and the roles that it gives to client certificates. Safe for concurrent use.
 type Tokens struct {
 	path string
 
-	now  atomic.Pointer[[]token]
+	now  atomic.Pointer[lines]
 	last [sha256.Size]byte // of the file's content; used by Watch alone
 }
 
-// LoadTokens reads a file with one token a line:
+// LoadTokens reads a file with one token, or the name of one client certificate, a line:
 //
 //	# name   role                secret, at least 16 characters
 //	ann      operator            3f0c…
 //	grafana  viewer              91ab…
+//
+//	# certificate        role
+//	cert:ci.example.net  operator
+//	cert:Ann Example     viewer
 //
 // The error names every line that is wrong, and no secret.
 func LoadTokens(path string) (*Tokens, error) {
@@ -79,14 +89,16 @@ func (t *Tokens) load() (changed bool, err error) {
 	return true, nil
 }
 
-func parseTokens(content string) ([]token, error) {
-	var (
-		tokens   []token
-		mistakes []error
-	)
+// certificatePrefix begins the lines of certificates. A token of such a name cannot be: its line has three fields.
+const certificatePrefix = "cert:"
 
-	mistake := func(line int, what string) { mistakes = append(mistakes, fmt.Errorf("line %d %s", line, what)) }
-	number := 0
+func parseTokens(content string) (lines, error) {
+	parsed := lines{certificates: map[string]Role{}}
+
+	var (
+		mistakes []error
+		number   int
+	)
 
 	for line := range strings.Lines(content) {
 		number++
@@ -96,27 +108,61 @@ func parseTokens(content string) ([]token, error) {
 			continue
 		}
 
-		if len(fields) != 3 {
-			mistake(number, "must be: name role secret")
-
-			continue
+		add := parsed.addToken
+		if strings.HasPrefix(fields[0], certificatePrefix) {
+			add = parsed.addCertificate
 		}
 
-		role, ok := ParseRole(fields[1])
-
-		switch {
-		case !ok || role == Nobody:
-			mistake(number, "has a role that is neither viewer nor operator")
-		case len(fields[2]) < leastToken:
-			mistake(number, fmt.Sprintf("has a secret of less than %d characters", leastToken))
-		case slices.ContainsFunc(tokens, func(t token) bool { return t.name == fields[0] }):
-			mistake(number, "has the name of a line before")
-		default:
-			tokens = append(tokens, token{fields[0], role, sha256.Sum256([]byte(fields[2]))})
+		if wrong := add(fields); wrong != "" {
+			mistakes = append(mistakes, fmt.Errorf("line %d %s", number, wrong))
 		}
 	}
 
-	return tokens, errors.Join(mistakes...)
+	return parsed, errors.Join(mistakes...)
+}
+
+// addToken says what is wrong with the line; empty when nothing is.
+func (l *lines) addToken(fields []string) (wrong string) {
+	if len(fields) != 3 {
+		return "must be: name role secret"
+	}
+
+	role, ok := ParseRole(fields[1])
+
+	switch {
+	case !ok || role == Nobody:
+		return "has a role that is neither viewer nor operator"
+	case len(fields[2]) < leastToken:
+		return fmt.Sprintf("has a secret of less than %d characters", leastToken)
+	case slices.ContainsFunc(l.tokens, func(t token) bool { return t.name == fields[0] }):
+		return "has the name of a line before"
+	}
+
+	l.tokens = append(l.tokens, token{fields[0], role, sha256.Sum256([]byte(fields[2]))})
+
+	return ""
+}
+
+// addCertificate is addToken for a certificate, whose name may have blanks.
+func (l *lines) addCertificate(fields []string) (wrong string) {
+	last := len(fields) - 1
+	name := strings.TrimPrefix(strings.Join(fields[:last], " "), certificatePrefix)
+
+	role, ok := ParseRole(fields[last])
+	_, again := l.certificates[name]
+
+	switch {
+	case name == "":
+		return "must be: cert:name role"
+	case !ok || role == Nobody:
+		return "has a role that is neither viewer nor operator"
+	case again:
+		return "has the certificate of a line before"
+	}
+
+	l.certificates[name] = role
+
+	return ""
 }
 
 // find compares with every token, so that the time it takes says nothing.
@@ -127,13 +173,22 @@ func (t *Tokens) find(secret string) (found token, ok bool) {
 
 	digest := sha256.Sum256([]byte(secret))
 
-	for _, known := range *t.now.Load() {
+	for _, known := range t.now.Load().tokens {
 		if subtle.ConstantTimeCompare(digest[:], known.digest[:]) == 1 {
 			found, ok = known, true
 		}
 	}
 
 	return found, ok
+}
+
+// certificate is the role of a client certificate; Nobody when the file does not name it.
+func (t *Tokens) certificate(name string) Role {
+	if t == nil {
+		return Nobody
+	}
+
+	return t.now.Load().certificates[name]
 }
 
 // Watch takes changes of the file over within a second, until ctx ends. While the file cannot be used the tokens that were
@@ -159,7 +214,8 @@ func (t *Tokens) Watch(ctx context.Context, log *slog.Logger) error {
 			log.ErrorContext(ctx, "tokens are not taken over, those from before stay valid", slog.Any(telemetry.KeyError, err))
 		case changed:
 			told = ""
-			log.InfoContext(ctx, "tokens were read again", slog.Int("tokens", len(*t.now.Load())))
+			now := t.now.Load()
+			log.InfoContext(ctx, "tokens were read again", slog.Int("tokens", len(now.tokens)), slog.Int("certificates", len(now.certificates)))
 		}
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
+	"github.com/atlas-relay/atlas-relay/pkg/tlsfiles"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
 )
@@ -20,6 +22,8 @@ const (
 	MetadataPeer    = "relay-peer"    // address
 	MetadataLocal   = "relay-local"   // "true"; see access.Caller
 	MetadataRebound = "relay-rebound" // "true"; see access.Caller
+	// MetadataCertificate is the name of the verified client certificate. -bin: names have more than ASCII.
+	MetadataCertificate = "relay-certificate-bin"
 )
 
 // needs is the role that a method asks for. What is not known asks for the highest.
@@ -65,8 +69,13 @@ func callerOf(ctx context.Context) access.Caller {
 		caller.Addr = first(meta, MetadataPeer)
 		caller.Local = first(meta, MetadataLocal) == "true"
 		caller.Rebound = first(meta, MetadataRebound) == "true"
+		caller.Certificate = first(meta, MetadataCertificate)
 
 		return caller
+	}
+
+	if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {
+		caller.Certificate = tlsfiles.PeerName(&info.State)
 	}
 
 	caller.Addr = p.Addr.String()

@@ -98,6 +98,26 @@ func TestTheAuditHasPages(t *testing.T) {
 	require.Equal(t, codes.InvalidArgument, status.Code(err), "a token of another flow")
 }
 
+// What relayctl does to a flow without this service stands beside the actions on dead letters.
+func TestCommandsOnTheFlowAreInTheAudit(t *testing.T) {
+	t.Parallel()
+
+	w := newLetterWorld(t)
+	w.forget(t)
+	w.replay(t, named("nobody"))
+
+	action := &audit.Action{Flow: w.flow, Action: "flow delete", Who: "ann@example", Why: "moved", Selection: "stream CDC_x"}
+	require.NoError(t, audit.Begin(t.Context(), w.target, action))
+	require.NoError(t, action.Finish(t.Context(), w.target, audit.End{Changed: 7}))
+
+	records := w.audit(t, new(relayv1.ListAuditRecordsRequest)).GetRecords()
+	require.Len(t, records, 2)
+	require.Equal(t, "flow delete", records[0].GetAction())
+	require.Equal(t, "ann@example", records[0].GetWho())
+	require.Equal(t, uint64(7), records[0].GetChanged())
+	require.Equal(t, "dead-letters replay", records[1].GetAction())
+}
+
 // An action whose end was not recorded is not said to have ended.
 func TestAnActionWithoutAnEnd(t *testing.T) {
 	t.Parallel()

@@ -95,10 +95,13 @@ func decodeAction(ctx context.Context, verb deadletter.Verb, request actionReque
 	return action, nil
 }
 
-// describe is who asks: what he says of himself, what his token says of him, and where he asks from.
+// describe is who asks: what he says of himself, what his token or certificate says of him, and where he asks from.
 func describe(who string, id access.Identity) string {
-	if id.Token != "" {
+	switch {
+	case id.Token != "":
 		who += " (token " + id.Token + ")"
+	case id.Certificate != "":
+		who += " (certificate " + id.Certificate + ")"
 	}
 
 	return who + " from " + id.Addr

@@ -120,9 +120,14 @@ func callerStatus(err error) error {
 	switch {
 	case errors.Is(err, access.ErrNoToken):
 		return with(codes.Unauthenticated, err, reasonNoToken,
-			"show a token of API_TOKENS_FILE (relayctl: API_TOKEN or API_TOKEN_FILE), ask from the host of the stats service, or set API_OPEN there", nil)
+			"show a token of API_TOKENS_FILE (relayctl: API_TOKEN or API_TOKEN_FILE) or a client certificate that it names (STATS_CERT and STATS_KEY), "+
+				"ask from the host of the stats service, or set API_OPEN there", nil)
 	case errors.Is(err, access.ErrBadToken):
 		return with(codes.Unauthenticated, err, reasonBadToken, "compare it with API_TOKENS_FILE of the stats service", nil)
+	case errors.As(err, &role) && role.Certificate != "":
+		return with(codes.PermissionDenied, err, reasonRole,
+			fmt.Sprintf("add the line \"cert:%s %s\" to API_TOKENS_FILE of the stats service, or show another certificate or a token", role.Certificate, role.Needs),
+			map[string]string{"role": role.Needs.String()})
 	case errors.As(err, &role):
 		return with(codes.PermissionDenied, err, reasonRole, "show the token of an operator", map[string]string{"role": role.Needs.String()})
 	default:

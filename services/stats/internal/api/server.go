@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -56,6 +57,7 @@ type Server struct {
 // Options says what is served, and to whom.
 type Options struct {
 	Addr      string
+	TLS       *tls.Config // nil: without
 	Guard     *access.Guard
 	Flows     []Flow
 	Letters   []*deadletter.Letters         // of the flows
@@ -76,6 +78,7 @@ func Listen(ctx context.Context, o Options) (*Server, error) {
 		health:   health.NewServer(),
 		stopping: make(chan struct{}),
 		grpc: grpc.NewServer(
+			grpc.Creds(serverCredentials(o.TLS)),
 			grpc.MaxRecvMsgSize(maxRequest),
 			grpc.MaxConcurrentStreams(maxStreams),
 			grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: pingAfter, Timeout: pingTimeout}),

@@ -35,6 +35,7 @@ const (
 type events struct {
 	stats     relayv1.StatsServiceClient
 	translate *runtime.ServeMux
+	caller    *caller
 	turns     chan struct{} // one token for each stream
 
 	mu     sync.Mutex
@@ -47,9 +48,10 @@ type written struct {
 	data  []byte
 }
 
-func newEvents(conn *grpc.ClientConn, translate *runtime.ServeMux) *events {
+func newEvents(conn *grpc.ClientConn, translate *runtime.ServeMux, caller *caller) *events {
 	return &events{
-		stats: relayv1.NewStatsServiceClient(conn), translate: translate, turns: make(chan struct{}, mostEvents), latest: make(map[string]written),
+		stats: relayv1.NewStatsServiceClient(conn), translate: translate, caller: caller,
+		turns: make(chan struct{}, mostEvents), latest: make(map[string]written),
 	}
 }
 
@@ -82,7 +84,7 @@ func (e *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	meta := provenance(r)
+	meta := e.caller.provenance(r)
 	meta.Set("authorization", r.Header.Get("Authorization"))
 
 	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(r.Context(), meta))

@@ -11,9 +11,12 @@ package web
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -38,23 +41,39 @@ type Server struct {
 	http     *http.Server
 }
 
-// Listen opens the address, so that a taken port is an error at start. Serve must follow; it closes the listener. Conn
-// leads to the gRPC server of this process.
-func Listen(ctx context.Context, addr string, conn *grpc.ClientConn) (*Server, error) {
-	handler, err := newHandler(ctx, conn)
+// Options says what is served.
+type Options struct {
+	Addr string
+	// Conn leads to the gRPC server of this process.
+	Conn *grpc.ClientConn
+	// TLS is nil for a server without; Covers tells whether its certificate is for a host.
+	TLS    *tls.Config
+	Covers func(host string) bool
+	// Log takes what clients do wrong, at the level debug.
+	Log *slog.Logger
+}
+
+// Listen opens the address, so that a taken port is an error at start. Serve must follow; it closes the listener.
+func Listen(ctx context.Context, o Options) (*Server, error) {
+	handler, err := newHandler(ctx, &o)
 	if err != nil {
 		return nil, err
 	}
 
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen for HTTP on %s (HTTP_ADDR): %w", addr, err)
+		return nil, fmt.Errorf("listen for HTTP on %s (HTTP_ADDR): %w", o.Addr, err)
+	}
+
+	if o.TLS != nil {
+		listener = tls.NewListener(listener, o.TLS)
 	}
 
 	return &Server{
 		listener: listener,
 		http: &http.Server{
 			Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+			ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 		},
 	}, nil
 }
@@ -67,13 +86,14 @@ func (s *Server) Serve(ctx context.Context) error {
 	return lifecycle.ServeHTTP(ctx, "HTTP", s.http, s.listener, stopTimeout)
 }
 
-func newHandler(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
-	translate := newTranslator()
+func newHandler(ctx context.Context, o *Options) (http.Handler, error) {
+	caller := &caller{covers: o.Covers}
+	translate := newTranslator(caller)
 
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		gateway.RegisterStatsServiceHandler, gateway.RegisterDeadLetterServiceHandler, gateway.RegisterFlowServiceHandler,
 	} {
-		if err := register(ctx, translate, conn); err != nil {
+		if err := register(ctx, translate, o.Conn); err != nil {
 			return nil, fmt.Errorf("translate JSON to gRPC: %w", err)
 		}
 	}
@@ -85,7 +105,7 @@ func newHandler(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error
 
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", gzhttp.GzipHandler(bounded(translate)))
-	mux.Handle("GET /v1/flows/{flow}/events", newEvents(conn, translate))
+	mux.Handle("GET /v1/flows/{flow}/events", newEvents(o.Conn, translate, caller))
 	mux.Handle("/openapi.json", gzhttp.GzipHandler(http.HandlerFunc(serveDescription)))
 	mux.Handle("/", gzhttp.GzipHandler(files))
 
@@ -99,6 +119,16 @@ const maxBody = 1 << 20
 
 func bounded(next http.Handler) http.Handler {
 	return http.MaxBytesHandler(next, maxBody)
+}
+
+// secureFor is how long a browser keeps to TLS for a host that answered with it. This holds for every port of the host,
+// and so never for this host's own names: whatever else is developed there has no certificate.
+const secureFor = "max-age=31536000"
+
+func isNameOfThisHost(hostport string) bool {
+	host := hostOf(hostport)
+
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || net.ParseIP(host).IsLoopback()
 }
 
 // headers are those of every answer. Nothing but our own files runs in the page, and it cannot make markup of text: what
@@ -115,6 +145,11 @@ func headers(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
+
+		if r.TLS != nil && !isNameOfThisHost(r.Host) {
+			h.Set("Strict-Transport-Security", secureFor)
+		}
+
 		next.ServeHTTP(w, r)
 	})
 }

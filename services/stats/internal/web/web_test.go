@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -59,7 +60,7 @@ func open(t *testing.T, guard *access.Guard, letters ...*deadletter.Letters) *si
 	conn, err := inner.Dial()
 	require.NoError(t, err)
 
-	outer, err := web.Listen(t.Context(), "127.0.0.1:0", conn)
+	outer, err := web.Listen(t.Context(), web.Options{Addr: "127.0.0.1:0", Conn: conn, Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 
 	ctx, cancel := context.WithCancel(t.Context())

@@ -1,0 +1,158 @@
+package natsconn_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/atlas-relay/atlas-relay/pkg/natsconn"
+	"github.com/atlas-relay/atlas-relay/pkg/natstest"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+	"github.com/atlas-relay/atlas-relay/pkg/tlstest"
+)
+
+// guarded is a NATS server that wants a certificate of every client. Its own, and the authority of both, may change.
+type guarded struct {
+	*natstest.Server
+
+	t         *testing.T
+	dir       string
+	authority atomic.Pointer[tlstest.Authority]
+	config    atomic.Pointer[tls.Config]
+	at        settings.NATS
+}
+
+func newGuarded(t *testing.T) *guarded {
+	t.Helper()
+
+	g := &guarded{t: t, dir: t.TempDir()}
+	g.serve(tlstest.NewAuthority(t, "first"))
+
+	g.Server = natstest.Start(t, natstest.Options{TLS: &tls.Config{
+		MinVersion:         tls.VersionTLS13,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return g.config.Load(), nil },
+	}})
+
+	g.at = settings.NATS{URL: settings.URI(g.URL())}
+	g.at.Cert, g.at.Key, g.at.CA = g.issue()
+
+	return g
+}
+
+// serve has the server show a certificate of this authority, and take clients with one of it only.
+func (g *guarded) serve(a *tlstest.Authority) {
+	g.authority.Store(a)
+	g.config.Store(&tls.Config{
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{a.Issue(g.t, tlstest.Wanted{}).Certificate(g.t)},
+		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: a.Pool(),
+	})
+}
+
+// issue writes a client's files, in the place of those that are there.
+func (g *guarded) issue() (cert, key, ca string) {
+	a := g.authority.Load()
+	cert, key = a.Issue(g.t, tlstest.Wanted{CommonName: "relay"}).Write(g.t, g.dir, "client")
+
+	return cert, key, tlstest.Write(g.t, g.dir, "ca.pem", a.PEM())
+}
+
+// serial is of the certificate that the server showed.
+func serial(t *testing.T, nc *nats.Conn) string {
+	t.Helper()
+
+	state, err := nc.TLSConnectionState()
+	require.NoError(t, err)
+
+	return state.PeerCertificates[0].SerialNumber.String()
+}
+
+type journal struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+
+	return j.buf.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+
+	return j.buf.String()
+}
+
+// TestCertificatesMayChange: a connection that is opened anew after an outage takes the files as they are then.
+func TestCertificatesMayChange(t *testing.T) {
+	t.Parallel()
+
+	server := newGuarded(t)
+
+	nc, err := natsconn.Connect(server.at, natsconn.Options{}, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+
+	before := serial(t, nc)
+
+	server.Stop()
+	server.serve(tlstest.NewAuthority(t, "second"))
+	server.issue()
+	require.NoError(t, server.Resume())
+	require.Eventually(t, nc.IsConnected, patience, reconnectPoll)
+	require.NotEqual(t, before, serial(t, nc))
+}
+
+// TestFilesThatCannotBeUsedDoNotCutOff: those that were read before are shown, and the log names the file.
+func TestFilesThatCannotBeUsedDoNotCutOff(t *testing.T) {
+	t.Parallel()
+
+	server, log := newGuarded(t), new(journal)
+
+	nc, err := natsconn.Connect(server.at, natsconn.Options{}, slog.New(slog.NewJSONHandler(log, nil)))
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+
+	server.Stop()
+	tlstest.Write(t, server.dir, "client.key", []byte("half of a k"))
+	require.NoError(t, os.Remove(server.at.CA))
+	require.NoError(t, server.Resume())
+	require.Eventually(t, nc.IsConnected, patience, reconnectPoll)
+	require.Contains(t, log.String(), "NATS_CA")
+}
+
+func TestTLSMistakesOfNATS(t *testing.T) {
+	t.Parallel()
+
+	server := newGuarded(t)
+	connect := func(change func(at *settings.NATS)) error {
+		at := server.at
+		change(&at)
+
+		nc, err := natsconn.Connect(at, natsconn.Options{}, slog.New(slog.DiscardHandler))
+		if err == nil {
+			nc.Close()
+		}
+
+		return err
+	}
+
+	require.NoError(t, connect(func(*settings.NATS) {}))
+
+	other := tlstest.Write(t, t.TempDir(), "other.pem", tlstest.NewAuthority(t, "other").PEM())
+	require.ErrorAs(t, connect(func(at *settings.NATS) { at.CA = other }), new(x509.UnknownAuthorityError))
+	require.Error(t, connect(func(at *settings.NATS) { at.Cert, at.Key = "", "" }), "no certificate of ours")
+
+	plain := natstest.New(t)
+	require.ErrorIs(t, connect(func(at *settings.NATS) { at.URL = settings.URI(plain.URL()) }), nats.ErrSecureConnWanted)
+}
