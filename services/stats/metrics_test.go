@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
+	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/api"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
@@ -28,6 +29,7 @@ func TestMetrics(t *testing.T) {
 			Pending: new(uint64(1)), Parked: new(uint64(1)), DeadLetters: new(uint64(3)), Lag: new(1500 * time.Millisecond), CaptureLag: new(time.Duration(0)),
 			Partitions: []tally.Partition{{Number: 7, Pending: new(uint64(1)), Owned: new(true)}, {Number: 8, Owned: new(false)}, {Number: 9}},
 			Stream:     &tally.Stream{Messages: 12, Bytes: 3456, MaxBytes: 1 << 20},
+			Pause:      new(pause.Pause), PausedNamespaces: make([]pause.Namespace, 2),
 		}},
 		fixedFlow{tally.Stats{Flow: "b", Time: time.Unix(1, 0), Status: tally.Unknown}}, // nothing is known, so nothing is told
 		fixedFlow{tally.Stats{Flow: "c", Time: time.Unix(2, 0), Status: tally.OK, Stream: &tally.Stream{}}},
@@ -62,6 +64,12 @@ relay_partition_owned{flow="a",partition="8"} 0
 # HELP relay_partition_pending_changes Events published to the partition and not settled, those set aside included.
 # TYPE relay_partition_pending_changes gauge
 relay_partition_pending_changes{flow="a",partition="7"} 1
+# HELP relay_paused 1 while a person has paused the flow, 0 while it runs; absent while the target cannot be asked.
+# TYPE relay_paused gauge
+relay_paused{flow="a"} 1
+# HELP relay_paused_namespaces Namespaces that persons have paused; absent while the target cannot be asked.
+# TYPE relay_paused_namespaces gauge
+relay_paused_namespaces{flow="a"} 2
 # HELP relay_pending_changes Events published and not settled.
 # TYPE relay_pending_changes gauge
 relay_pending_changes{flow="a"} 1

@@ -15,10 +15,10 @@ func newPartition() *Partition {
 	return New(Policy{Retries: 1, Delays: []time.Duration{time.Second}, Together: 10, MaxEvents: 10, MaxBytes: 1 << 20, MaxTotal: 1 << 30})
 }
 
-// record is of the n-th event, a delta, of a document.
-func record(n int64, key string, state parked.State, reason parked.Reason) *parked.Record {
+// record is of the first event, a delta, of a document.
+func record(key string, state parked.State, reason parked.Reason) *parked.Record {
 	return &parked.Record{
-		ID: key, Number: n, Position: event.Position{T: uint32(n)}, Key: bson.Binary{Data: []byte(key)}, Operation: event.Update, Size: 10,
+		ID: key, Number: 1, Position: event.Position{T: 1}, Key: bson.Binary{Data: []byte(key)}, Operation: event.Update, Size: 10,
 		State: state, Reason: reason, Counted: state == parked.Dead,
 	}
 }
@@ -32,7 +32,7 @@ func TestWhyHeldEventsAreParked(t *testing.T) {
 	t.Parallel()
 
 	p := newPartition()
-	require.NoError(t, p.Load(record(1, "marked", parked.Dead, parked.Failed), time.Unix(0, 0)))
+	require.NoError(t, p.Load(record("marked", parked.Dead, parked.Failed), time.Unix(0, 0)))
 	p.Hold(func(event.Key) bool { return true }, time.Unix(0, 0))
 
 	lot := p.Sort([]Item{
@@ -58,7 +58,7 @@ func TestAnswerForAHeldDocument(t *testing.T) {
 	t.Parallel()
 
 	p, now := newPartition(), time.Unix(0, 0)
-	require.NoError(t, p.Load(record(1, "a", parked.Waiting, parked.Unfitting), now))
+	require.NoError(t, p.Load(record("a", parked.Waiting, parked.Unfitting), now))
 
 	_, asks := p.Next(now, 10)
 	require.Len(t, asks, 1)
@@ -85,7 +85,7 @@ func TestHoldLeavesTheTimesOfOthers(t *testing.T) {
 
 	p, now := newPartition(), time.Unix(0, 0)
 
-	tried := record(1, "a", parked.Waiting, parked.Failed)
+	tried := record("a", parked.Waiting, parked.Failed)
 	tried.Attempts = 1
 	require.NoError(t, p.Load(tried, now))
 
@@ -112,7 +112,7 @@ func TestConflictsDoNotCountWhileAnythingIsHeld(t *testing.T) {
 			t.Parallel()
 
 			p, now := newPartition(), time.Unix(0, 0)
-			require.NoError(t, p.Load(record(1, "a", parked.Waiting, parked.Conflict), now))
+			require.NoError(t, p.Load(record("a", parked.Waiting, parked.Conflict), now))
 			p.Hold(test.held, now)
 
 			for range 20 {
