@@ -19,6 +19,7 @@ export class Letters {
   #matching = false; // all that match are selected, listed or not
   #operation = ""; // only what failed again in this one
   #asked = ""; // the filter of the last question
+  #applied = {}; // the filter of what is listed, whatever was typed since
   #turn = 0; // of the last question: answers to earlier ones are late
 
   constructor() {
@@ -40,7 +41,7 @@ export class Letters {
     // What dies while a person reads the question is not part of what they confirm.
     for (const verb of verbs) {
       byID(`${verb}-selected`).onclick = () => this.#act(verb, this.#matching
-        ? { filter: { until: new Date().toISOString(), ...this.#filter() } } : { names: { names: [...this.#selected] } });
+        ? { filter: { until: new Date().toISOString(), ...this.#applied } } : { names: { names: [...this.#selected] } });
     }
   }
 
@@ -110,6 +111,7 @@ export class Letters {
       if (turn !== this.#turn) return;
       if (this.#operation && !token && page.dead_letters.length === 0) return this.#only(""); // all of them are dealt with
 
+      this.#applied = filter;
       this.#listed = token ? [...this.#listed, ...page.dead_letters] : page.dead_letters;
       this.#next = page.next_page_token;
       if (found) this.#showGroups(found);
