@@ -13,6 +13,7 @@ db.getSiblingDB("admin").runCommand({
     {"resource": {"db": "atlas_relay", "collection": "audit"}, "actions": ["insert"]},
     {"resource": {"db": "atlas_relay", "collection": "unsupported"}, "actions": ["update", "remove"]},
     {"resource": {"db": "atlas_relay", "collection": "barriers"}, "actions": ["remove"]},
+    {"resource": {"db": "atlas_relay", "collection": "flows"}, "actions": ["remove"]},
     {"resource": {"db": "atlas_relay", "collection": "parked"}, "actions": ["remove"]},
     {"resource": {"db": "atlas_relay", "collection": "parked_chunks"}, "actions": ["remove"]},
     {"resource": {"db": "atlas_relay", "collection": "refetched"}, "actions": ["remove"]},

@@ -63,6 +63,13 @@ func TestStatsRoleIsEnough(t *testing.T) {
 	client := relayv1.NewDeadLetterServiceClient(conn)
 	actOnLetters(t, client, letters)
 
+	for _, namespaces := range [][]*relayv1.Namespace{nil, {{Database: "shop", Collection: "orders"}}} {
+		_, err = relayv1.NewFlowServiceClient(conn).PauseFlow(t.Context(), &relayv1.PauseFlowRequest{RequestedBy: "ann", Namespaces: namespaces})
+		require.NoError(t, err)
+		_, err = relayv1.NewFlowServiceClient(conn).ResumeFlow(t.Context(), &relayv1.ResumeFlowRequest{RequestedBy: "ann", Namespaces: namespaces})
+		require.NoError(t, err)
+	}
+
 	// Users' documents are another right, and one more role.
 	ofUsers := func(c mongotest.Command) bool { return c.DB == "shop" }
 	require.True(t, slices.ContainsFunc(wire.Commands(), ofUsers))
@@ -81,13 +88,6 @@ func TestStatsRoleIsEnough(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "the target has no such document", got.GetTargetJsonMissingBecause())
 	mongotest.RequireExact(t, mongotest.Role(t, more), slices.DeleteFunc(wire.Commands()[before:], func(c mongotest.Command) bool { return !ofUsers(c) }))
-
-	for _, namespaces := range [][]*relayv1.Namespace{nil, {{Database: "shop", Collection: "orders"}}} {
-		_, err = relayv1.NewFlowServiceClient(conn).PauseFlow(t.Context(), &relayv1.PauseFlowRequest{RequestedBy: "ann", Namespaces: namespaces})
-		require.NoError(t, err)
-		_, err = relayv1.NewFlowServiceClient(conn).ResumeFlow(t.Context(), &relayv1.ResumeFlowRequest{RequestedBy: "ann", Namespaces: namespaces})
-		require.NoError(t, err)
-	}
 
 	cancel()
 	require.NoError(t, <-done)

@@ -28,6 +28,8 @@ func Reasons() []Reason {
 		{reasonArgument, codes.InvalidArgument, "a field of the request has a value that no waiting makes right; the field `field` of the metadata names it", "see the field's comment in [API.md](API.md)"},
 		{reasonPageToken, codes.InvalidArgument, "the page token is none of this list, or came with another request", "begin with the first page, or repeat the request that the token came with"},
 		{reasonNotFound, codes.NotFound, "no record has this name: it was applied after a retry, or its flow was deleted", "`relayctl dead-letters list --state all`"},
+		{reasonNoOperation, codes.NotFound, "no action on dead letters has this name", "`relayctl audit` lists what was done; the answer to an action has its name"},
+		{reasonTooManyPaused, codes.FailedPrecondition, "so many namespaces of the flow are paused already as there may be", "resume some, pause a whole database instead of its collections, or pause the flow"},
 		{reasonTarget, codes.Unavailable, "the target cannot be reached", "check that it runs and that the service reaches it; then ask again, as RetryInfo says"},
 		{reasonForbidden, codes.FailedPrecondition, "the target does not let the service's user do this", "grant the role of [stats-role.js](mongodb/stats-role.js)"},
 		{reasonNoToken, codes.Unauthenticated, "the caller showed neither a token nor a client certificate, and is not one who may do this without", "show one (`API_TOKEN`, or `STATS_CERT` with `STATS_KEY`), ask from the host of the service, or set `API_OPEN` there ([ADR 19](adr/0019-access.md))"},
