@@ -57,7 +57,7 @@ func describe(cmd *cobra.Command, into []description) []description {
 	}
 
 	d := description{
-		Command: cmd.CommandPath(), Usage: cmd.UseLine(), Runs: cmd.Runnable(), About: cmp.Or(cmd.Long, cmd.Short), Examples: cmd.Example,
+		Command: cmd.CommandPath(), Usage: cmd.UseLine(), Runs: cmd.Runnable() && !cmd.HasSubCommands(), About: cmp.Or(cmd.Long, cmd.Short), Examples: cmd.Example,
 	}
 
 	add := func(common bool) func(*pflag.Flag) {

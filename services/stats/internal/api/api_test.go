@@ -235,17 +235,17 @@ func TestWatchSendsAtOnceAndThenEveryInterval(t *testing.T) {
 
 	conn, _ := serve(t, always(sampleStats()))
 	ctx, cancel := context.WithCancel(t.Context())
+	begin := time.Now()
 	stream, err := relayv1.NewStatsServiceClient(conn).WatchStats(ctx, &relayv1.WatchStatsRequest{Interval: durationpb.New(200 * time.Millisecond)})
 	require.NoError(t, err)
 
-	begin := time.Now()
-
-	for range 3 {
+	for range 4 {
 		_, err := stream.Recv()
 		require.NoError(t, err)
 	}
 
-	require.GreaterOrEqual(t, time.Since(begin), 300*time.Millisecond)
+	// All watches send at the same beats, so the second one may follow the first at once.
+	require.GreaterOrEqual(t, time.Since(begin), 400*time.Millisecond)
 	cancel()
 
 	for err == nil {
