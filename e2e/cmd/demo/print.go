@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -71,15 +72,9 @@ func (p *printer) Sample(at time.Duration, now, before *relayv1.Stats, since tim
 
 	p.samples++
 
-	in, out := now.GetTotalChanges(), now.GetProcessedChanges()
-	if before != nil {
-		in, out = in-before.GetTotalChanges(), out-before.GetProcessedChanges()
-	}
-
-	rate := func(n uint64) float64 { return float64(n) / since.Seconds() }
-
-	p.Linef("%6.0f  %8.0f  %8.0f  %8d  %9s  %8d  %s", at.Seconds(), rate(in), rate(out), now.GetPendingChanges(),
-		now.GetLag().AsDuration().Round(time.Millisecond), now.GetBatchesProcessed(), status(now))
+	p.Linef("%6.0f  %8s  %8s  %8s  %9s  %8s  %s", at.Seconds(),
+		perSecond(now.TotalChanges, before.TotalChanges, since), perSecond(now.ProcessedChanges, before.ProcessedChanges, since),
+		known(now.PendingChanges), lag(now), known(now.BatchesProcessed), status(now))
 
 	if reasons := strings.Join(now.GetReasons(), "\n        "); reasons != p.reasons {
 		p.reasons = reasons
@@ -88,6 +83,33 @@ func (p *printer) Sample(at time.Duration, now, before *relayv1.Stats, since tim
 			p.Linef("        %s", reasons)
 		}
 	}
+}
+
+// unknown is what a figure says that the sample does not know.
+const unknown = "?"
+
+func known(n *uint64) string {
+	if n == nil {
+		return unknown
+	}
+
+	return strconv.FormatUint(*n, 10)
+}
+
+func perSecond(now, before *uint64, since time.Duration) string {
+	if now == nil || before == nil {
+		return unknown
+	}
+
+	return fmt.Sprintf("%.0f", float64(*now-*before)/since.Seconds())
+}
+
+func lag(s *relayv1.Stats) string {
+	if s.GetLag() == nil {
+		return unknown
+	}
+
+	return s.GetLag().AsDuration().Round(time.Millisecond).String()
 }
 
 func status(s *relayv1.Stats) string { return strings.TrimPrefix(s.GetStatus().String(), "STATUS_") }

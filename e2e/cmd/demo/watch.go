@@ -12,7 +12,7 @@ func (d *demo) watch(ctx context.Context) error {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 
-	last, lastAt := (*relayv1.Stats)(nil), time.Now()
+	last, lastAt := &relayv1.Stats{TotalChanges: new(uint64), ProcessedChanges: new(uint64)}, time.Now() // nothing was written yet
 
 	for {
 		select {

@@ -4,7 +4,7 @@ import { hideDetail, showDetail } from "./detail.js";
 import { byID, el, setText } from "./dom.js";
 import { count, plural, position, ranges, seconds, short, span, word } from "./format.js";
 import { rove } from "./rove.js";
-import { States } from "./states.js";
+import { since, States } from "./states.js";
 
 // level is the colour of so many pending changes: one for each power of ten.
 const level = (pending) => (pending > 0 ? Math.min(5, String(pending).length) : 0);
@@ -63,7 +63,7 @@ export class Partitions {
     const owner = this.#stats.processors.find((o) => o.instance.id === p.owner_instance)?.instance;
 
     showDetail(`Partition ${p.partition}`).facts([
-      ["State", `${wordOf(stateOf(p))}, ${this.#states.since(p.partition)}`],
+      ["State", `${wordOf(stateOf(p))}, ${p.state_time ? since(Date.parse(p.state_time), Date.parse(this.#stats.sample_time)) : this.#states.since(p.partition)}`],
       ["Reason", p.reason],
       ["Owner", owner ? `${instanceName(owner)}, ownership ${count(p.epoch)}` : "none that reports"],
       ["Pending", p.pending_changes === undefined ? "unknown" : `${plural(p.pending_changes, "change")}, ${count(p.parked_changes)} of them set aside and retried`],

@@ -1,9 +1,12 @@
-// Since when things are as they are. Samples do not say it, so the page remembers what it has seen: of what was so
+// Since when things are as they are. Where samples do not say it, the page remembers what it has seen: of what was so
 // already when it began to look, only the least is known.
 
 import { clock, span } from "./format.js";
 
 const longestGap = 5000; // ms between two samples after which nobody knows what was in between
+
+// since says since when and for how long, in words.
+export const since = (time, now) => `since ${clock(time)} (${span(Math.max(0, now - time) / 1000)})`;
 
 export class States {
   #states = new Map(); // key → { state, time, seen }
@@ -38,8 +41,6 @@ export class States {
     const known = this.#states.get(key);
     if (!known) return "";
 
-    const age = span(this.age(key) / 1000);
-
-    return known.seen ? `since ${clock(known.time)} (${age})` : `for ${age} at least`;
+    return known.seen ? since(known.time, this.#last) : `for ${span(this.age(key) / 1000)} at least`;
   }
 }
