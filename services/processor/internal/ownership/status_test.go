@@ -14,7 +14,7 @@ func TestANewReasonBeginsNoNewState(t *testing.T) {
 	t.Parallel()
 
 	synctest.Test(t, func(t *testing.T) {
-		p := &partition{Owner: &Owner{log: slog.New(slog.DiscardHandler)}}
+		p := &partition{Owner: &Owner{log: slog.New(slog.DiscardHandler), pausing: newPausing()}}
 		p.reset()
 
 		began := time.Now()
