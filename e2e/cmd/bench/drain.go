@@ -25,8 +25,9 @@ type drain struct {
 
 // drained is what came of it.
 type drained struct {
-	rate   float64 // applied changes per second, from the first checkpoint seen to move
-	memory int64   // peak of the processor with the highest, in bytes
+	rate   float64       // applied changes per second, from the first checkpoint seen to move
+	memory int64         // peak of the processor with the highest, in bytes
+	cpu    time.Duration // of processors and target, from the start of the processors
 }
 
 func (b *bench) drain(ctx context.Context, d drain) (result drained, err error) {
@@ -113,6 +114,8 @@ func tailAt(ctx context.Context, stream *topology.Stream, changes int) (last top
 
 // empty starts the processors and waits until everything is applied.
 func (d *drain) empty(ctx context.Context, world *harness.World, relay *harness.Relay) (drained, error) {
+	before := cpuOf(world.Target.Server.PID())
+
 	for _, s := range relay.Processors() {
 		if err := s.Start(); err != nil {
 			return drained{}, err
@@ -128,9 +131,10 @@ func (d *drain) empty(ctx context.Context, world *harness.World, relay *harness.
 		return drained{}, fmt.Errorf("%w; the log ends:\n%s", err, relay.Processors()[0].LastWords())
 	}
 
-	result := drained{rate: rate}
+	result := drained{rate: rate, cpu: cpuOf(world.Target.Server.PID()) - before}
 	for _, s := range relay.Processors() {
 		result.memory = max(result.memory, s.Usage().PeakMemory)
+		result.cpu += s.Usage().CPU
 	}
 
 	return result, nil

@@ -9,14 +9,11 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
-// Of the runs with several processors and with documents that fail.
+// Of the runs with several processors and with a hot document.
 const (
 	delayedChanges = 24_000
 	oneWay         = 20 * time.Millisecond // before the target, each way
 	several        = 4                     // processors
-
-	failingChanges = 100_000
-	failingOf      = 100 // one document of so many fails
 
 	hotUpdates = 50_000 // of one document, and as many of others
 )
@@ -49,64 +46,6 @@ func (b *bench) scaling(ctx context.Context) error {
 	b.results.near, b.results.one, b.results.several = near.rate, one.rate, all.rate
 
 	return err
-}
-
-// failing drains a backlog in which documents fail on the target for good, and the same one on a target that takes them:
-// documents that differ from the others in the type of a field, and such as only a value tells apart.
-func (b *bench) failing(ctx context.Context) error {
-	// mixed writes documents of which one in so many has another value, and this kind.
-	mixed := func(kind any) func(context.Context, *mongo.Database) error {
-		return func(ctx context.Context, source *mongo.Database) error {
-			return loadEach(ctx, source, 0, failingChanges, func(id int) bson.D {
-				if id%failingOf == 0 {
-					return append(document(id, b.cfg.Size), bson.E{Key: "kind", Value: kind}, bson.E{Key: "value", Value: "evil"})
-				}
-
-				return append(document(id, b.cfg.Size), bson.E{Key: "kind", Value: int32(0)}, bson.E{Key: "value", Value: "good"})
-			})
-		}
-	}
-
-	d := drain{
-		write:   mixed("0"),
-		changes: failingChanges, applied: failingChanges, env: map[string]string{"BYPASS_VALIDATION": "false"},
-		prepare: validate(bson.D{{Key: "value", Value: bson.D{{Key: "$type", Value: "string"}}}}),
-	}
-
-	healthy, err := b.drain(ctx, d)
-	if err != nil {
-		return err
-	}
-
-	d.applied -= failingChanges / failingOf
-	d.prepare = validate(bson.D{{Key: "kind", Value: bson.D{{Key: "$type", Value: "int"}}}})
-
-	unlike, err := b.drain(ctx, d)
-	if err != nil {
-		return err
-	}
-
-	d.write = mixed(int32(0))
-	d.prepare = validate(bson.D{{Key: "value", Value: "good"}})
-
-	alike, err := b.drain(ctx, d)
-	b.results.healthy, b.results.unlike, b.results.alike = healthy.rate, unlike.rate, alike.rate
-	b.results.parkedMemory = max(unlike.memory, alike.memory)
-
-	return err
-}
-
-// validate gives every collection of the target a rule.
-func validate(rule bson.D) func(context.Context, *mongo.Database) error {
-	return func(ctx context.Context, target *mongo.Database) error {
-		for _, name := range collections() {
-			if err := target.RunCommand(ctx, bson.D{{Key: "collMod", Value: name}, {Key: "validator", Value: rule}}).Err(); err != nil {
-				return fmt.Errorf("set the validator of %s: %w", name, err)
-			}
-		}
-
-		return nil
-	}
 }
 
 // hot drains updates half of which are of one document, and then as many that are of all documents alike.

@@ -40,9 +40,7 @@ type results struct {
 	largeInto, largeCursor time.Duration // into the stream, and by a bare cursor
 
 	near, one, several float64 // one processor, one behind a slow network, several there
-	healthy            float64
-	unlike, alike      float64 // with documents that fail: those that look different from the others, and those that do not
-	parkedMemory       int64   // of the processor with failing documents
+	failing            []failingRound
 	even, hot          float64
 
 	acted map[string]acted // on dead letters, by what was done to them

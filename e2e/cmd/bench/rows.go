@@ -202,19 +202,6 @@ func (b *bench) scalingRows() []row {
 	}
 }
 
-func (b *bench) failingRows() []row {
-	r := &b.results
-
-	return []row{
-		plain("a validator that all documents pass", rate(r.healthy)),
-		plain(fmt.Sprintf("— 1 of %d fails, of another type: rate of the others", failingOf), rate(r.unlike)),
-		above("— of the rate without", r.unlike/r.healthy, failingGoal, share),
-		plain(fmt.Sprintf("— 1 of %d fails, only for a value: rate of the others", failingOf), rate(r.alike)),
-		above("— of the rate without", r.alike/r.healthy, failingGoal, share),
-		below("— peak memory: processor", r.parkedMemory, parkedGoal, mebibytes),
-	}
-}
-
 func (b *bench) deadLetterRows() []row {
 	var rows []row
 
