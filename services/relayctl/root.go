@@ -9,7 +9,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/charmbracelet/x/term"
 	"github.com/spf13/cobra"
 
 	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
@@ -184,6 +183,11 @@ func (p *program) color() bool {
 
 func isTerminal(stream any) bool {
 	file, ok := stream.(*os.File)
+	if !ok {
+		return false
+	}
 
-	return ok && term.IsTerminal(file.Fd())
+	info, err := file.Stat()
+
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

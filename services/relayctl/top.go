@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
+	"github.com/charmbracelet/x/term"
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
@@ -52,6 +54,12 @@ func (p *program) top() *cobra.Command {
 
 // wholeTerminal tells whether a person is there, on a terminal that can be drawn on.
 func (p *program) wholeTerminal() bool {
+	isTerminal := func(stream any) bool {
+		file, ok := stream.(*os.File)
+
+		return ok && term.IsTerminal(file.Fd())
+	}
+
 	return isTerminal(p.in) && isTerminal(p.out) && p.environ["TERM"] != "dumb"
 }
 
