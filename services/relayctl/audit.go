@@ -46,37 +46,27 @@ func fetchAudit(ctx context.Context, q *question, limit int) (*relayv1.ListAudit
 		return nil, &refusedError{what: "--limit is negative", next: "give 1 or more, or 0 for all"}
 	}
 
-	conn, err := q.dial()
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-
 	all := new(relayv1.ListAuditRecordsResponse)
 	request := &relayv1.ListAuditRecordsRequest{Flow: q.flow, PageSize: pageSize}
 
-	for {
+	err := q.everyPage(ctx, func(ctx context.Context, client relayv1.StatsServiceClient) (bool, error) {
 		if left := limit - len(all.GetRecords()); limit > 0 && left < pageSize {
 			request.PageSize = int32(left) //nolint:gosec // below pageSize
 		}
 
-		page, err := oneAuditPage(ctx, relayv1.NewStatsServiceClient(conn), request)
+		page, err := client.ListAuditRecords(ctx, request)
 		if err != nil {
-			return nil, explain(err, q.server)
+			return false, err
 		}
 
 		all.Records = append(all.Records, page.GetRecords()...)
 		request.PageToken, all.NextPageToken = page.GetNextPageToken(), page.GetNextPageToken()
 
-		if request.GetPageToken() == "" || limit > 0 && len(all.GetRecords()) >= limit {
-			return all, nil
-		}
+		return request.GetPageToken() != "" && (limit == 0 || len(all.GetRecords()) < limit), nil
+	})
+	if err != nil {
+		return nil, err
 	}
-}
 
-func oneAuditPage(ctx context.Context, client relayv1.StatsServiceClient, request *relayv1.ListAuditRecordsRequest) (*relayv1.ListAuditRecordsResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-
-	return client.ListAuditRecords(ctx, request)
+	return all, nil
 }

@@ -166,6 +166,32 @@ func (p *program) watch(ctx context.Context, q *question) error {
 	}
 }
 
+// everyPage has read ask for one page after the other, each in a time of its own, until there is no more of them. Errors
+// come back explained.
+func (q *question) everyPage(ctx context.Context, read func(context.Context, relayv1.StatsServiceClient) (more bool, err error)) error {
+	conn, err := q.dial()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+
+	client := relayv1.NewStatsServiceClient(conn)
+	readOne := func() (bool, error) {
+		ctx, cancel := context.WithTimeout(ctx, askTimeout)
+		defer cancel()
+
+		return read(ctx, client)
+	}
+
+	for more := true; more; {
+		if more, err = readOne(); err != nil {
+			return explain(err, q.server)
+		}
+	}
+
+	return nil
+}
+
 func ask(ctx context.Context, q *question) (*relayv1.Stats, error) {
 	conn, err := q.dial()
 	if err != nil {

@@ -38,33 +38,23 @@ func (p *program) flowGaps() *cobra.Command {
 
 // fetchGaps reads all pages.
 func fetchGaps(ctx context.Context, q *question) (*relayv1.ListGapsResponse, error) {
-	conn, err := q.dial()
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-
 	all := new(relayv1.ListGapsResponse)
 	request := &relayv1.ListGapsRequest{Flow: q.flow, PageSize: pageSize}
 
-	for {
-		page, err := oneGapPage(ctx, relayv1.NewStatsServiceClient(conn), request)
+	err := q.everyPage(ctx, func(ctx context.Context, client relayv1.StatsServiceClient) (bool, error) {
+		page, err := client.ListGaps(ctx, request)
 		if err != nil {
-			return nil, explain(err, q.server)
+			return false, err
 		}
 
 		all.Gaps = append(all.Gaps, page.GetGaps()...)
 		request.PageToken = page.GetNextPageToken()
 
-		if request.GetPageToken() == "" {
-			return all, nil
-		}
+		return request.GetPageToken() != "", nil
+	})
+	if err != nil {
+		return nil, err
 	}
-}
 
-func oneGapPage(ctx context.Context, client relayv1.StatsServiceClient, request *relayv1.ListGapsRequest) (*relayv1.ListGapsResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-
-	return client.ListGaps(ctx, request)
+	return all, nil
 }

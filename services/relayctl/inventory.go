@@ -131,31 +131,29 @@ func pick(partitions []*relayv1.PartitionStats, numbers []string) ([]*relayv1.Pa
 
 // fetchPartitions reads all pages; what is said about the sample is that of the last one.
 func fetchPartitions(ctx context.Context, q *question, request *relayv1.ListPartitionsRequest) (*relayv1.ListPartitionsResponse, error) {
-	var all []*relayv1.PartitionStats
+	var (
+		all  []*relayv1.PartitionStats
+		last *relayv1.ListPartitionsResponse
+	)
 
-	conn, err := q.dial()
+	err := q.everyPage(ctx, func(ctx context.Context, client relayv1.StatsServiceClient) (bool, error) {
+		page, err := client.ListPartitions(ctx, request)
+		if err != nil {
+			return false, err
+		}
+
+		all, last = append(all, page.GetPartitions()...), page
+		request.PageToken = page.GetNextPageToken()
+
+		return request.GetPageToken() != "", nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
 
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
+	last.Partitions = all
 
-	for {
-		page, err := relayv1.NewStatsServiceClient(conn).ListPartitions(ctx, request)
-		if err != nil {
-			return nil, explain(err, q.server)
-		}
-
-		all = append(all, page.GetPartitions()...)
-
-		if request.PageToken = page.GetNextPageToken(); request.GetPageToken() == "" {
-			page.Partitions = all
-
-			return page, nil
-		}
-	}
+	return last, nil
 }
 
 func (p *program) instances() *cobra.Command {
@@ -208,29 +206,27 @@ func roles() []string { return []string{"listener", "processor"} }
 
 // fetchInstances reads all pages, as fetchPartitions does.
 func fetchInstances(ctx context.Context, q *question, request *relayv1.ListInstancesRequest) (*relayv1.ListInstancesResponse, error) {
-	var all []*relayv1.InstanceStats
+	var (
+		all  []*relayv1.InstanceStats
+		last *relayv1.ListInstancesResponse
+	)
 
-	conn, err := q.dial()
+	err := q.everyPage(ctx, func(ctx context.Context, client relayv1.StatsServiceClient) (bool, error) {
+		page, err := client.ListInstances(ctx, request)
+		if err != nil {
+			return false, err
+		}
+
+		all, last = append(all, page.GetInstances()...), page
+		request.PageToken = page.GetNextPageToken()
+
+		return request.GetPageToken() != "", nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
 
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
+	last.Instances = all
 
-	for {
-		page, err := relayv1.NewStatsServiceClient(conn).ListInstances(ctx, request)
-		if err != nil {
-			return nil, explain(err, q.server)
-		}
-
-		all = append(all, page.GetInstances()...)
-
-		if request.PageToken = page.GetNextPageToken(); request.GetPageToken() == "" {
-			page.Instances = all
-
-			return page, nil
-		}
-	}
+	return last, nil
 }
