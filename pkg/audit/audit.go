@@ -86,6 +86,17 @@ func (a *Action) Finish(ctx context.Context, target *mongo.Client, end End) erro
 	return nil
 }
 
+// Close is Finish for an action that changed so much and ended with err, also when ctx has ended. Where its end is not
+// recorded the audit says just that: what was done is done.
+func (a *Action) Close(ctx context.Context, target *mongo.Client, changed int, err error) {
+	end := End{Changed: int64(changed)}
+	if err != nil {
+		end.Failed = err.Error()
+	}
+
+	_ = a.Finish(context.WithoutCancel(ctx), target, end)
+}
+
 // Get returns an action on a flow. It returns ErrNotFound.
 func Get(ctx context.Context, target *mongo.Client, flow, id string) (*Action, error) {
 	var (

@@ -31,14 +31,7 @@ func audited(ctx context.Context, target *mongo.Client, uri settings.URI, action
 	}
 
 	changed, err := act()
-
-	end := audit.End{Changed: int64(changed)}
-	if err != nil {
-		end.Failed = err.Error()
-	}
-
-	// What was done is done, also where its end cannot be recorded: the audit then says just that.
-	_ = action.Finish(context.WithoutCancel(ctx), target, end)
+	action.Close(ctx, target, changed, err)
 
 	return err
 }

@@ -82,13 +82,7 @@ func (s *Switch) audited(ctx context.Context, name string, r *Request, act func(
 
 	n, err := act()
 
-	end := audit.End{Changed: int64(n)}
-	if err != nil {
-		end.Failed = err.Error()
-	}
-
-	// Where the end is not recorded the audit says just that, and what was done is done.
-	_ = action.Finish(context.WithoutCancel(ctx), s.target, end)
+	action.Close(ctx, s.target, n, err)
 
 	if err != nil {
 		return pause.Document{}, false, s.failed(err)
