@@ -30,7 +30,11 @@ func TestClusterHoldsReplicas(t *testing.T) {
 
 	publish := func(n int) {
 		require.Eventually(t, func() bool {
-			_, err := js.Publish(ctx, "s", []byte(strconv.Itoa(n)), jetstream.WithMsgID(strconv.Itoa(n)))
+			// What was published while the leader went away is never answered.
+			once, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+
+			_, err := js.Publish(once, "s", []byte(strconv.Itoa(n)), jetstream.WithMsgID(strconv.Itoa(n)))
 
 			return err == nil
 		}, patience, 10*time.Millisecond)

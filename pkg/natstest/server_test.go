@@ -1,6 +1,7 @@
 package natstest_test
 
 import (
+	"context"
 	"net"
 	"os"
 	"testing"
@@ -32,10 +33,18 @@ func TestStreamSurvivesRestart(t *testing.T) {
 
 	server.Restart(t)
 	require.Equal(t, url, server.URL())
-	require.Eventually(t, js.Conn().IsConnected, 5*time.Second, time.Millisecond)
 
-	stream, err := js.Stream(t.Context(), "S")
-	require.NoError(t, err)
+	var stream jetstream.Stream
+	// The connection may not know yet that its server was away: then nobody answers.
+	require.Eventually(t, func() bool {
+		once, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+
+		stream, err = js.Stream(once, "S")
+
+		return err == nil
+	}, patience, time.Millisecond)
+
 	message, err := stream.GetMsg(t.Context(), 1)
 	require.NoError(t, err)
 	require.Equal(t, "kept", string(message.Data))
