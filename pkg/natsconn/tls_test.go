@@ -41,7 +41,7 @@ func newGuarded(t *testing.T) *guarded {
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return g.config.Load(), nil },
 	}})
 
-	g.at = settings.NATS{URL: settings.URI(g.URL())}
+	g.at = settings.NATS{URL: settings.NewURI(g.URL())}
 	g.at.Cert, g.at.Key, g.at.CA = g.issue()
 
 	return g
@@ -154,5 +154,5 @@ func TestTLSMistakesOfNATS(t *testing.T) {
 	require.Error(t, connect(func(at *settings.NATS) { at.Cert, at.Key = "", "" }), "no certificate of ours")
 
 	plain := natstest.New(t)
-	require.ErrorIs(t, connect(func(at *settings.NATS) { at.URL = settings.URI(plain.URL()) }), nats.ErrSecureConnWanted)
+	require.ErrorIs(t, connect(func(at *settings.NATS) { at.URL = settings.NewURI(plain.URL()) }), nats.ErrSecureConnWanted)
 }

@@ -29,6 +29,7 @@ func Load(cfg any, environ map[string]string) error {
 	maps.DeleteFunc(given, func(_, value string) bool { return value == "" })
 
 	mistakes := misspelt(fields, given)
+	mistakes = append(mistakes, misplaced(fields, given)...)
 	mistakes = append(mistakes, readFiles(fields, given)...)
 	mistakes = append(mistakes, parse(cfg, fields, given, mistakes)...)
 	mistakes = append(mistakes, checkBounds(fields, mistakes)...)
