@@ -139,6 +139,15 @@ func (x *exposed) work() {
 	_, err = orders.UpdateByID(x.t.Context(), 1, bson.D{{Key: "$set", Value: bson.D{{Key: "more", Value: x.contents.add("a delta that does not fit")}}}})
 	require.NoError(x.t, err)
 
+	// The conflict counts once every partition is behind it.
+	more := make([]any, 300)
+	for i := range more {
+		more[i] = bson.D{{Key: "_id", Value: bson.NewObjectID()}, content("one of many")}
+	}
+
+	_, err = orders.InsertMany(x.t.Context(), more)
+	require.NoError(x.t, err)
+
 	x.await("two dead letters", func(sample *relayv1.Stats) bool {
 		return sample.GetFailedChanges() == 2 && sample.GetPendingChanges() == 0
 	})
@@ -167,16 +176,17 @@ func (x *exposed) trouble() {
 func commands() [][]string {
 	var all [][]string
 
-	for _, command := range []string{
-		"status", "stats", "partitions", "instances", "flow show", "flow gaps", "doctor", "dead-letters list", "audit", "version", "config", "commands",
-		"status --flow nonsense", "dead-letters show nonsense", "flow init",
-	} {
-		for _, more := range []string{"", "-o json", "-h"} {
-			all = append(all, strings.Fields(command+" "+more))
-		}
+	for _, command := range []string{"status", "stats", "partitions", "instances", "flow show", "doctor", "dead-letters list", "audit"} {
+		all = append(all, strings.Fields(command), strings.Fields(command+" -o json"))
 	}
 
-	return append(all, []string{"-h"}, []string{"nonsense"})
+	for _, command := range []string{
+		"flow gaps", "flow init", "config", "commands", "-h", "status -h", "flow init -h", "status --flow nonsense", "dead-letters show nonsense", "nonsense",
+	} {
+		all = append(all, strings.Fields(command))
+	}
+
+	return all
 }
 
 // TestSecretsShowNowhere: whatever the services write or answer at LOG_LEVEL=debug, in good days and in bad ones, holds no
