@@ -1,17 +1,24 @@
 package permissions
 
 import (
+	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
+	"github.com/atlas-relay/atlas-relay/pkg/natsconn"
 	"github.com/atlas-relay/atlas-relay/pkg/natstest"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -119,6 +126,39 @@ func TestNobodyElse(t *testing.T) {
 	require.Len(t, options.Nkeys, len(harness.Roles()))
 	require.Empty(t, options.Users)
 	require.Len(t, options.Accounts, 1)
+}
+
+// TestStreamsOfBefore: a server that ran without accounts goes on with its streams once they are where secured.conf says.
+func TestStreamsOfBefore(t *testing.T) {
+	store := t.TempDir()
+	before := natstest.Start(t, natstest.Options{StoreDir: store})
+
+	_, err := topology.Create(t.Context(), before.JetStream(t), flow, topology.Settings{StreamID: "of-before", Partitions: 2, Source: "rs0", FirstToken: "x"}, 1<<26)
+	require.NoError(t, err)
+	before.Stop()
+
+	require.NoError(t, os.Rename(filepath.Join(store, "jetstream", "$G"), filepath.Join(store, "jetstream", "RELAY")))
+
+	s, err := harness.Secure(t.Context(), t.TempDir(), flow)
+	require.NoError(t, err)
+
+	for name, value := range s.Env {
+		t.Setenv(name, value)
+	}
+
+	at := natstest.Start(t, natstest.Options{StoreDir: store, Config: s.Config})
+
+	nc, err := natsconn.Connect(settings.NATS{URL: settings.NewURI(at.URL()), Creds: s.Seeds["operator"]},
+		natsconn.Options{Inbox: topology.OperatorInbox(flow)}, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+
+	stream, err := topology.Open(t.Context(), js, flow)
+	require.NoError(t, err)
+	require.Equal(t, "of-before", stream.StreamID)
 }
 
 // TestTableIsComplete: whatever the configuration allows a role is in the table as allowed.
