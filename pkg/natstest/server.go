@@ -6,6 +6,7 @@
 package natstest
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -51,7 +52,7 @@ type Options struct {
 	TLS *tls.Config
 	// Member makes the server one of a cluster; nil: it is alone.
 	Member *Member
-	// Config is a configuration file of nats-server. Its addresses and its store are left out, the other options here win.
+	// Config is a configuration file of nats-server. Its addresses and its store are left out; options that are set here win.
 	Config string
 }
 
@@ -219,9 +220,9 @@ func (s *Server) serverOptions() (*server.Options, error) {
 	options.NoSystemAccount = len(options.Accounts) == 0
 	options.JetStream, options.StoreDir = !o.WithoutJetStream, o.StoreDir
 	options.JetStreamMaxStore, options.JetStreamMaxMemory = o.MaxStore, maxMemory
-	options.MaxPayload = o.MaxPayload
-	options.SyncInterval, options.SyncAlways = o.SyncInterval, o.SyncAlways
-	options.Username, options.Password = o.Username, o.Password
+	options.MaxPayload = cmp.Or(o.MaxPayload, options.MaxPayload)
+	options.SyncInterval, options.SyncAlways = cmp.Or(o.SyncInterval, options.SyncInterval), o.SyncAlways || options.SyncAlways
+	options.Username, options.Password = cmp.Or(o.Username, options.Username), cmp.Or(o.Password, options.Password)
 
 	if o.TLS != nil {
 		options.TLS, options.TLSConfig, options.TLSTimeout = true, o.TLS, readyTimeout.Seconds()
