@@ -119,20 +119,27 @@ func TestHoleAmidTheStreamHeals(t *testing.T) {
 	s.insertLarge(10, 110)
 	s.await("everything published", harness.Captured(110))
 
-	s.whileStopped(func(dir string) {
-		blocks, err := filepath.Glob(filepath.Join(dir, "msgs", "*.blk"))
-		require.NoError(t, err)
-		require.Greater(t, len(blocks), 2)
-		slices.SortFunc(blocks, func(a, b string) int { return len(a) - len(b) + strings.Compare(a, b) })
-		require.NoError(t, os.Remove(blocks[len(blocks)/2]))
-		require.NoError(t, os.Remove(filepath.Join(dir, "msgs", "index.db")))
-	})
+	s.whileStopped(removeMiddle(t))
 
 	require.NoError(t, s.relay.Scale(t.Context(), 1))
 	s.applied(110)
 	s.insertLarge(110, 120)
 	s.applied(120)
 	require.Contains(t, readLog(t, s.relay.Listener), "rewinding the stream")
+}
+
+// removeMiddle removes one of the stream's blocks that is neither the first nor the last.
+func removeMiddle(t *testing.T) func(dir string) {
+	t.Helper()
+
+	return func(dir string) {
+		blocks, err := filepath.Glob(filepath.Join(dir, "msgs", "*.blk"))
+		require.NoError(t, err)
+		require.Greater(t, len(blocks), 2)
+		slices.SortFunc(blocks, func(a, b string) int { return len(a) - len(b) + strings.Compare(a, b) })
+		require.NoError(t, os.Remove(blocks[len(blocks)/2]))
+		require.NoError(t, os.Remove(filepath.Join(dir, "msgs", "index.db")))
+	}
 }
 
 func readLog(t *testing.T, service *harness.Service) string {

@@ -65,7 +65,7 @@ func openOn(t *testing.T, env map[string]string, options harness.WorldOptions) *
 	t.Helper()
 
 	find := func(uri string) mongotest.Choice {
-		choice, err := mongotest.Find(t.Context(), mongotest.FindOptions{URI: settings.URI(uri), Progress: os.Stderr})
+		choice, err := mongotest.Find(t.Context(), mongotest.FindOptions{URI: settings.NewURI(uri), Progress: os.Stderr})
 		require.NoError(t, err)
 
 		return choice

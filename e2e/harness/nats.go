@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
 const (
@@ -21,7 +23,8 @@ type NATS struct {
 	*Service
 
 	addr  string
-	store string // directory of the streams
+	store string        // directory of the streams
+	as    []nats.Option // who we are there
 }
 
 // StartNATS runs a server with its files and its log in dir and waits until it answers. The caller must Stop it.
@@ -31,10 +34,32 @@ func StartNATS(ctx context.Context, programs Programs, dir string) (*NATS, error
 		return nil, err
 	}
 
-	return startNATS(ctx, programs, dir, "nats", addr)
+	return startNATS(ctx, programs, dir, "nats", addr, nil)
 }
 
-func startNATS(ctx context.Context, programs Programs, dir, name, addr string, more ...string) (*NATS, error) {
+// StartSecuredNATS is StartNATS with users and permissions.
+func StartSecuredNATS(ctx context.Context, programs Programs, dir string, secured *Secured) (*NATS, error) {
+	addr, err := FreeAddr(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	operator, err := nats.NkeyOptionFromSeed(secured.Seeds["operator"])
+	if err != nil {
+		return nil, fmt.Errorf("use the operator's key: %w", err)
+	}
+
+	n, err := startNATS(ctx, programs, dir, "nats", addr, secured.Env, "-config", secured.Config)
+	if err != nil {
+		return nil, err
+	}
+
+	n.as = []nats.Option{operator, nats.CustomInboxPrefix(topology.OperatorInbox(secured.Flow))}
+
+	return n, nil
+}
+
+func startNATS(ctx context.Context, programs Programs, dir, name, addr string, env map[string]string, more ...string) (*NATS, error) {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("take the port of %s: %w", addr, err)
@@ -42,7 +67,7 @@ func startNATS(ctx context.Context, programs Programs, dir, name, addr string, m
 
 	store := filepath.Join(dir, name+"-jetstream")
 	args := append([]string{"-port", port, "-store", store}, more...)
-	n := &NATS{Service: newService(name, programs.Path(NATSD), args, nil, dir), addr: addr, store: store}
+	n := &NATS{Service: newService(name, programs.Path(NATSD), args, env, dir), addr: addr, store: store}
 
 	if err := n.Start(); err != nil {
 		return nil, err
@@ -72,11 +97,13 @@ func (n *NATS) Store() string { return n.store }
 // URL is the address for clients; it stays the same across restarts.
 func (n *NATS) URL() string { return "nats://" + n.addr }
 
-// JetStream connects; the caller closes the connection.
-func (n *NATS) JetStream() (*nats.Conn, jetstream.JetStream, error) { return connectJetStream(n.URL()) }
+// JetStream connects, as the operator where there are users; the caller closes the connection.
+func (n *NATS) JetStream() (*nats.Conn, jetstream.JetStream, error) {
+	return connectJetStream(n.URL(), n.as...)
+}
 
-func connectJetStream(url string) (*nats.Conn, jetstream.JetStream, error) {
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(natsRetry))
+func connectJetStream(url string, as ...nats.Option) (*nats.Conn, jetstream.JetStream, error) {
+	nc, err := nats.Connect(url, append(as, nats.MaxReconnects(-1), nats.ReconnectWait(natsRetry))...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect to %s: %w", url, err)
 	}

@@ -37,6 +37,8 @@ type Options struct {
 	// Env holds more settings, for every program; each takes those it knows. With STATS_CA, as relayctl takes it, the
 	// statistics are asked over TLS.
 	Env map[string]string
+	// Of holds more settings for one program, by its name.
+	Of map[string]map[string]string
 }
 
 // Relay is one flow: its services, and a client of the statistics.
@@ -48,7 +50,7 @@ type Relay struct {
 	processors processors
 	programs   Programs
 	dir        string
-	env        map[string]string
+	of         func(program string) map[string]string
 	grpcAddr   string
 	pageURL    string
 	conn       *grpc.ClientConn
@@ -84,8 +86,15 @@ func New(ctx context.Context, o Options) (*Relay, error) {
 	}
 	maps.Copy(env, o.Env)
 
+	of := func(program string) map[string]string {
+		own := maps.Clone(env)
+		maps.Copy(own, o.Of[program])
+
+		return own
+	}
+
 	service := func(name, program string) *Service {
-		return newService(name, o.Programs.Path(program), nil, env, o.Dir)
+		return newService(name, o.Programs.Path(program), nil, of(program), o.Dir)
 	}
 
 	r := &Relay{
@@ -93,7 +102,7 @@ func New(ctx context.Context, o Options) (*Relay, error) {
 		Stats:    service(Stats, Stats),
 		programs: o.Programs,
 		dir:      o.Dir,
-		env:      env,
+		of:       of,
 		grpcAddr: grpcAddr,
 		pageURL:  secured.scheme + "://" + httpAddr + "/",
 		conn:     conn,
@@ -104,6 +113,9 @@ func New(ctx context.Context, o Options) (*Relay, error) {
 
 	return r, nil
 }
+
+// Settings are what a program is told by its environment; the caller may change them.
+func (r *Relay) Settings(program string) map[string]string { return r.of(program) }
 
 // Processors are those that there are now, the oldest first.
 func (r *Relay) Processors() []*Service { return r.processors.list() }
@@ -214,7 +226,7 @@ func (r *Relay) ctl(ctx context.Context, out, messages io.Writer, args []string)
 	cmd.Stdout, cmd.Stderr = out, messages
 
 	cmd.Env = []string{"RELAY_STATS_ADDR=" + r.grpcAddr, "HOME=" + r.dir}
-	for name, value := range r.env {
+	for name, value := range r.of(Relayctl) {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
 

@@ -27,6 +27,8 @@ type World struct {
 	Source Place
 	Target Place
 	NATS   *NATS
+	// Secured is what NATS lets in; nil: everybody.
+	Secured *Secured
 
 	more      []*Place
 	removeDir func() error
@@ -44,6 +46,10 @@ type WorldOptions struct {
 	StandaloneTarget bool
 	// OplogMaxEntries bounds the oplog of a source that is a stand-in, so that history gets lost; 0 is no bound.
 	OplogMaxEntries int
+	// Password, when set, is that of the user relay, whom every database asks for it.
+	Password string
+	// SecuredFlow, when set, is the flow whose roles alone NATS lets in, as in deploy/nats/secured.conf.
+	SecuredFlow string
 }
 
 // StartWorld starts servers on free ports with their files in temporary directories. The caller must Stop it.
@@ -65,17 +71,37 @@ func StartWorld(ctx context.Context, o WorldOptions) (*World, error) {
 func (w *World) start(ctx context.Context, o WorldOptions) error {
 	var err error
 
-	if w.Source, err = startPlace(ctx, o.Source, mongotest.Options{SyncOnCommit: o.SyncOnCommit, OplogMaxEntries: o.OplogMaxEntries}); err != nil {
+	if w.Source, err = startPlace(ctx, o.Source, o.server(mongotest.Options{OplogMaxEntries: o.OplogMaxEntries})); err != nil {
 		return err
 	}
 
-	if w.Target, err = startPlace(ctx, o.Target, mongotest.Options{SyncOnCommit: o.SyncOnCommit, Standalone: o.StandaloneTarget}); err != nil {
+	if w.Target, err = startPlace(ctx, o.Target, o.server(mongotest.Options{Standalone: o.StandaloneTarget})); err != nil {
 		return err
 	}
 
-	w.NATS, err = StartNATS(ctx, o.Programs, w.Dir)
+	if o.SecuredFlow == "" {
+		w.NATS, err = StartNATS(ctx, o.Programs, w.Dir)
+
+		return err
+	}
+
+	if w.Secured, err = Secure(ctx, w.Dir, o.SecuredFlow); err != nil {
+		return err
+	}
+
+	w.NATS, err = StartSecuredNATS(ctx, o.Programs, w.Dir, w.Secured)
 
 	return err
+}
+
+// server adds what both databases have.
+func (o *WorldOptions) server(options mongotest.Options) mongotest.Options {
+	options.SyncOnCommit = o.SyncOnCommit
+	if o.Password != "" {
+		options.Username, options.Password = "relay", o.Password
+	}
+
+	return options
 }
 
 func startPlace(ctx context.Context, choice mongotest.Choice, options mongotest.Options) (Place, error) {
@@ -104,6 +130,7 @@ func (p *Place) stop(ctx context.Context) error {
 func (w *World) Relay(ctx context.Context, programs Programs, flow string, env map[string]string) (*Relay, error) {
 	return New(ctx, Options{
 		Programs: programs, Dir: w.Dir, Flow: flow, Source: w.Source.URI, Target: w.Target.URI, NATS: w.NATS, Env: env,
+		Of: w.Secured.settings(),
 	})
 }
 

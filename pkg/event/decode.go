@@ -174,12 +174,7 @@ func (r *headerReader) token() bson.Raw {
 		return nil
 	}
 
-	w, err := walk(token)
-	for err == nil && w.more() {
-		_, _, err = w.next()
-	}
-
-	if err != nil {
+	if CheckDocument(token) != nil {
 		r.fail(HeaderResumeToken, value, "is no document")
 		return nil
 	}

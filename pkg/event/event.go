@@ -108,11 +108,14 @@ type Event struct {
 var ErrMalformed = errors.New("malformed")
 
 // Parse decodes a raw change event or a fragment of one. It does not copy raw.
-// No length in raw is trusted: raw must be one whole document, and DocumentKey
-// and LSID are whole to the last level, at most 200 deep. Other nested fields
-// are left to those who read them from Raw. Errors wrap ErrMalformed.
+// No length in raw is trusted: it must be one whole document to the last level, as
+// CheckEvent says. Errors wrap ErrMalformed.
 func Parse(raw bson.Raw) (Event, error) {
 	e := Event{Raw: raw}
+
+	if err := CheckEvent(raw); err != nil {
+		return Event{}, fmt.Errorf("read change event: %w", err)
+	}
 
 	w, err := walk(raw)
 	if err != nil {
@@ -164,11 +167,11 @@ func (e *Event) set(key string, value bson.RawValue) error {
 	case "collectionUUID":
 		err = e.setCollection(value)
 	case "documentKey":
-		e.DocumentKey, err = wholeDocument(value)
+		e.DocumentKey, err = document(value)
 	case "clusterTime":
 		e.ClusterTime.T, e.ClusterTime.I, ok = value.TimestampOK()
 	case "lsid":
-		e.Transaction.LSID, err = wholeDocument(value)
+		e.Transaction.LSID, err = document(value)
 	case "txnNumber":
 		e.Transaction.Number, ok = value.AsInt64OK()
 	case "splitEvent":
@@ -186,21 +189,17 @@ func unexpectedType(value bson.RawValue) error {
 	return fmt.Errorf("%w: unexpected type %s", ErrMalformed, value.Type)
 }
 
-// wholeDocument returns an embedded document that holds what its lengths say.
-func wholeDocument(value bson.RawValue) (bson.Raw, error) {
+// document returns an embedded document; Parse has checked it.
+func document(value bson.RawValue) (bson.Raw, error) {
 	if value.Type != bson.TypeEmbeddedDocument {
 		return nil, unexpectedType(value)
-	}
-
-	if err := validate(value.Value, 1); err != nil {
-		return nil, err
 	}
 
 	return value.Value, nil
 }
 
 func namespaceOf(value bson.RawValue) (Namespace, error) {
-	doc, err := wholeDocument(value)
+	doc, err := document(value)
 	if err != nil {
 		return Namespace{}, err
 	}
@@ -223,7 +222,7 @@ func (e *Event) setCollection(value bson.RawValue) error {
 }
 
 func (e *Event) setFragment(value bson.RawValue) error {
-	doc, err := wholeDocument(value)
+	doc, err := document(value)
 	if err != nil {
 		return err
 	}

@@ -170,8 +170,8 @@ func contentTag(kind bson.Type) byte {
 }
 
 func appendElements(b, raw []byte, depth int, names bool) ([]byte, error) {
-	if depth > maxDepth {
-		return nil, fmt.Errorf("%w: nested deeper than %d levels", ErrMalformed, maxDepth)
+	if depth > MaxDepth {
+		return nil, fmt.Errorf("%w: nested deeper than %d levels", ErrMalformed, MaxDepth)
 	}
 
 	w, err := walk(raw)

@@ -8,10 +8,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// maxDepth is how deep documents may nest where they are walked whole. The
-// server's own bound for stored documents is 100 levels, 200 inside of it.
-const maxDepth = 200
-
 // walker reads the elements of a BSON document one by one. It trusts no length,
 // does not allocate, and does not look into nested documents.
 type walker struct{ rest []byte }
@@ -47,42 +43,6 @@ func (w *walker) next() (key []byte, value bson.RawValue, err error) {
 	w.rest = w.rest[size:]
 
 	return key, value, nil
-}
-
-// validate walks a document and all that is nested in it. Depth is that of raw
-// itself, from 1.
-func validate(raw []byte, depth int) error {
-	if depth > maxDepth {
-		return fmt.Errorf("%w: nested deeper than %d levels", ErrMalformed, maxDepth)
-	}
-
-	w, err := walk(raw)
-	for err == nil && w.more() {
-		var value bson.RawValue
-		if _, value, err = w.next(); err != nil {
-			break
-		}
-
-		switch value.Type {
-		case bson.TypeEmbeddedDocument, bson.TypeArray:
-			err = validate(value.Value, depth+1)
-		case bson.TypeCodeWithScope:
-			err = validateCode(value.Value, depth)
-		default:
-		}
-	}
-
-	return err
-}
-
-// validateCode takes length, code and scope.
-func validateCode(raw []byte, depth int) error {
-	_, scope, err := cutCode(raw)
-	if err != nil {
-		return err
-	}
-
-	return validate(scope, depth+1)
 }
 
 // cutCode returns the code string, with its length, and the scope of a code

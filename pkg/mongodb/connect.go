@@ -110,7 +110,11 @@ func CheckURI(uri settings.URI) error {
 
 	// The driver's text may quote a part of the password ("invalid URL escape"). The text for the URI without its
 	// secrets is safe to show; if that one parses, the fault is in what was left out.
-	shown := strings.Replace(settings.URI(raw).String(), "[redacted]@", "user:password@", 1)
+	shown := strings.Replace(settings.NewURI(raw).String(), "[redacted]@", "user:password@", 1)
+	if strings.Contains(shown, "://[redacted]") {
+		return fmt.Errorf("%w %s: what stands for the hosts cannot be hosts, which have the form name:27017; is the @ behind the password missing?", ErrInvalidURI, uri)
+	}
+
 	if err := options.Client().ApplyURI(shown).Validate(); err != nil {
 		return fmt.Errorf("%w %s: %w", ErrInvalidURI, uri, err)
 	}

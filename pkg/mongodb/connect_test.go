@@ -20,7 +20,7 @@ func TestConnectReadsAndWritesWithMajority(t *testing.T) {
 	commands := make(chan bson.Raw, 100)
 	monitor := &event.CommandMonitor{Started: func(_ context.Context, e *event.CommandStartedEvent) { commands <- e.Command }}
 
-	client, err := mongodb.Connect(mongotest.Shared(t).URI()+"&w=1&timeoutMS=1&compressors=zlib", mongodb.Options{AppName: "test", Monitor: monitor})
+	client, err := mongodb.Connect(settings.NewURI(mongotest.Shared(t).URI().Reveal()+"&w=1&timeoutMS=1&compressors=zlib"), mongodb.Options{AppName: "test", Monitor: monitor})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, mongodb.Disconnect(t.Context(), client)) })
 
@@ -51,30 +51,33 @@ func TestSayHello(t *testing.T) {
 func TestCheckURIShowsNoSecret(t *testing.T) {
 	t.Parallel()
 
-	for _, uri := range []settings.URI{
+	for _, uri := range []string{
 		"mongodb://host:27017/?replicaSet=rs0", "mongodb://user:p%40ss@a,b/", "mongodb+srv://user:pass@cluster.example.net",
 	} {
-		require.NoError(t, mongodb.CheckURI(uri), uri)
+		require.NoError(t, mongodb.CheckURI(settings.NewURI(uri)), uri)
 	}
 
-	for uri, said := range map[settings.URI]string{
+	for uri, said := range map[string]string{
 		"":                                   "scheme",
 		"postgres://user:hunter2@host":       "scheme",
 		"mongodb://user:hunter2@":            "host",
+		"mongodb://user:hunter2":             "password",
+		"mongodb://user:hunter2%40host/":     "password",
+		"user:hunter2":                       "scheme",
 		"mongodb://user:hunter2%zz@host":     "percent-encoded",
 		"mongodb://user:hun@ter2@host":       "percent-encoded",
 		"mongodb://user:hun/ter2@host":       "percent-encoded",
 		"mongodb+srv://user:hunter2%zz@host": "percent-encoded",
 		"mongodb://user:hunter2@host/?directConnection=perhaps": "directConnection",
 	} {
-		err := mongodb.CheckURI(uri)
+		err := mongodb.CheckURI(settings.NewURI(uri))
 		require.ErrorIs(t, err, mongodb.ErrInvalidURI)
 		require.ErrorContains(t, err, said)
 		require.NotContains(t, err.Error(), "hunter2")
 		require.NotContains(t, err.Error(), "ter2")
 		require.NotEmpty(t, mongodb.Explain(err))
 
-		_, err = mongodb.Connect(uri, mongodb.Options{})
+		_, err = mongodb.Connect(settings.NewURI(uri), mongodb.Options{})
 		require.ErrorIs(t, err, mongodb.ErrInvalidURI)
 	}
 }
@@ -82,7 +85,7 @@ func TestCheckURIShowsNoSecret(t *testing.T) {
 func TestUnreachableServerIsTransientWithinTheSelectionTimeout(t *testing.T) {
 	t.Parallel()
 
-	client, err := mongodb.Connect("mongodb://127.0.0.1:1/?directConnection=true", mongodb.Options{ServerSelectionTimeout: 50 * time.Millisecond})
+	client, err := mongodb.Connect(settings.NewURI("mongodb://127.0.0.1:1/?directConnection=true"), mongodb.Options{ServerSelectionTimeout: 50 * time.Millisecond})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, mongodb.Disconnect(t.Context(), client)) })
 

@@ -73,7 +73,7 @@ func TestKilledServerIsTransientForOperationsAndChangeStreams(t *testing.T) {
 	t.Parallel()
 
 	server := mongotest.New(t, mongotest.Options{SyncOnCommit: true})
-	client, err := mongodb.Connect(server.URI()+"&retryReads=false&retryWrites=false", mongodb.Options{ServerSelectionTimeout: 200 * time.Millisecond})
+	client, err := mongodb.Connect(settings.NewURI(server.URI().Reveal()+"&retryReads=false&retryWrites=false"), mongodb.Options{ServerSelectionTimeout: 200 * time.Millisecond})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = mongodb.Disconnect(t.Context(), client) })
 
@@ -128,7 +128,7 @@ func TestStandaloneAndWrongCredentialsHaveARemedy(t *testing.T) {
 
 	server := mongotest.New(t, mongotest.Options{Username: "relay", Password: "secret"})
 	for _, user := range []string{"relay:wrong@", ""} {
-		client, err := mongodb.Connect(settings.URI("mongodb://"+user+server.Addr()+"/?directConnection=true"), mongodb.Options{})
+		client, err := mongodb.Connect(settings.NewURI("mongodb://"+user+server.Addr()+"/?directConnection=true"), mongodb.Options{})
 		require.NoError(t, err)
 		_, err = client.ListDatabaseNames(t.Context(), bson.D{})
 		require.True(t, mongodb.IsUnauthorized(err), "%v", err)

@@ -34,7 +34,7 @@ func TestTLSIsUpToTheURI(t *testing.T) {
 	ca, wrong := tlstest.Write(t, dir, "ca.pem", authority.PEM()), tlstest.Write(t, dir, "wrong.pem", other.PEM())
 
 	hello := func(options string) error {
-		uri := settings.URI("mongodb://" + addr + "/?directConnection=true&tls=true" + options)
+		uri := settings.NewURI("mongodb://" + addr + "/?directConnection=true&tls=true" + options)
 		require.NotContains(t, uri.String(), dir)
 
 		connection, err := mongodb.Connect(uri, mongodb.Options{ServerSelectionTimeout: time.Minute})

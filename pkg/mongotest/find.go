@@ -96,7 +96,7 @@ func (c Choice) String() string {
 // Docker engine that answers; and else installs one into the cache, the Rust stand-in, or the Python one when Quick is
 // set. Without any of them it returns ErrNoServer with the command that installs one.
 func Find(ctx context.Context, o FindOptions) (Choice, error) {
-	if o.URI != "" {
+	if !o.URI.IsZero() {
 		return Choice{Flavor: Given, URI: o.URI, Why: "its URI was given"}, nil
 	}
 

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
 )
 
 // The programs on PATH are scripts here: what is tested is the decision, not the servers.
@@ -34,7 +35,7 @@ func TestFindTakesTheBestThatIsThere(t *testing.T) {
 		better   string
 	}{
 		"a given uri wins": {
-			options:  mongotest.FindOptions{URI: "mongodb://host"},
+			options:  mongotest.FindOptions{URI: settings.NewURI("mongodb://host")},
 			programs: map[string]string{"mongod": silent},
 			want:     mongotest.Given,
 		},

@@ -44,5 +44,5 @@ func (s *Server) UserWith(tb testing.TB, root *mongo.Client, path string) settin
 
 	uri := s.uriWithoutUser().Reveal()
 
-	return settings.URI(strings.Replace(uri, "mongodb://", "mongodb://"+name+":limited@", 1) + "&authSource=admin")
+	return settings.NewURI(strings.Replace(uri, "mongodb://", "mongodb://"+name+":limited@", 1) + "&authSource=admin")
 }

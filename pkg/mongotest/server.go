@@ -88,11 +88,11 @@ func (s *Server) URI() settings.URI {
 		return s.uriWithoutUser()
 	}
 
-	return settings.URI(fmt.Sprintf("mongodb://%s:%s@%s/?directConnection=true", s.options.Username, s.options.Password, s.Addr()))
+	return settings.NewURI(fmt.Sprintf("mongodb://%s:%s@%s/?directConnection=true", s.options.Username, s.options.Password, s.Addr()))
 }
 
 func (s *Server) uriWithoutUser() settings.URI {
-	return settings.URI("mongodb://" + s.Addr() + "/?directConnection=true")
+	return settings.NewURI("mongodb://" + s.Addr() + "/?directConnection=true")
 }
 
 // Addr is the host and port of a server that was started here.

@@ -152,7 +152,7 @@ func TestUserIsRequiredAlsoAfterRestart(t *testing.T) {
 		_, err := server.Client(t).ListDatabaseNames(t.Context(), bson.D{})
 		require.NoError(t, err)
 
-		wrong, err := mongodb.Connect(settings.URI("mongodb://relay:wrong@"+server.Addr()), mongodb.Options{})
+		wrong, err := mongodb.Connect(settings.NewURI("mongodb://relay:wrong@"+server.Addr()), mongodb.Options{})
 		require.NoError(t, err)
 		_, err = mongodb.SayHello(t.Context(), wrong)
 		require.True(t, mongodb.IsUnauthorized(err), "%v", err)

@@ -52,7 +52,7 @@ func Shared(tb testing.TB) *Server {
 		return shared.server
 	}
 
-	choice, err := Find(tb.Context(), FindOptions{URI: settings.URI(os.Getenv(Variable)), Progress: os.Stderr})
+	choice, err := Find(tb.Context(), FindOptions{URI: settings.NewURI(os.Getenv(Variable)), Progress: os.Stderr})
 	require.NoError(tb, err)
 
 	shared.server, err = Start(context.WithoutCancel(tb.Context()), choice, Options{})

@@ -66,7 +66,7 @@ func (s *Server) NewWire(tb testing.TB) *Wire {
 
 // Through is the URI with the wire's address instead of the server's.
 func (w *Wire) Through(uri settings.URI) settings.URI {
-	return settings.URI(strings.Replace(uri.Reveal(), w.to, w.listener.Addr().String(), 1))
+	return settings.NewURI(strings.Replace(uri.Reveal(), w.to, w.listener.Addr().String(), 1))
 }
 
 // Before lets a test act at a certain command: f is called with each one before the server gets it.

@@ -3,10 +3,12 @@
 package natsconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,6 +18,9 @@ import (
 
 // ErrClosed says that a connection ended for good: closed by us, or refused again and again for its credentials.
 var ErrClosed = errors.New("nats connection closed")
+
+// errURL says that NATS_URL cannot be read. settings.NATS refuses such a one at the start.
+var errURL = errors.New("the URL cannot be read")
 
 const (
 	reconnectWait   = 250 * time.Millisecond
@@ -31,6 +36,9 @@ type Options struct {
 	// Wait returns a connection even while no server can be reached; it connects as soon as one can. Without it a server
 	// that is away is an error, which is what a command line wants.
 	Wait bool
+	// Inbox begins the subjects of replies to us, such as those of pkg/topology; empty: _INBOX. A server that gives each
+	// role its own lets nobody read another's.
+	Inbox string
 }
 
 // Connect opens a connection that reconnects for ever, publishes nothing late (a publish while disconnected fails with
@@ -50,6 +58,7 @@ func connect(at settings.NATS, o Options, log *slog.Logger, more ...nats.Option)
 		nats.RetryOnFailedConnect(o.Wait),
 		nats.PingInterval(pingInterval),
 		nats.NoEcho(),
+		nats.CustomInboxPrefix(cmp.Or(o.Inbox, "_INBOX")),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			attrs := []any{slog.Any("error", err)}
 			if sub != nil {
@@ -72,6 +81,10 @@ func connect(at settings.NATS, o Options, log *slog.Logger, more ...nats.Option)
 	}
 
 	nc, err := nats.Connect(at.URL.Reveal(), append(append(options, identity...), more...)...)
+	if errors.As(err, new(*url.Error)) {
+		err = errURL // the error quotes the URL, password and all
+	}
+
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", at.URL, err)
 	}
@@ -82,7 +95,12 @@ func connect(at settings.NATS, o Options, log *slog.Logger, more ...nats.Option)
 func credentials(at settings.NATS, log *slog.Logger) ([]nats.Option, error) {
 	var options []nats.Option
 	if at.Creds != "" {
-		options = append(options, nats.UserCredentials(at.Creds)) // read again at each connection
+		shown, err := identity(at.Creds)
+		if err != nil {
+			return nil, err
+		}
+
+		options = append(options, shown)
 	}
 
 	secured, err := secure(Files(at), log)

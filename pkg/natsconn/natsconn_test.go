@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 func connect(t *testing.T, url string, o natsconn.Options) *nats.Conn {
 	t.Helper()
 
-	nc, err := natsconn.Connect(settings.NATS{URL: settings.URI(url)}, o, slog.New(slog.DiscardHandler))
+	nc, err := natsconn.Connect(settings.NATS{URL: settings.NewURI(url)}, o, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 
@@ -66,7 +66,7 @@ func TestAServerThatIsAwayIsAnErrorOrAwaited(t *testing.T) {
 	server := natstest.New(t)
 	server.Stop()
 
-	at := settings.NATS{URL: settings.URI("nats://user:hunter2@" + server.Addr())}
+	at := settings.NATS{URL: settings.NewURI("nats://user:hunter2@" + server.Addr())}
 	_, err := natsconn.Connect(at, natsconn.Options{}, slog.New(slog.DiscardHandler))
 	require.ErrorIs(t, err, nats.ErrNoServers)
 	require.NotContains(t, err.Error(), "hunter2")
@@ -113,7 +113,7 @@ func TestWatchReportsRefusedCredentials(t *testing.T) {
 func TestMissingFilesAreErrors(t *testing.T) {
 	t.Parallel()
 
-	url := settings.URI(natstest.New(t).URL())
+	url := settings.NewURI(natstest.New(t).URL())
 	for _, at := range []settings.NATS{{URL: url, CA: "/absent"}, {URL: url, Cert: "/absent", Key: "/absent"}} {
 		_, err := natsconn.Connect(at, natsconn.Options{}, slog.New(slog.DiscardHandler))
 		require.ErrorContains(t, err, "/absent")

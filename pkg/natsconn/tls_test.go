@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
@@ -41,7 +43,7 @@ func newGuarded(t *testing.T) *guarded {
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return g.config.Load(), nil },
 	}})
 
-	g.at = settings.NATS{URL: settings.URI(g.URL())}
+	g.at = settings.NATS{URL: settings.NewURI(g.URL())}
 	g.at.Cert, g.at.Key, g.at.CA = g.issue()
 
 	return g
@@ -154,5 +156,38 @@ func TestTLSMistakesOfNATS(t *testing.T) {
 	require.Error(t, connect(func(at *settings.NATS) { at.Cert, at.Key = "", "" }), "no certificate of ours")
 
 	plain := natstest.New(t)
-	require.ErrorIs(t, connect(func(at *settings.NATS) { at.URL = settings.URI(plain.URL()) }), nats.ErrSecureConnWanted)
+	require.ErrorIs(t, connect(func(at *settings.NATS) { at.URL = settings.NewURI(plain.URL()) }), nats.ErrSecureConnWanted)
+}
+
+// TestExpiredCertificates: neither end takes one of the other that has expired.
+func TestExpiredCertificates(t *testing.T) {
+	t.Parallel()
+
+	past := tlstest.Wanted{CommonName: "relay", From: time.Now().AddDate(-1, 0, 0), To: time.Now().Add(-time.Hour)}
+
+	server := newGuarded(t)
+	connect := func() error {
+		nc, err := natsconn.Connect(server.at, natsconn.Options{}, slog.New(slog.DiscardHandler))
+		if err == nil {
+			nc.Close()
+		}
+
+		return err
+	}
+
+	require.NoError(t, connect())
+
+	// Ours.
+	a := server.authority.Load()
+	a.Issue(t, past).Write(t, server.dir, "client")
+	require.Error(t, connect())
+	server.issue()
+	require.NoError(t, connect())
+
+	// The server's.
+	server.config.Store(&tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{a.Issue(t, past).Certificate(t)}})
+
+	invalid, ok := errors.AsType[x509.CertificateInvalidError](connect())
+	require.True(t, ok)
+	require.Equal(t, x509.Expired, invalid.Reason)
 }

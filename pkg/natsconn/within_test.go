@@ -52,7 +52,7 @@ func TestConnectWithinEndsWithItsContext(t *testing.T) {
 			defer cancel()
 
 			began := time.Now()
-			_, err := natsconn.ConnectWithin(ctx, settings.NATS{URL: settings.URI(strings.Join(dead, ","))}, natsconn.Options{}, slog.New(slog.DiscardHandler))
+			_, err := natsconn.ConnectWithin(ctx, settings.NATS{URL: settings.NewURI(strings.Join(dead, ","))}, natsconn.Options{}, slog.New(slog.DiscardHandler))
 			require.Error(t, err)
 			require.Less(t, time.Since(began), time.Minute)
 		})
@@ -63,7 +63,7 @@ func TestConnectWithinFindsTheServerThatAnswers(t *testing.T) {
 	t.Parallel()
 
 	server := natstest.New(t)
-	at := settings.NATS{URL: settings.URI(strings.Join([]string{silent(t), server.URL()}, ","))}
+	at := settings.NATS{URL: settings.NewURI(strings.Join([]string{silent(t), server.URL()}, ","))}
 
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	nc, err := natsconn.ConnectWithin(ctx, at, natsconn.Options{}, slog.New(slog.DiscardHandler))

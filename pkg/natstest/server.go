@@ -6,6 +6,7 @@
 package natstest
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -25,6 +26,9 @@ const readyTimeout = 20 * time.Second
 const reconnectWait = 20 * time.Millisecond
 
 const loopback = "127.0.0.1"
+
+// maxMemory is what JetStream may keep in memory, of which the relay has nothing there.
+const maxMemory = 64 << 20
 
 // Options adjusts a server. The zero value is a server with JetStream, a free port and the limits of nats-server.
 type Options struct {
@@ -48,6 +52,8 @@ type Options struct {
 	TLS *tls.Config
 	// Member makes the server one of a cluster; nil: it is alone.
 	Member *Member
+	// Config is a configuration file of nats-server. Its addresses and its store are left out; options that are set here win.
+	Config string
 }
 
 // Server is one running, or stopped and restartable, NATS server. Its methods may be called from any goroutine.
@@ -148,7 +154,12 @@ func (s *Server) start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 
-	srv, err := server.NewServer(s.serverOptions())
+	options, err := s.serverOptions()
+	if err != nil {
+		return err
+	}
+
+	srv, err := server.NewServer(options)
 	if err != nil {
 		return fmt.Errorf("configure nats server: %w", err)
 	}
@@ -186,30 +197,32 @@ func (s *Server) checkStarted(srv *server.Server, trouble *fatalLog) error {
 	return nil
 }
 
-func (s *Server) serverOptions() *server.Options {
+func (s *Server) serverOptions() (*server.Options, error) {
 	o := s.options
 
-	port := o.Port
-	if port == 0 {
-		port = server.RANDOM_PORT
+	options := new(server.Options)
+	if o.Config != "" {
+		read, err := server.ProcessConfigFile(o.Config)
+		if err != nil {
+			return nil, fmt.Errorf("read the configuration of nats-server: %w", err)
+		}
+
+		options = read
+		options.HTTPHost, options.HTTPPort = "", 0
 	}
 
-	options := &server.Options{
-		ServerName:         "natstest",
-		Host:               loopback,
-		Port:               port,
-		NoSigs:             true, // signals belong to the program around it
-		NoSystemAccount:    true,
-		JetStream:          !o.WithoutJetStream,
-		StoreDir:           o.StoreDir,
-		JetStreamMaxStore:  o.MaxStore,
-		JetStreamMaxMemory: 64 << 20,
-		MaxPayload:         o.MaxPayload,
-		SyncInterval:       o.SyncInterval,
-		SyncAlways:         o.SyncAlways,
-		Username:           o.Username,
-		Password:           o.Password,
+	options.ServerName, options.Host, options.Port = "natstest", loopback, o.Port
+	if o.Port == 0 {
+		options.Port = server.RANDOM_PORT
 	}
+
+	options.NoSigs = true // signals belong to the program around it
+	options.NoSystemAccount = len(options.Accounts) == 0
+	options.JetStream, options.StoreDir = !o.WithoutJetStream, o.StoreDir
+	options.JetStreamMaxStore, options.JetStreamMaxMemory = o.MaxStore, maxMemory
+	options.MaxPayload = cmp.Or(o.MaxPayload, options.MaxPayload)
+	options.SyncInterval, options.SyncAlways = cmp.Or(o.SyncInterval, options.SyncInterval), o.SyncAlways || options.SyncAlways
+	options.Username, options.Password = cmp.Or(o.Username, options.Username), cmp.Or(o.Password, options.Password)
 
 	if o.TLS != nil {
 		options.TLS, options.TLSConfig, options.TLSTimeout = true, o.TLS, readyTimeout.Seconds()
@@ -219,5 +232,5 @@ func (s *Server) serverOptions() *server.Options {
 		o.Member.join(options)
 	}
 
-	return options
+	return options, nil
 }

@@ -8,7 +8,7 @@ import (
 
 // Checks returns every check, in the order in which findings are shown.
 func Checks() []Check {
-	return slices.Concat(settingsChecks(), sourceChecks(), targetChecks(), natsChecks(), flowChecks())
+	return slices.Concat(settingsChecks(), sourceChecks(), targetChecks(), natsChecks(), certificateChecks(), flowChecks())
 }
 
 // pick returns the checks with these codes.

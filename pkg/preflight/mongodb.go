@@ -26,7 +26,7 @@ const unauthorized = 13
 
 // connect reaches a deployment and learns who it is.
 func (d *deployment) connect(ctx context.Context) []Finding {
-	if d.uri == "" {
+	if d.uri.IsZero() {
 		return one(refused(fail(d.variable, "%s is not set", d.variable)).remedy("set it, for example mongodb+srv://user:password@cluster.example.net"))
 	}
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/natsconn"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
 // leastNATS has the fixes that "the stream is the checkpoint" needs.
@@ -64,7 +65,7 @@ func (w *World) natsWhere() string { return "NATS_URL (" + w.NATS.URL.String() +
 func connectNATS(ctx context.Context, w *World) []Finding {
 	var err error
 
-	w.nc, err = natsconn.ConnectWithin(ctx, w.NATS, natsconn.Options{Name: "atlas-relay preflight"}, w.Log)
+	w.nc, err = natsconn.ConnectWithin(ctx, w.NATS, natsconn.Options{Name: "atlas-relay preflight", Inbox: topology.OperatorInbox(w.Flow)}, w.Log)
 	if err != nil {
 		f := fail(w.natsWhere(), "%s", reason(err))
 		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {

@@ -32,9 +32,9 @@ func TestSilentServersAreFoundInTime(t *testing.T) {
 	began := time.Now()
 	w := New(Options{
 		Flow: "f", Log: slog.New(slog.DiscardHandler),
-		NATS:      settings.NATS{URL: settings.URI("nats://" + strings.Join([]string{silent(t), silent(t), silent(t), silent(t), "127.0.0.1:1"}, ",nats://"))},
-		SourceURI: settings.URI("mongodb://" + silent(t) + "/?directConnection=true"),
-		TargetURI: settings.URI("mongodb://" + silent(t) + "," + silent(t) + "/?replicaSet=rs0"),
+		NATS:      settings.NATS{URL: settings.NewURI("nats://" + strings.Join([]string{silent(t), silent(t), silent(t), silent(t), "127.0.0.1:1"}, ",nats://"))},
+		SourceURI: settings.NewURI("mongodb://" + silent(t) + "/?directConnection=true"),
+		TargetURI: settings.NewURI("mongodb://" + silent(t) + "," + silent(t) + "/?replicaSet=rs0"),
 	})
 
 	findings := Run(t.Context(), w, Checks())

@@ -14,6 +14,7 @@ import (
 	relayevent "github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
+	"github.com/atlas-relay/atlas-relay/pkg/tlsfiles"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
@@ -28,6 +29,9 @@ type Options struct {
 
 	MaxBytes   int64 // of the stream; 0: the default
 	Partitions int   // 0: not said
+
+	// API are the files of the stats service, if this host has them.
+	API tlsfiles.Files
 
 	// Mistakes are what is wrong with the settings.
 	Mistakes []settings.Mistake

@@ -7,6 +7,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
@@ -65,6 +66,10 @@ func (c *collector) finish(head *relayv1.RefetchHead) (Image, error) {
 		sum := sha256.Sum256(c.document)
 		if len(c.document) != c.size || !bytes.Equal(sum[:], head.GetSha256()) {
 			return Image{}, fmt.Errorf("refetch answer: %w: its %d bytes are not the document that was sent", ErrMalformed, len(c.document))
+		}
+
+		if err := event.CheckDocument(c.document); err != nil {
+			return Image{}, &ReadError{Reason: "the document of the answer cannot be read: " + err.Error()}
 		}
 
 		image.Document = bson.Raw(c.document)

@@ -57,12 +57,16 @@ func (r *Request) Encode() ([]byte, error) {
 	return payload, nil
 }
 
-// DecodeRequest reads the payload of a request. Whether the key is one of a document is left to event.NewKey. Errors
-// wrap ErrMalformed.
+// DecodeRequest reads the payload of a request. Whether the key has an _id is left to event.NewKey. Errors wrap
+// ErrMalformed.
 func DecodeRequest(payload []byte) (Request, error) {
 	var m relayv1.RefetchRequest
 	if err := proto.Unmarshal(payload, &m); err != nil {
 		return Request{}, fmt.Errorf("read refetch request: %w: %w", ErrMalformed, err)
+	}
+
+	if err := event.CheckDocument(m.GetDocumentKey()); err != nil {
+		return Request{}, fmt.Errorf("read refetch request: %w: its key: %w", ErrMalformed, err)
 	}
 
 	return Request{

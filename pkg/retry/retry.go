@@ -53,7 +53,7 @@ func Do(ctx context.Context, policy Policy, operation func(context.Context) erro
 			return err
 		}
 
-		wait := delay/2 + rand.N(delay/2+1)
+		wait := delay/2 + rand.N(delay/2+1) //nolint:gosec // jitter is no secret
 		if policy.OnRetry != nil && ctx.Err() == nil {
 			policy.OnRetry(Failure{Attempt: attempt, Wait: wait, Err: err})
 		}

@@ -1,8 +1,11 @@
 package settings
 
 import (
+	"errors"
 	"log/slog"
+	"net/url"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -20,7 +23,7 @@ type Common struct {
 // NATS says how to reach NATS and who we are there.
 type NATS struct {
 	URL   URI    `env:"NATS_URL" envDefault:"nats://127.0.0.1:4222" help:"servers of NATS, comma list"`
-	Creds string `env:"NATS_CREDS" help:"path of the credentials file (JWT and key)"`
+	Creds string `env:"NATS_CREDS" help:"path of the credentials file: JWT and key, or the seed of an nkey alone"`
 	CA    string `env:"NATS_CA" help:"path of the PEM bundle that signs the server's certificate"`
 	Cert  string `env:"NATS_CERT" help:"path of our own PEM certificate"`
 	Key   string `env:"NATS_KEY" help:"path of the PEM key of NATS_CERT"`
@@ -39,7 +42,28 @@ func (c Common) Validate() error {
 }
 
 // Validate implements the check that [Load] makes.
-func (n NATS) Validate() error {
+func (n NATS) Validate() error { return errors.Join(n.validateURL(), n.validatePair()) }
+
+// validateURL takes the list as the client does. What is wrong with an item is not said: net/url quotes it, and with it
+// the password.
+func (n NATS) validateURL() error {
+	for item := range strings.SplitSeq(n.URL.Reveal(), ",") {
+		if item = strings.TrimSpace(item); !strings.Contains(item, "://") {
+			item = "nats://" + item
+		}
+
+		if _, err := url.Parse(item); err != nil {
+			return Mistake{
+				Name: "NATS_URL", Value: n.URL, Rule: "must be a comma list of nats://host:4222, with @ as %40, : as %3A, / as %2F and % as %25 in user and password",
+				Fix: "for example NATS_URL=nats://127.0.0.1:4222",
+			}
+		}
+	}
+
+	return nil
+}
+
+func (n NATS) validatePair() error {
 	if (n.Cert == "") == (n.Key == "") {
 		return nil
 	}

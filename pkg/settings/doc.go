@@ -12,7 +12,8 @@
 // Tags: env (name, and required), envDefault, help (one line, unit included), oneof (comma list of allowed values),
 // min and max (for numbers, sizes and durations).
 //
-// An empty variable counts as unset. A field of type [Secret] or [URI] may be given as <NAME>_FILE, the file that holds
+// A key or a connection string in a variable that is no secret is a mistake, and not shown. An empty variable counts as
+// unset. A field of type [Secret] or [URI] may be given as <NAME>_FILE, the file that holds
 // it. A variable one letter away from one of the struct is a mistake, not silence. What a struct cannot say by tags, it
 // says in a method Validate() error that returns [Mistake] values (joined with errors.Join); embedded structs are asked
 // too.

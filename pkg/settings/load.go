@@ -29,6 +29,7 @@ func Load(cfg any, environ map[string]string) error {
 	maps.DeleteFunc(given, func(_, value string) bool { return value == "" })
 
 	mistakes := misspelt(fields, given)
+	mistakes = append(mistakes, misplaced(fields, given)...)
 	mistakes = append(mistakes, readFiles(fields, given)...)
 	mistakes = append(mistakes, parse(cfg, fields, given, mistakes)...)
 	mistakes = append(mistakes, checkBounds(fields, mistakes)...)
@@ -67,7 +68,7 @@ func readFiles(fields []Field, given map[string]string) []Mistake {
 			continue
 		}
 
-		content, err := os.ReadFile(path)
+		content, err := os.ReadFile(path) //nolint:gosec // who runs the program names its files
 		if err != nil {
 			mistakes = append(mistakes, Mistake{Name: variable, Value: path, Rule: "must name a readable file: " + cause(err), Fix: "check the path and its permissions"})
 

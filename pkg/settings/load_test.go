@@ -57,7 +57,7 @@ func TestLoadTakesDefaultsAndValues(t *testing.T) {
 	require.Equal(t, slog.LevelDebug, cfg.LogLevel)
 	require.Equal(t, ":9090", cfg.OpsAddr)
 	require.Equal(t, "atlas-to-local", cfg.Flow)
-	require.Equal(t, settings.URI("nats://127.0.0.1:4222"), cfg.NATS.URL)
+	require.Equal(t, settings.NewURI("nats://127.0.0.1:4222"), cfg.NATS.URL)
 	require.Equal(t, 25*time.Second, cfg.ShutdownGrace)
 }
 

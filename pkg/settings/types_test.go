@@ -2,17 +2,27 @@ package settings_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
 	"pgregory.net/rapid"
 
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
 )
+
+// shy prints what fmt makes of its fields, which it cannot ask to redact themselves.
+type shy struct {
+	token settings.Secret
+	uri   *settings.URI
+	deep  map[string][]settings.URI
+}
 
 func TestSecretsDoNotShow(t *testing.T) {
 	t.Parallel()
@@ -20,26 +30,33 @@ func TestSecretsDoNotShow(t *testing.T) {
 	value := struct {
 		Token settings.Secret
 		URI   settings.URI
-	}{"hunter2", "mongodb://user:hunter2@host/?tls=true"}
+	}{settings.NewSecret("hunter2"), settings.NewURI("mongodb://user:hunter2@host/?tls=true")}
+	hidden := shy{value.Token, &value.URI, map[string][]settings.URI{"flow": {value.URI}}}
 
 	var shown bytes.Buffer
 
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
-		fmt.Fprintf(&shown, verb, value)
-		fmt.Fprintf(&shown, verb, value.Token)
-		fmt.Fprintf(&shown, verb, value.URI)
+		for _, v := range []any{value, &value, value.Token, value.URI, hidden, &hidden} {
+			fmt.Fprintf(&shown, verb, v)
+		}
 	}
 
 	slog.New(slog.NewJSONHandler(&shown, nil)).Info("settings", slog.Any("all", value), slog.Any("token", value.Token), slog.Any("uri", value.URI))
-	slog.New(slog.NewTextHandler(&shown, nil)).Info("settings", slog.Any("all", value), slog.Any("token", value.Token), slog.Any("uri", value.URI))
+	slog.New(slog.NewTextHandler(&shown, nil)).Info("settings", slog.Any("all", value), slog.Any("hidden", hidden), slog.Any("token", value.Token), slog.Any("uri", value.URI))
 	require.NoError(t, json.NewEncoder(&shown).Encode(value))
+	require.NoError(t, xml.NewEncoder(&shown).Encode(value.URI))
+
+	stored, err := bson.MarshalExtJSON(bson.M{"settings": value, "uri": value.URI}, false, false)
+	require.NoError(t, err)
+	shown.Write(stored)
 
 	require.NotContains(t, shown.String(), "hunter2")
-	require.NotContains(t, shown.String(), fmt.Sprintf("%x", "hunter2"))
+	require.NotContains(t, strings.ToLower(shown.String()), hex.EncodeToString([]byte("hunter2")))
 	require.Contains(t, shown.String(), "[redacted]")
 	require.Equal(t, "hunter2", value.Token.Reveal())
-	require.Empty(t, settings.Secret("").Reveal())
-	require.Empty(t, fmt.Sprint(settings.Secret("")), "an unset secret may show that it is")
+	require.Empty(t, settings.Secret{}.Reveal())
+	require.True(t, settings.NewSecret("").IsZero())
+	require.Empty(t, fmt.Sprint(settings.Secret{}), "an unset secret may show that it is")
 }
 
 func TestURIKeepsWhatIsHarmless(t *testing.T) {
@@ -49,6 +66,7 @@ func TestURIKeepsWhatIsHarmless(t *testing.T) {
 		"mongodb://host:27017/?replicaSet=rs0":                                "mongodb://host:27017/?replicaSet=rs0",
 		"mongodb+srv://u:p@cluster.example.net/db?w=majority":                 "mongodb+srv://[redacted]@cluster.example.net/db?w=majority",
 		"mongodb://u:p@a:1,b:2/":                                              "mongodb://[redacted]@a:1,b:2/",
+		"mongodb://u:p@[::1]:27017/db":                                        "mongodb://[redacted]@[::1]:27017/db",
 		"mongodb://u:p@w@h/":                                                  "mongodb://[redacted]@h/",
 		"mongodb://u:p?w=1@h/":                                                "mongodb://[redacted]@h/",
 		"mongodb://h/?authMechanismProperties=AWS_SESSION_TOKEN:abc&tls=true": "mongodb://h/?tls=true",
@@ -57,9 +75,16 @@ func TestURIKeepsWhatIsHarmless(t *testing.T) {
 		"nats://token@a:4222":                                                 "nats://[redacted]@a:4222",
 		"mongodb://u:p://x,y@h/":                                              "mongodb://[redacted]@h/",
 		"u:p@host":                                                            "[redacted]@host",
-		"":                                                                    "",
+		"127.0.0.1:4222":                                                      "127.0.0.1:4222",
+		// Where the @ is missing or written as %40, or the whole is none.
+		"mongodb://user:pass":       "mongodb://[redacted]",
+		"mongodb://user:pass%40h/x": "mongodb://[redacted]",
+		"mongodb://user:p/ass":      "mongodb://[redacted]",
+		"pass":                      "[redacted]",
+		"user:pass":                 "[redacted]",
+		"":                          "",
 	} {
-		require.Equal(t, shown, settings.URI(raw).String())
+		require.Equal(t, shown, settings.NewURI(raw).String())
 	}
 }
 
@@ -70,7 +95,7 @@ func TestNoPartOfAPasswordShows(t *testing.T) {
 		password := rapid.StringMatching(`[A-Z/?@:%&=,]{3,12}`).Draw(t, "password") + "SECRET"
 		hosts := rapid.SampledFrom([]string{"h", "a:1,b:2"}).Draw(t, "hosts")
 
-		if shown := settings.URI("mongodb://user:" + password + "@" + hosts + "/?tls=true").String(); strings.Contains(shown, "SECRET") {
+		if shown := settings.NewURI("mongodb://user:" + password + "@" + hosts + "/?tls=true").String(); strings.Contains(shown, "SECRET") {
 			t.Fatalf("%q shows a part of %q", shown, password)
 		}
 	})

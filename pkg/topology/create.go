@@ -151,19 +151,22 @@ func purgeKeys(ctx context.Context, js jetstream.KeyValueManager, bucket string,
 		return nil, fmt.Errorf("open bucket %s: %w", bucket, err)
 	}
 
-	lister, err := kv.ListKeysFiltered(ctx, filters...)
-	if err != nil {
-		return nil, fmt.Errorf("list keys of bucket %s: %w", bucket, err)
-	}
-
 	var deleted []string
 
-	for key := range lister.Keys() {
-		if err := kv.Purge(ctx, key); err != nil {
-			return deleted, fmt.Errorf("purge key %s of bucket %s: %w", key, bucket, err)
+	// One filter at a time: only a lone one stands in the subject of the request, where the server's permissions see it.
+	for _, filter := range filters {
+		lister, err := kv.ListKeysFiltered(ctx, filter)
+		if err != nil {
+			return deleted, fmt.Errorf("list keys of bucket %s: %w", bucket, err)
 		}
 
-		deleted = append(deleted, "key "+bucket+" "+key)
+		for key := range lister.Keys() {
+			if err := kv.Purge(ctx, key); err != nil {
+				return deleted, fmt.Errorf("purge key %s of bucket %s: %w", key, bucket, err)
+			}
+
+			deleted = append(deleted, "key "+bucket+" "+key)
+		}
 	}
 
 	return deleted, nil

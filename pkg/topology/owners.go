@@ -27,9 +27,10 @@ func PartitionKey(flow string, partition int) string {
 // OwnersBucket.
 func LeaderKey(flow string) string { return "l." + flow }
 
-// OwnersFilters returns what to watch to see a flow's members and the
-// owners of its partitions.
-func OwnersFilters(flow string) []string { return []string{"m." + flow + ".>", "p." + flow + ".>"} }
+// OwnersFilter returns what to watch to see a flow's members and the owners of
+// its partitions. It is one filter: only a lone one stands in the subject of the
+// request, where the server's permissions see it.
+func OwnersFilter(flow string) string { return "*." + flow + ".>" }
 
 // ParseMemberKey is the inverse of MemberKey; ok is false for a key of another
 // kind or flow.

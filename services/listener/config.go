@@ -23,6 +23,7 @@ type Config struct {
 	ReplayMargin int                 `env:"REPLAY_MARGIN"         envDefault:"100000" min:"0" help:"messages that stay in the stream behind what all processors have applied, for a target that is set back; at most half of what the stream can hold"`
 	HistoryWarn  time.Duration       `env:"HISTORY_WARN"          envDefault:"24h" min:"0s" help:"warn when the source keeps what the stream does not have for less than this, and its oplog is shrinking against it"`
 	HistoryCrit  time.Duration       `env:"HISTORY_CRITICAL"      envDefault:"4h" min:"0s" help:"the flow is DEGRADED below this, unless the oplog's oldest entry does not move"`
+	JanitorCreds string              `env:"NATS_JANITOR_CREDS"    help:"path of credentials, as NATS_CREDS, for purging the stream of what is applied; empty: the listener's own have that right"`
 	MemoryBudget settings.Bytes      `env:"MEMORY_BUDGET"         envDefault:"256MiB" help:"memory at which the garbage collector works harder; GOMEMLIMIT wins"`
 }
 
@@ -47,7 +48,7 @@ func LoadConfig(environ map[string]string) (*Config, error) {
 func (c *Config) Validate() error {
 	var mistakes []error
 
-	if c.SourceURI != "" {
+	if !c.SourceURI.IsZero() {
 		if err := mongodb.CheckURI(c.SourceURI); err != nil {
 			mistakes = append(mistakes, settings.Mistake{Name: "SOURCE_URI", Value: c.SourceURI, Rule: err.Error(), Fix: "for example mongodb+srv://user:password@cluster.example.net"})
 		}

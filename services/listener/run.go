@@ -46,7 +46,7 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 		return err
 	}
 
-	nc, err := natsconn.Connect(cfg.NATS, natsconn.Options{Name: "listener " + cfg.Flow, Wait: true}, p.Log)
+	nc, err := natsconn.Connect(cfg.NATS, listens(cfg.Flow, ""), p.Log)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 		return err
 	}
 
-	answers, err := natsconn.Connect(cfg.NATS, natsconn.Options{Name: "listener " + cfg.Flow + " refetch", Wait: true}, p.Log)
+	answers, err := natsconn.Connect(cfg.NATS, listens(cfg.Flow, " refetch"), p.Log)
 	if err != nil {
 		return err
 	}
@@ -75,9 +75,18 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 		return err
 	}
 
-	key := topology.ListenerReportKey(cfg.Flow, instance.GetId())
+	cleaning, err := connectJanitor(cfg, nc, p.Log)
+	if err != nil {
+		return err
+	}
+	defer cleaning.Close()
 
-	care := newUpkeep(cfg, source, js, listener, p.Log)
+	care, err := newUpkeep(cfg, source, js, cleaning, listener, p.Log)
+	if err != nil {
+		return err
+	}
+
+	key := topology.ListenerReportKey(cfg.Flow, instance.GetId())
 
 	p.Metrics.MustRegister(newMetrics(cfg.Flow, listener, responder), care)
 
@@ -86,6 +95,7 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 		lifecycle.Task{Name: "refetch", Work: responder.Work},
 		lifecycle.Task{Name: "refetch nats", Run: func(ctx context.Context) error { return natsconn.Watch(ctx, answers) }},
 		lifecycle.Task{Name: "janitor", Run: care.janitor.Run},
+		lifecycle.Task{Name: "janitor nats", Run: func(ctx context.Context) error { return natsconn.Watch(ctx, cleaning) }},
 		lifecycle.Task{Name: "history", Run: care.history.Run},
 		lifecycle.Task{Name: "nats", Run: func(ctx context.Context) error { return natsconn.Watch(ctx, nc) }},
 		lifecycle.Task{Name: "readiness", Run: readiness(p.Health.Part("capture"), listener)},
@@ -93,6 +103,26 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 			return report.Run(ctx, js, key, care.report(reportOf(cfg.Flow, instance, listener)), p.Log)
 		}},
 	)
+}
+
+// listens says how a listener's connection is made; all of one have the same inbox.
+func listens(flow, what string) natsconn.Options {
+	return natsconn.Options{Name: "listener " + flow + what, Inbox: topology.ListenerInbox(flow), Wait: true}
+}
+
+// connectJanitor returns the connection by which the stream is purged: the listener's own, unless that right was given to
+// somebody else.
+func connectJanitor(cfg *Config, nc *nats.Conn, log *slog.Logger) (*nats.Conn, error) {
+	if cfg.JanitorCreds == "" {
+		return nc, nil
+	}
+
+	at := cfg.NATS
+	at.Creds = cfg.JanitorCreds
+
+	return natsconn.Connect(at, natsconn.Options{
+		Name: "listener " + cfg.Flow + " janitor", Inbox: topology.JanitorInbox(cfg.Flow), Wait: true,
+	}, log)
 }
 
 func captureOptions(cfg *Config, p *service.Process, instance *relayv1.Instance) capture.Options {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -39,14 +41,22 @@ type upkeep struct {
 	remaining, level, forbidden, purged, floor *prometheus.Desc
 }
 
-func newUpkeep(cfg *Config, source *mongo.Client, js jetstream.JetStream, listener *capture.Capture, log *slog.Logger) *upkeep {
+// newUpkeep returns what reads by js, and purges over the connection cleaning.
+func newUpkeep(
+	cfg *Config, source *mongo.Client, js jetstream.JetStream, cleaning *nats.Conn, listener *capture.Capture, log *slog.Logger,
+) (*upkeep, error) {
+	purging, err := jetstream.New(cleaning)
+	if err != nil {
+		return nil, fmt.Errorf("use JetStream: %w", err)
+	}
+
 	labels := prometheus.Labels{"flow": cfg.Flow}
 	desc := func(name, help string, variable ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, variable, labels)
 	}
 
 	return &upkeep{
-		janitor: janitor.New(js, log, janitor.Options{
+		janitor: janitor.New(purging, log, janitor.Options{
 			Flow: cfg.Flow, Margin: uint64(cfg.ReplayMargin), //nolint:gosec // Load has checked that it is not negative
 			Active: func() bool { return cleansUp(listener.Status()) }, Mark: listener.Mark,
 		}),
@@ -60,7 +70,7 @@ func newUpkeep(cfg *Config, source *mongo.Client, js jetstream.JetStream, listen
 		forbidden: desc("relay_stream_purge_forbidden", "1 while nothing may be purged from the stream; the log says why."),
 		purged:    desc("relay_stream_purged_messages_total", "Messages that this process has purged from the stream's head."),
 		floor:     desc("relay_stream_floor_sequence", "Sequence of the lowest checkpoint; absent while it is not known."),
-	}
+	}, nil
 }
 
 // report adds to the listener's report the history, and what holds the stream of one that waits.

@@ -107,7 +107,7 @@ func bareDriver(b *testing.B) time.Duration {
 
 	server := mongotest.New(b, mongotest.Options{})
 
-	client, err := mongodb.Connect(settings.URI(server.URI().Reveal()), mongodb.Options{})
+	client, err := mongodb.Connect(settings.NewURI(server.URI().Reveal()), mongodb.Options{})
 	require.NoError(b, err)
 
 	defer func() { require.NoError(b, mongodb.Disconnect(b.Context(), client)) }()

@@ -44,7 +44,7 @@ func newConfig() *Config {
 func (c *Config) Validate() error {
 	var mistakes []error
 
-	if c.TargetURI != "" {
+	if !c.TargetURI.IsZero() {
 		if err := mongodb.CheckURI(c.TargetURI); err != nil {
 			mistakes = append(mistakes, settings.Mistake{
 				Name: "TARGET_URI", Value: c.TargetURI, Rule: err.Error(), Fix: "for example mongodb://host:27017/?replicaSet=rs0",

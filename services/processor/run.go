@@ -35,7 +35,9 @@ const (
 
 // run is the processor: stream, then target, then what tells about them.
 func run(ctx context.Context, cfg *Config, p *service.Process) error {
-	nc, err := natsconn.Connect(cfg.NATS, natsconn.Options{Name: "processor " + cfg.Flow, Wait: true}, p.Log)
+	nc, err := natsconn.Connect(cfg.NATS, natsconn.Options{
+		Name: "processor " + cfg.Flow, Inbox: topology.ProcessorInbox(cfg.Flow), Wait: true,
+	}, p.Log)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/preflight"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
+	"github.com/atlas-relay/atlas-relay/pkg/tlsfiles"
 	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/flow"
 )
 
@@ -74,6 +75,10 @@ func (p *program) examine(cmd *cobra.Command, s *flow.InitSettings) ([]preflight
 	o := preflight.Options{
 		Flow: s.Flow, NATS: s.NATS, SourceURI: s.SourceURI, TargetURI: s.TargetURI, MaxBytes: int64(s.MaxBytes), Log: p.log(),
 		DDL: s.ReplicatesSchema(),
+		API: tlsfiles.Files{
+			Cert: tlsfiles.File{Setting: "API_CERT", Path: p.environ["API_CERT"]}, Key: tlsfiles.File{Setting: "API_KEY", Path: p.environ["API_KEY"]},
+			CA: tlsfiles.File{Setting: "API_CLIENT_CA", Path: p.environ["API_CLIENT_CA"]},
+		},
 	}
 
 	if wrong != nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
 )
 
 // Variables that hold the token for the stats service, or the path of a file with it. A flag would show it to everybody
@@ -15,7 +17,7 @@ const (
 )
 
 // bearer shows the stats service a token with every question. Empty, it shows nothing.
-type bearer string
+type bearer struct{ token settings.Secret }
 
 // newBearer reads the token that the environment names.
 func newBearer(environ map[string]string) (bearer, error) {
@@ -23,26 +25,26 @@ func newBearer(environ map[string]string) (bearer, error) {
 
 	switch {
 	case path == "":
-		return bearer(token), nil
+		return bearer{settings.NewSecret(token)}, nil
 	case token != "":
-		return "", &refusedError{what: tokenFileVariable + " is set beside " + tokenVariable, next: "keep one of the two"}
+		return bearer{}, &refusedError{what: tokenFileVariable + " is set beside " + tokenVariable, next: "keep one of the two"}
 	}
 
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return "", &refusedError{what: fmt.Sprintf("read %s: %v", tokenFileVariable, err), next: "check the path and its permissions"}
+		return bearer{}, &refusedError{what: fmt.Sprintf("read %s: %v", tokenFileVariable, err), next: "check the path and its permissions"}
 	}
 
-	return bearer(strings.TrimSpace(string(content))), nil
+	return bearer{settings.NewSecret(strings.TrimSpace(string(content)))}, nil
 }
 
 // GetRequestMetadata implements credentials.PerRPCCredentials.
 func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	if b == "" {
+	if b.token.IsZero() {
 		return nil, nil
 	}
 
-	return map[string]string{"authorization": "Bearer " + string(b)}, nil
+	return map[string]string{"authorization": "Bearer " + b.token.Reveal()}, nil
 }
 
 // RequireTransportSecurity implements credentials.PerRPCCredentials. The way to the stats service may be without TLS: the

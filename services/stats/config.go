@@ -111,7 +111,7 @@ func (c *Config) guard(tokens *access.Tokens) *access.Guard {
 
 // Targets returns the target of each flow.
 func (c *Config) Targets() map[string]settings.URI {
-	if c.TargetURI != "" {
+	if !c.TargetURI.IsZero() {
 		return map[string]settings.URI{c.Flow: c.TargetURI}
 	}
 
@@ -131,7 +131,7 @@ func parseTargets(text string) map[string]settings.URI {
 			end = found[i+1][0]
 		}
 
-		targets[text[at[2]:at[3]]] = settings.URI(text[at[4]:end])
+		targets[text[at[2]:at[3]]] = settings.NewURI(text[at[4]:end])
 	}
 
 	return targets
@@ -151,12 +151,12 @@ func (c *Config) Validate() error {
 
 func (c *Config) validateTargets() error {
 	switch {
-	case c.TargetURI == "" && c.TargetURIs == "":
+	case c.TargetURI.IsZero() && c.TargetURIs.IsZero():
 		return settings.Mistake{
 			Name: "TARGET_URI", Rule: "is required but not set: MongoDB that FLOW writes to",
 			Fix: "for example TARGET_URI=mongodb://host:27017/?replicaSet=rs0, or TARGET_URIS for several flows",
 		}
-	case c.TargetURI != "" && c.TargetURIs != "":
+	case !c.TargetURI.IsZero() && !c.TargetURIs.IsZero():
 		return settings.Mistake{Name: "TARGET_URIS", Rule: "is set beside TARGET_URI", Fix: "keep one of the two"}
 	case len(c.Targets()) == 0:
 		return settings.Mistake{
@@ -170,7 +170,7 @@ func (c *Config) validateTargets() error {
 
 func (c *Config) checkTargets() error {
 	name := "TARGET_URI"
-	if c.TargetURI == "" {
+	if c.TargetURI.IsZero() {
 		name = "TARGET_URIS"
 	}
 

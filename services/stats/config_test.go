@@ -16,15 +16,15 @@ func TestTargets(t *testing.T) {
 
 	cfg, err := LoadConfig(map[string]string{"TARGET_URI": "mongodb://a"})
 	require.NoError(t, err)
-	require.Equal(t, map[string]settings.URI{"atlas-to-local": "mongodb://a"}, cfg.Targets())
+	require.Equal(t, map[string]settings.URI{"atlas-to-local": settings.NewURI("mongodb://a")}, cfg.Targets())
 	require.Equal(t, ":50051", cfg.GRPCAddr)
 	require.Equal(t, ":8083", cfg.OpsAddr)
 
 	cfg, err = LoadConfig(map[string]string{"TARGET_URIS": "a=mongodb://u:p@h1:1,h2:2/?replicaSet=rs&w=majority, b-2=mongodb+srv://h.example.net"})
 	require.NoError(t, err)
 	require.Equal(t, map[string]settings.URI{
-		"a":   "mongodb://u:p@h1:1,h2:2/?replicaSet=rs&w=majority",
-		"b-2": "mongodb+srv://h.example.net",
+		"a":   settings.NewURI("mongodb://u:p@h1:1,h2:2/?replicaSet=rs&w=majority"),
+		"b-2": settings.NewURI("mongodb+srv://h.example.net"),
 	}, cfg.Targets())
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/natsconn"
 	"github.com/atlas-relay/atlas-relay/pkg/service"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/api"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/collect"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
@@ -33,7 +34,7 @@ const (
 // run is the stats service: where it reads, what it answers. Neither NATS nor a
 // target has to be there.
 func run(ctx context.Context, cfg *Config, p *service.Process) error {
-	nc, err := natsconn.Connect(cfg.NATS, natsconn.Options{Name: "stats", Wait: true}, p.Log)
+	nc, err := natsconn.Connect(cfg.NATS, natsconn.Options{Name: "stats", Inbox: topology.StatsInbox, Wait: true}, p.Log)
 	if err != nil {
 		return err
 	}

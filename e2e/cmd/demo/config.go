@@ -23,19 +23,19 @@ type Config struct {
 
 // Validate implements the check that settings.Load makes.
 func (c *Config) Validate() error {
-	if c.TwoWay && (c.Chaos || c.SourceURI != "") {
+	if c.TwoWay && (c.Chaos || !c.SourceURI.IsZero()) {
 		return settings.Mistake{
 			Name: "DEMO_TWO_WAY", Rule: "goes neither with DEMO_CHAOS nor with SOURCE_URI", Fix: "unset those; services may be killed by hand",
 		}
 	}
 
-	if (c.SourceURI == "") != (c.TargetURI == "") {
+	if c.SourceURI.IsZero() != c.TargetURI.IsZero() {
 		return settings.Mistake{
 			Name: "SOURCE_URI, TARGET_URI", Rule: "must be set together", Fix: "set both, or neither to have two servers started",
 		}
 	}
 
-	if c.SourceURI != "" && c.SourceURI == c.TargetURI {
+	if !c.SourceURI.IsZero() && c.SourceURI.Reveal() == c.TargetURI.Reveal() {
 		return settings.Mistake{Name: "TARGET_URI", Rule: "is the same as SOURCE_URI", Fix: "name two different deployments"}
 	}
 

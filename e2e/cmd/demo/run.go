@@ -231,7 +231,7 @@ func (d *demo) chooseSchema(ctx context.Context) error {
 	return nil
 }
 
-func (d *demo) given() bool { return d.cfg.SourceURI != "" }
+func (d *demo) given() bool { return !d.cfg.SourceURI.IsZero() }
 
 func (d *demo) source() *mongo.Database { return d.world.Source.Client.Database(database) }
 func (d *demo) target() *mongo.Database { return d.world.Target.Client.Database(database) }

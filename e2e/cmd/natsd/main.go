@@ -26,10 +26,12 @@ func main() {
 	clusterPort := flag.Int("cluster-port", 0, "port on 127.0.0.1 for the other servers of the cluster")
 	routes := flag.String("routes", "", "host:port of every server of the cluster, comma list")
 
+	config := flag.String("config", "", "configuration file of nats-server, for users and permissions; empty: everybody may do everything")
+
 	flag.Parse()
 
 	// As deploy/nats/nats.conf: at most one second of acknowledged messages is lost when the machine loses power.
-	options := natstest.Options{Port: *port, StoreDir: *store, SyncInterval: time.Second}
+	options := natstest.Options{Port: *port, StoreDir: *store, SyncInterval: time.Second, Config: *config}
 	if *name != "" {
 		options.Member = &natstest.Member{Name: *name, Port: *clusterPort, Routes: strings.Split(*routes, ",")}
 	}

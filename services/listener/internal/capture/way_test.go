@@ -47,7 +47,7 @@ func newWay(t *testing.T, target string) *way {
 func (w *way) client(t *testing.T) *mongo.Client {
 	t.Helper()
 
-	uri := settings.URI("mongodb://" + w.listener.Addr().String() + "/?directConnection=true")
+	uri := settings.NewURI("mongodb://" + w.listener.Addr().String() + "/?directConnection=true")
 	client, err := mongodb.Connect(uri, mongodb.Options{ServerSelectionTimeout: time.Second})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = mongodb.Disconnect(context.WithoutCancel(t.Context()), client) })

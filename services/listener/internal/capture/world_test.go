@@ -140,7 +140,7 @@ type listener struct {
 func (w *world) listen(tb testing.TB, change func(*capture.Options)) *listener {
 	tb.Helper()
 
-	nc, err := natsconn.Connect(settings.NATS{URL: settings.URI(w.nats.URL())}, natsconn.Options{Wait: true}, slog.New(slog.DiscardHandler))
+	nc, err := natsconn.Connect(settings.NATS{URL: settings.NewURI(w.nats.URL())}, natsconn.Options{Wait: true}, slog.New(slog.DiscardHandler))
 	require.NoError(tb, err)
 
 	js, err := jetstream.New(nc)

@@ -269,7 +269,7 @@ func (r *Responder) send(ctx context.Context, reply string, image refetch.Image)
 		return err
 	}
 
-	messages := refetch.EncodeImage(reply, rand.Uint64(), image, limit)
+	messages := refetch.EncodeImage(reply, rand.Uint64(), image, limit) //nolint:gosec // it tells answers apart
 	for i, m := range messages {
 		if err := r.nc.PublishMsg(m); err != nil {
 			return fmt.Errorf("publish part %d of %d: %w", i+1, len(messages), err)
@@ -296,7 +296,7 @@ func (r *Responder) flush(ctx context.Context) error {
 func (r *Responder) fail(ctx context.Context, j *job, result Result, why *refetch.ReadError) {
 	r.count(result)
 
-	err := r.nc.PublishMsg(refetch.EncodeFailure(j.reply, rand.Uint64(), why))
+	err := r.nc.PublishMsg(refetch.EncodeFailure(j.reply, rand.Uint64(), why)) //nolint:gosec // it tells answers apart
 	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		r.log.DebugContext(ctx, "refetch answer not sent", slog.Any(telemetry.KeyError, err))
 	}

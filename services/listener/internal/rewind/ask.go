@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/report"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
@@ -51,7 +52,8 @@ func Look(ctx context.Context, nc *nats.Conn, stream string) (Damage, error) {
 
 // Reports reads what the flow's processors said last of this stream. What they
 // said of a stream that this one replaces is left out: its holes are not ours,
-// its events have other numbers. Those partitions are missing then.
+// its events have other numbers. So is what has a resume token that is none: the
+// bucket may hold anything. Those partitions are missing then.
 func Reports(ctx context.Context, js jetstream.KeyValueManager, flow, streamID string) ([]Report, error) {
 	bucket, err := report.OpenBucket(ctx, js)
 	if err != nil {
@@ -73,6 +75,6 @@ func Reports(ctx context.Context, js jetstream.KeyValueManager, flow, streamID s
 
 func of(streamID string, partitions []*relayv1.PartitionReport) []*relayv1.PartitionReport {
 	return slices.DeleteFunc(partitions, func(p *relayv1.PartitionReport) bool {
-		return p.GetStreamId() != "" && p.GetStreamId() != streamID
+		return p.GetStreamId() != "" && p.GetStreamId() != streamID || len(p.GetResumeToken()) > 0 && event.CheckDocument(p.GetResumeToken()) != nil
 	})
 }

@@ -36,7 +36,7 @@ func TestWithoutTransactionsTheTargetEndsTheSame(t *testing.T) {
 			t.Parallel()
 
 			wire, addr := newWire(t, server.Addr())
-			uri := settings.URI("mongodb://" + addr + "/?directConnection=true&retryWrites=false&serverMonitoringMode=poll")
+			uri := settings.NewURI("mongodb://" + addr + "/?directConnection=true&retryWrites=false&serverMonitoringMode=poll")
 			l := loner{client: client, wire: wire, behind: connect(t, uri)}
 			l.target = apply.New(l.behind, options)
 

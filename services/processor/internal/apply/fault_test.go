@@ -31,7 +31,7 @@ func inEveryModeBehindWire(t *testing.T, test func(t *testing.T, w *world, wire 
 			w := newWorld(t, db, options)
 			wire, addr := newWire(t, mongotest.Shared(t).Addr())
 			// One exchange at a time, as wire has it: no streaming monitor.
-			uri := settings.URI("mongodb://" + addr + "/?directConnection=true&retryWrites=false&serverMonitoringMode=poll")
+			uri := settings.NewURI("mongodb://" + addr + "/?directConnection=true&retryWrites=false&serverMonitoringMode=poll")
 			w.use(t, connect(t, uri), options)
 
 			test(t, w, wire)

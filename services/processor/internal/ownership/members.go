@@ -96,7 +96,7 @@ func (m *membership) session(ctx context.Context) error {
 		return nil
 	})
 
-	watcher, err := bucket.WatchFiltered(ctx, topology.OwnersFilters(m.options.Flow))
+	watcher, err := bucket.Watch(ctx, topology.OwnersFilter(m.options.Flow))
 	if err != nil {
 		return fmt.Errorf("watch bucket %s: %w", topology.OwnersBucket, err)
 	}

@@ -89,7 +89,7 @@ func Path(environ map[string]string) (string, error) {
 func Load(path string) (*File, error) {
 	f := &File{Contexts: make(map[string]Context)}
 
-	content, err := os.ReadFile(path)
+	content, err := os.ReadFile(path) //nolint:gosec // who runs the program names its files
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, nil
 	}

@@ -86,7 +86,7 @@ func TestWhatCannotBeRecordedIsNotDone(t *testing.T) {
 
 	var s flow.DeleteSettings
 	require.NoError(t, settings.Load(&s, w.env))
-	s.TargetURI = "mongodb://127.0.0.1:1/?directConnection=true"
+	s.TargetURI = settings.NewURI("mongodb://127.0.0.1:1/?directConnection=true")
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()

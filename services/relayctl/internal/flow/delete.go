@@ -25,7 +25,7 @@ import (
 // gaps and of the audit stay, this deletion's among them: what cannot be recorded
 // is not removed.
 func Delete(ctx context.Context, s *DeleteSettings, by Operator, log *slog.Logger) (deleted []string, err error) {
-	nc, js, err := connectNATS(ctx, s.NATS, log)
+	nc, js, err := connectNATS(ctx, &s.Connection, log)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/natsconn"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
 	"github.com/atlas-relay/atlas-relay/pkg/tlsfiles"
 )
@@ -75,6 +76,8 @@ func natsTrouble(url settings.URI, err error) error {
 			What: fmt.Sprintf("NATS at %s has no JetStream", url), Err: err,
 			Next: "start nats-server with -js and -sd <directory>, or enable JetStream for the account",
 		}
+	case errors.As(err, new(*natsconn.CredentialsError)):
+		return &RefusedError{What: "NATS_CREDS cannot be used", Err: err, Next: "check the path, its permissions, and that it holds a user's key: nk -inkey FILE -pubout"}
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrPermissionViolation):
 		return &RefusedError{
 			What: fmt.Sprintf("NATS at %s refuses the credentials", url), Err: err,

@@ -55,7 +55,7 @@ type acceptance struct {
 // Nothing is done while the source still has what follows the tail. Where the
 // stream is gone or empty, another one is made in its place; see renew.
 func AcceptGap(ctx context.Context, s *GapSettings, request GapRequest, log *slog.Logger) (*AcceptedGap, error) {
-	nc, js, err := connectNATS(ctx, s.NATS, log)
+	nc, js, err := connectNATS(ctx, &s.Connection, log)
 	if err != nil {
 		return nil, err
 	}

@@ -194,7 +194,7 @@ func parseToken(text string) (bson.Raw, bool) {
 	}
 
 	raw, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "="))
-	if err != nil || bson.Raw(raw).Validate() != nil {
+	if err != nil || event.CheckDocument(raw) != nil {
 		return nil, false
 	}
 

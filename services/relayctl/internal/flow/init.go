@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"go.mongodb.org/mongo-driver/v2/bson"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/atlas-relay/atlas-relay/pkg/audit"
@@ -47,7 +46,7 @@ const quicker = 2
 // stream that exists. It waits for servers that are away until ctx ends.
 // A flow that is made, or whose making is finished, is in the audit of the target.
 func Init(ctx context.Context, s *InitSettings, set map[string]bool, by Operator, log *slog.Logger) (*Made, error) {
-	nc, js, err := connectNATS(ctx, s.NATS, log)
+	nc, js, err := connectNATS(ctx, &s.Connection, log)
 	if err != nil {
 		return nil, err
 	}
@@ -316,7 +315,7 @@ var errNotFirst = errors.New("the stream has a message already")
 // publishFirst publishes the marker that everything begins after.
 func (i *initialisation) publishFirst(ctx context.Context, stream *topology.Stream) error {
 	token, err := base64.StdEncoding.DecodeString(stream.FirstToken)
-	if err != nil || bson.Raw(token).Validate() != nil {
+	if err != nil || event.CheckDocument(token) != nil {
 		return &RefusedError{What: "stream " + stream.Name() + " has no usable first token in its metadata", Next: "relayctl flow delete --yes, then flow init"}
 	}
 

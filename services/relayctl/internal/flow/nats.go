@@ -12,7 +12,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/natsconn"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
-	"github.com/atlas-relay/atlas-relay/pkg/settings"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
 // requestTimeout bounds one request to a server.
@@ -25,7 +25,7 @@ func patience() retry.Policy {
 
 // connectNATS returns a connection to a server with JetStream. It waits for the
 // server until ctx ends, but not for better credentials. The caller closes.
-func connectNATS(ctx context.Context, at settings.NATS, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
+func connectNATS(ctx context.Context, c *Connection, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
 	var (
 		nc *nats.Conn
 		js jetstream.JetStream
@@ -34,12 +34,12 @@ func connectNATS(ctx context.Context, at settings.NATS, log *slog.Logger) (*nats
 	err := retry.Do(ctx, patience(), func(ctx context.Context) error {
 		var err error
 
-		nc, js, err = openNATS(ctx, at, log)
+		nc, js, err = openNATS(ctx, c, log)
 		if err == nil {
 			return nil
 		}
 
-		err = natsTrouble(at.URL, err)
+		err = natsTrouble(c.NATS.URL, err)
 		if errors.As(err, new(*RefusedError)) {
 			return retry.Permanent(err)
 		}
@@ -50,8 +50,8 @@ func connectNATS(ctx context.Context, at settings.NATS, log *slog.Logger) (*nats
 	return nc, js, err
 }
 
-func openNATS(ctx context.Context, at settings.NATS, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
-	nc, err := natsconn.ConnectWithin(ctx, at, natsconn.Options{Name: "relayctl"}, log)
+func openNATS(ctx context.Context, c *Connection, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
+	nc, err := natsconn.ConnectWithin(ctx, c.NATS, natsconn.Options{Name: "relayctl", Inbox: topology.OperatorInbox(c.Flow)}, log)
 	if err != nil {
 		return nil, nil, err
 	}

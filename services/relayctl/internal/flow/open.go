@@ -53,7 +53,7 @@ func Open(ctx context.Context, s *OpenSettings, log *slog.Logger) (opened *Opene
 	}()
 
 	var js jetstream.JetStream
-	if o.nc, js, err = connectNATS(ctx, s.NATS, log); err != nil {
+	if o.nc, js, err = connectNATS(ctx, &s.Connection, log); err != nil {
 		return nil, err
 	}
 

@@ -74,7 +74,7 @@ func (s *InitSettings) Validate() error {
 		}
 	}
 
-	refuse(s.SourceURI == s.TargetURI, "TARGET_URI", nil, "is the same as SOURCE_URI: a flow would feed itself", "name another deployment")
+	refuse(s.SourceURI.Reveal() == s.TargetURI.Reveal(), "TARGET_URI", nil, "is the same as SOURCE_URI: a flow would feed itself", "name another deployment")
 	refuse(s.MaxBytes != 0 && s.MaxBytes < leastStream, "STREAM_MAX_BYTES", s.MaxBytes, "must be at least 64MiB", "for example STREAM_MAX_BYTES=10GiB")
 	refuse(s.Replicas != 1 && s.Replicas != 3 && s.Replicas != 5, "STREAM_REPLICAS", s.Replicas, "must be 1, 3 or 5", "STREAM_REPLICAS=3")
 	refuse(s.Publish != "" && s.Publish != "chain" && s.Publish != "batch", "STREAM_PUBLISH", s.Publish, "must be chain or batch", "unset STREAM_PUBLISH")

@@ -85,7 +85,7 @@ type ShownTail struct {
 
 // Show reads the flow's stream.
 func Show(ctx context.Context, s *ShowSettings, log *slog.Logger) (*Shown, error) {
-	nc, js, err := connectNATS(ctx, s.NATS, log)
+	nc, js, err := connectNATS(ctx, &s.Connection, log)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
 )
 
 // Role is what a caller may do. A higher one may all that a lower one may.
@@ -77,8 +79,8 @@ func (e *RoleError) Error() string {
 
 // Caller is where a request comes from and what it shows.
 type Caller struct {
-	Addr  string // for the record
-	Token string // empty: none
+	Addr  string          // for the record
+	Token settings.Secret // zero: none
 	// Certificate is the name of the client certificate that was verified; empty: none.
 	Certificate string
 	// Local says that the connection comes from this host, and that nobody handed the request on.
@@ -111,8 +113,8 @@ func (g *Guard) Admit(c Caller, needs Role) (Identity, error) {
 	id := Identity{Addr: c.Addr, Role: g.anonymous(c)}
 
 	switch {
-	case c.Token != "":
-		known, ok := g.tokens.find(c.Token)
+	case !c.Token.IsZero():
+		known, ok := g.tokens.find(c.Token.Reveal())
 		if !ok {
 			return Identity{}, ErrBadToken
 		}

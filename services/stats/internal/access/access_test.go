@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
 )
 
@@ -46,7 +47,7 @@ func TestAdmit(t *testing.T) {
 	local := access.Caller{Addr: "127.0.0.1:1", Local: true}
 	remote := access.Caller{Addr: "192.0.2.1:1"}
 	rebound := access.Caller{Addr: "127.0.0.1:1", Local: true, Rebound: true}
-	with := func(c access.Caller, token string) access.Caller { c.Token = token; return c }
+	with := func(c access.Caller, token string) access.Caller { c.Token = settings.NewSecret(token); return c }
 
 	for name, test := range map[string]struct {
 		caller access.Caller
@@ -91,7 +92,7 @@ func TestAdmit(t *testing.T) {
 				case needs <= test.most:
 					require.NoError(t, err, needs)
 					require.Equal(t, test.caller.Addr, id.Addr)
-				case test.caller.Token == "":
+				case test.caller.Token.IsZero():
 					require.ErrorIs(t, err, access.ErrNoToken, needs)
 				default:
 					require.ErrorAs(t, err, new(*access.RoleError), needs)
@@ -104,7 +105,7 @@ func TestAdmit(t *testing.T) {
 func TestIdentityHasTheNameOfTheToken(t *testing.T) {
 	t.Parallel()
 
-	id, err := access.New(access.Nobody, tokens(t)).Admit(access.Caller{Addr: "a", Token: annsToken}, access.Operator)
+	id, err := access.New(access.Nobody, tokens(t)).Admit(access.Caller{Addr: "a", Token: settings.NewSecret(annsToken)}, access.Operator)
 	require.NoError(t, err)
 	require.Equal(t, access.Identity{Role: access.Operator, Token: "ann", Addr: "a"}, id)
 	require.Equal(t, id, access.From(access.With(t.Context(), id)))
@@ -148,7 +149,7 @@ func TestCertificates(t *testing.T) {
 		"without a line":      {of("eve"), loaded, access.Nobody, access.Identity{Certificate: "eve"}},
 		"without, local":      {with(of("eve"), local), loaded, access.Viewer, access.Identity{Certificate: "eve"}},
 		"viewer, no file":     {with(of("eve"), local), nil, access.Operator, access.Identity{Certificate: "eve"}},
-		"beside a token":      {with(of("ann"), func(c *access.Caller) { c.Token = boardToken }), loaded, access.Viewer, access.Identity{Token: "board"}},
+		"beside a token":      {with(of("ann"), func(c *access.Caller) { c.Token = settings.NewSecret(boardToken) }), loaded, access.Viewer, access.Identity{Token: "board"}},
 		"rebound":             {with(of("ann"), func(c *access.Caller) { c.Rebound = true }), loaded, access.Nobody, access.Identity{}},
 	} {
 		guard := access.New(access.Nobody, test.tokens)
@@ -193,7 +194,7 @@ func TestTheFileIsReadAgain(t *testing.T) {
 
 	guard := access.New(access.Nobody, loaded)
 	admits := func(token string) bool {
-		_, err := guard.Admit(access.Caller{Token: token}, access.Viewer)
+		_, err := guard.Admit(access.Caller{Token: settings.NewSecret(token)}, access.Viewer)
 
 		return err == nil
 	}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
 	"github.com/atlas-relay/atlas-relay/pkg/tlsfiles"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
@@ -58,7 +59,7 @@ func admit(ctx context.Context, guard *access.Guard, method string) (context.Con
 
 func callerOf(ctx context.Context) access.Caller {
 	meta, _ := metadata.FromIncomingContext(ctx)
-	caller := access.Caller{Addr: "an unknown address", Token: bearer(first(meta, "authorization"))}
+	caller := access.Caller{Addr: "an unknown address", Token: settings.NewSecret(bearer(first(meta, "authorization")))}
 
 	p, ok := peer.FromContext(ctx)
 	if !ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -26,7 +27,7 @@ func (s *service) ListAuditRecords(ctx context.Context, request *relayv1.ListAud
 
 	// The token is the name of the page's last record: names are ordered by time and never change.
 	before, err := base64.RawURLEncoding.DecodeString(request.GetPageToken())
-	if err != nil || len(before) > 0 && !strings.HasPrefix(string(before), letters.Flow()+"/") {
+	if err != nil || !isAuditToken(string(before), letters.Flow()) {
 		return nil, toStatus(deadletter.ErrPageToken)
 	}
 
@@ -47,6 +48,11 @@ func (s *service) ListAuditRecords(ctx context.Context, request *relayv1.ListAud
 	}
 
 	return response, nil
+}
+
+// isAuditToken tells whether the token of a page can be one of this flow.
+func isAuditToken(before, flow string) bool {
+	return before == "" || strings.HasPrefix(before, flow+"/") && utf8.ValidString(before)
 }
 
 func encodeAction(a *audit.Action) *relayv1.AuditRecord {

@@ -16,6 +16,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 )
@@ -212,7 +213,7 @@ func TestUnknownFlowAndRecord(t *testing.T) {
 func TestTargetAway(t *testing.T) {
 	t.Parallel()
 
-	target, err := mongodb.Connect("mongodb://127.0.0.1:1/?directConnection=true", mongodb.Options{ServerSelectionTimeout: 50 * time.Millisecond})
+	target, err := mongodb.Connect(settings.NewURI("mongodb://127.0.0.1:1/?directConnection=true"), mongodb.Options{ServerSelectionTimeout: 50 * time.Millisecond})
 	require.NoError(t, err)
 
 	defer func() { _ = mongodb.Disconnect(t.Context(), target) }()

@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
@@ -147,6 +148,10 @@ func encodeOperation(o *deadletter.Operation) *relayv1.DeadLetterOperation {
 // extendedJSON is the relaxed form. JSON and protobuf hold UTF-8 only, BSON
 // strings may hold anything: the driver puts U+FFFD in its place.
 func extendedJSON(raw bson.Raw) (string, error) {
+	if err := event.CheckEvent(raw); err != nil {
+		return "", fmt.Errorf("encode as JSON: %w", err)
+	}
+
 	encoded, err := bson.MarshalExtJSON(raw, false, false)
 	if err != nil {
 		return "", fmt.Errorf("encode as JSON: %w", err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/pause"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/api"
@@ -192,7 +193,7 @@ func TestPauseOfNamespaces(t *testing.T) {
 func TestPauseWithoutATarget(t *testing.T) {
 	t.Parallel()
 
-	target, err := mongodb.Connect("mongodb://127.0.0.1:1/?directConnection=true", mongodb.Options{ServerSelectionTimeout: 100 * time.Millisecond})
+	target, err := mongodb.Connect(settings.NewURI("mongodb://127.0.0.1:1/?directConnection=true"), mongodb.Options{ServerSelectionTimeout: 100 * time.Millisecond})
 	require.NoError(t, err)
 
 	defer func() { _ = mongodb.Disconnect(t.Context(), target) }()

@@ -79,6 +79,10 @@ func presentDocument(ctx context.Context, target *mongo.Client, r *parked.Record
 // differing are the paths where the target's document is not what an event says: all of an image, of a delta those that
 // it sets or removes.
 func differing(raw, target bson.Raw) []string {
+	if event.CheckEvent(raw) != nil {
+		return nil // somebody edited the record
+	}
+
 	if image, ok := raw.Lookup("fullDocument").DocumentOK(); ok {
 		return diff.All(image, target, mostDiffering)
 	}
