@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,10 +16,12 @@ import (
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
 )
 
-// fault is something that happens to a container; end may be nil: it is over by itself.
+// fault is something that happens to a container.
 type fault struct {
 	name       string
-	begin, end func(context.Context, *stack, *harness.Container) error
+	begin, end func(context.Context, *stack, *harness.Container) error // end is nil where it is over by itself
+	shows      func(*harness.Container) bool                           // meanwhile; nil where it is over by itself
+	ends       bool                                                    // the container's process
 }
 
 func faults() []fault {
@@ -32,12 +33,17 @@ func faults() []fault {
 		}
 	}
 
+	is := func(status string) func(*harness.Container) bool {
+		return func(c *harness.Container) bool { return c.State.Status == status }
+	}
+
 	return []fault{
-		{"kill", docker("kill"), docker("start")}, // docker kill counts as an order: nobody restarts it
-		{"crash", crash, nil},
-		{"pause", docker("pause"), docker("unpause")},
-		{"restart", docker("restart"), nil},
-		{"disconnect", disconnect, connect},
+		// docker kill counts as an order: nobody restarts what it ended.
+		{name: "kill", begin: docker("kill"), end: docker("start"), shows: is("exited"), ends: true},
+		{name: "crash", begin: crash, ends: true},
+		{name: "pause", begin: docker("pause"), end: docker("unpause"), shows: is("paused")},
+		{name: "restart", begin: docker("restart"), ends: true},
+		{name: "disconnect", begin: disconnect, end: connect, shows: func(c *harness.Container) bool { return len(c.NetworkSettings.Networks) == 0 }},
 	}
 }
 
@@ -123,13 +129,14 @@ func (l *load) suffer(service string, f fault) {
 	}
 
 	if f.end != nil {
+		now, err := l.s.compose.One(ctx, service)
+		require.NoError(l.t, err)
+		require.True(l.t, f.shows(now), now.Says())
 		require.NoError(l.t, f.end(ctx, l.s, c))
 	}
 
-	ended := slices.Contains([]string{"kill", "crash", "restart"}, f.name)
-
 	l.s.awaitContainers(l.t, service, "is well after "+f.name, func(c *harness.Container) bool {
-		return c.Healthy() && c.State.Status == "running" && c.State.StartedAt.After(began) == ended
+		return c.Healthy() && c.State.Status == "running" && c.State.StartedAt.After(began) == f.ends
 	})
 
 	if service == "source" {

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,22 +60,26 @@ func TestPrometheusScrapes(t *testing.T) {
 		return slices.Equal(up, []string{"listener", "processor", "stats"})
 	})
 
-	rules := 0
+	alerts, err := os.ReadFile(filepath.Join(s.compose.Dir, "deploy", "prometheus", "alerts.yml"))
+	require.NoError(t, err)
+
+	rules := strings.Count(string(alerts), "- alert:") + strings.Count(string(alerts), "- record:")
+	require.Positive(t, rules)
 
 	s.awaitAnswer(t, "/api/v1/rules", func(a answer) bool {
-		rules = 0
+		evaluated := 0
 
 		for _, group := range a.Data.Groups {
 			for _, rule := range group.Rules {
 				require.Contains(t, []string{"ok", "unknown"}, rule.Health, "%s: %s", rule.Name, rule.LastError)
 
 				if rule.Health == "ok" {
-					rules++
+					evaluated++
 				}
 			}
 		}
 
-		return rules > 0
+		return evaluated == rules
 	})
 	t.Logf("%d rules evaluated", rules)
 }
