@@ -10,7 +10,9 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -23,36 +25,46 @@ import (
 // theStack is what all tests use, one after the other; each finds it up, or brings it up.
 var theStack *stack
 
-// TestMain finds or starts an engine, provides the images, and clones this repository.
+// TestMain finds or starts an engine, provides the images, and clones this repository. Ctrl-C cleans up too.
 func TestMain(m *testing.M) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	code := run(ctx, m)
 
+	dir, err := os.MkdirTemp("", "atlas-relay-compose-*")
+	if err == nil {
+		theStack, err = open(ctx, dir)
+	}
+
+	end := sync.OnceValue(func() error {
+		var left error
+		if theStack != nil {
+			left = theStack.close(context.WithoutCancel(ctx))
+		}
+
+		return errors.Join(err, left, os.RemoveAll(dir))
+	})
+
+	interrupted := context.AfterFunc(ctx, func() { exit(130, end()) })
+
+	code := 1
+	if err == nil {
+		code = m.Run()
+	}
+
+	err = end()
+
+	interrupted()
 	stop()
-	os.Exit(code)
+	exit(code, err)
 }
 
-func run(ctx context.Context, m *testing.M) (code int) {
-	dir, err := os.MkdirTemp("", "atlas-relay-compose-*")
+func exit(code int, err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 
-		return 1
+		code = max(code, 1)
 	}
 
-	theStack, err = open(ctx, dir)
-	if err == nil {
-		code = m.Run()
-		err = theStack.close(context.WithoutCancel(ctx))
-	}
-
-	if err = errors.Join(err, os.RemoveAll(dir)); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-
-		return 1
-	}
-
-	return code
+	os.Exit(code)
 }
 
 // open prepares everything but the project itself.
@@ -63,6 +75,12 @@ func open(ctx context.Context, dir string) (*stack, error) {
 	}
 
 	s := &stack{docker: docker}
+
+	if docker.Own { // a run that was killed may have left its project: its containers come back with the engine
+		if err := removeLeftovers(ctx, docker); err != nil {
+			return nil, errors.Join(err, docker.Close(ctx))
+		}
+	}
 
 	s.standIns, err = standins.Provide(ctx, docker, os.Stderr, needed()...)
 	if err != nil {
@@ -75,9 +93,43 @@ func open(ctx context.Context, dir string) (*stack, error) {
 		return nil, errors.Join(err, s.standIns.Remove(ctx), docker.Close(ctx))
 	}
 
-	s.compose = &harness.Compose{Docker: docker, Dir: tree, Name: "relay-test-" + bson.NewObjectID().Hex()}
+	s.compose = &harness.Compose{Docker: docker, Dir: tree, Name: projects + bson.NewObjectID().Hex()}
 
 	return s, nil
+}
+
+// projects is how their names begin.
+const projects = "relay-test-"
+
+func removeLeftovers(ctx context.Context, docker *harness.Docker) error {
+	out, err := docker.Run(ctx, "volume", "ls", "--format", `{{.Label "com.docker.compose.project"}}`)
+	if err != nil {
+		return err
+	}
+
+	names := strings.Fields(out)
+	slices.Sort(names)
+
+	for _, name := range slices.Compact(names) {
+		if !strings.HasPrefix(name, projects) {
+			continue
+		}
+
+		// Without its file compose goes by the labels.
+		left := &harness.Compose{Docker: docker, Dir: os.TempDir(), Name: name}
+		if err := left.Remove(ctx); err != nil {
+			return err
+		}
+	}
+
+	images, err := docker.Run(ctx, "image", "ls", "--quiet", "--filter", "reference="+projects+"*")
+	if err != nil || images == "" {
+		return err
+	}
+
+	_, err = docker.Run(ctx, append([]string{"rmi", "--force"}, strings.Fields(images)...)...)
+
+	return err
 }
 
 // needed are the images without which nothing starts.

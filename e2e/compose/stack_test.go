@@ -141,17 +141,20 @@ func (s *stack) close(ctx context.Context) error {
 
 // nothingLeft looks for what bears the name of the project.
 func (s *stack) nothingLeft(ctx context.Context) error {
+	label := "label=com.docker.compose.project=" + s.compose.Name
+	asks := [][]string{
+		{"container", "ls", "--all", "--quiet", "--filter", label},
+		{"network", "ls", "--quiet", "--filter", label},
+		{"volume", "ls", "--quiet", "--filter", label},
+		{"image", "ls", "--quiet", "--filter", "reference=" + s.compose.Name + "*"},
+	}
+
 	var errs []error
 
-	for _, kind := range []string{"container", "network", "volume", "image"} {
-		args := []string{kind, "ls", "--quiet", "--filter", "label=com.docker.compose.project=" + s.compose.Name}
-		if kind == "container" {
-			args = append(args, "--all")
-		}
-
-		out, err := s.docker.Run(ctx, args...)
+	for _, ask := range asks {
+		out, err := s.docker.Run(ctx, ask...)
 		if err == nil && out != "" {
-			err = fmt.Errorf("the test left a %s behind: %s", kind, out)
+			err = fmt.Errorf("the test left a %s behind: %s", ask[0], out)
 		}
 
 		errs = append(errs, err)
