@@ -94,11 +94,11 @@ func TestEveryContainerFails(t *testing.T) {
 			l := s.load(t)
 
 			for _, f := range faults() {
-				l.progress(steady)
+				l.progress()
 				l.suffer(service, f)
 			}
 
-			l.progress(steady)
+			l.progress()
 			l.finish()
 			s.settled(t)
 		})

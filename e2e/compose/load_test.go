@@ -82,12 +82,12 @@ func (s *stack) load(t *testing.T) *load {
 	return l
 }
 
-// progress waits until this many more changes are applied.
-func (l *load) progress(changes uint64) {
+// progress waits until the changes of another second are applied.
+func (l *load) progress() {
 	l.t.Helper()
 
 	from := l.s.await(l.t, "an answer", func(s *relayv1.Stats) bool { return s.ProcessedChanges != nil }).GetProcessedChanges()
-	l.s.await(l.t, "progress", func(s *relayv1.Stats) bool { return s.GetProcessedChanges() >= from+changes })
+	l.s.await(l.t, "progress", func(s *relayv1.Stats) bool { return s.GetProcessedChanges() >= from+steady })
 }
 
 // written waits until the source has acknowledged this many more changes.

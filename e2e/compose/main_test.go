@@ -122,6 +122,10 @@ func removeLeftovers(ctx context.Context, docker *harness.Docker) error {
 		}
 	}
 
+	if _, err := docker.Run(ctx, "image", "prune", "--force", "--filter", "label="+standins.Label); err != nil {
+		return err
+	}
+
 	images, err := docker.Run(ctx, "image", "ls", "--quiet", "--filter", "reference="+projects+"*")
 	if err != nil || images == "" {
 		return err

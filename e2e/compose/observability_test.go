@@ -46,7 +46,7 @@ func TestPrometheusScrapes(t *testing.T) {
 		require.NoError(t, err)
 	})
 
-	s.awaitAnswer(t, "/api/v1/targets", func(a answer) bool {
+	awaitAnswer(t, "/api/v1/targets", func(a answer) bool {
 		var up []string
 
 		for _, target := range a.Data.ActiveTargets {
@@ -66,7 +66,7 @@ func TestPrometheusScrapes(t *testing.T) {
 	rules := strings.Count(string(alerts), "- alert:") + strings.Count(string(alerts), "- record:")
 	require.Positive(t, rules)
 
-	s.awaitAnswer(t, "/api/v1/rules", func(a answer) bool {
+	awaitAnswer(t, "/api/v1/rules", func(a answer) bool {
 		evaluated := 0
 
 		for _, group := range a.Data.Groups {
@@ -101,7 +101,7 @@ type answer struct {
 	} `json:"data"`
 }
 
-func (s *stack) awaitAnswer(t *testing.T, path string, condition func(answer) bool) {
+func awaitAnswer(t *testing.T, path string, condition func(answer) bool) {
 	t.Helper()
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

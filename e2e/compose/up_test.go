@@ -112,7 +112,7 @@ func TestScale(t *testing.T) {
 	l := s.load(t)
 
 	for _, n := range []string{"5", "1"} {
-		l.progress(steady)
+		l.progress()
 
 		_, err := s.compose.Run(t.Context(), "up", "--wait", "--no-recreate", "--scale", "processor="+n)
 		require.NoError(t, err)
@@ -126,7 +126,7 @@ func TestScale(t *testing.T) {
 		})
 	}
 
-	l.progress(steady)
+	l.progress()
 	l.finish()
 }
 
@@ -150,7 +150,7 @@ func TestDownKeepsEverything(t *testing.T) {
 	s := up(t)
 	before := s.load(t)
 
-	before.progress(steady)
+	before.progress()
 	old := before.finish()
 
 	_, err := s.compose.Run(t.Context(), "down")
@@ -170,6 +170,6 @@ func TestDownKeepsEverything(t *testing.T) {
 	before.equal()
 
 	after := s.load(t)
-	after.progress(steady)
+	after.progress()
 	after.finish()
 }

@@ -121,8 +121,8 @@ func (r rootfs) withLibraries(ctx context.Context, inside, program string) error
 	r.files[inside] = program
 
 	for field := range strings.FieldsSeq(string(out)) {
-		if strings.HasPrefix(field, "/") {
-			r.files[strings.TrimPrefix(field, "/")] = field
+		if inside, absolute := strings.CutPrefix(field, "/"); absolute {
+			r.files[inside] = field
 		}
 	}
 

@@ -91,10 +91,9 @@ func run(ctx context.Context, set, dir, host string) error {
 
 	go m.serve(listener)
 
-	err = <-ended
-	if ctx.Err() != nil {
-		return nil
+	if err = <-ended; ctx.Err() == nil {
+		return fmt.Errorf("the server ended: %w", err)
 	}
 
-	return fmt.Errorf("the server ended: %w", err)
+	return nil // on a signal
 }

@@ -121,7 +121,8 @@ func (m *member) status() bson.D {
 	}
 
 	return bson.D{
-		{Key: "set", Value: m.set}, {Key: "myState", Value: 1},
+		{Key: "set", Value: m.set},
+		{Key: "myState", Value: 1},
 		{Key: "members", Value: bson.A{bson.D{
 			{Key: "_id", Value: 0}, {Key: "name", Value: host}, {Key: "health", Value: 1.0},
 			{Key: "state", Value: 1}, {Key: "stateStr", Value: "PRIMARY"}, {Key: "self", Value: true},

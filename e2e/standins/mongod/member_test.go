@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,8 +24,11 @@ func hello(t *testing.T) bson.Raw {
 	t.Helper()
 
 	return raw(t, bson.D{
-		{Key: "isWritablePrimary", Value: true}, {Key: "hosts", Value: bson.A{"127.0.0.1:27018"}}, {Key: "setName", Value: "secantus"},
-		{Key: "me", Value: "127.0.0.1:27018"}, {Key: "maxWireVersion", Value: 27},
+		{Key: "isWritablePrimary", Value: true},
+		{Key: "hosts", Value: bson.A{"127.0.0.1:27018"}},
+		{Key: "setName", Value: "secantus"},
+		{Key: "me", Value: "127.0.0.1:27018"},
+		{Key: "maxWireVersion", Value: 27},
 	})
 }
 
@@ -73,14 +77,14 @@ func TestMessagesKeepTheirSize(t *testing.T) {
 
 	m := &member{set: "source", host: "source:27017"}
 
-	message := make([]byte, messageDocument)
-	binary.LittleEndian.PutUint32(message[12:], opMsg)
+	head := make([]byte, messageDocument)
+	binary.LittleEndian.PutUint32(head[12:], opMsg)
 
-	changed := m.answered(sized(append(message, hello(t)...)))
+	changed := m.answered(sized(slices.Concat(head, hello(t))))
 	require.EqualValues(t, len(changed), binary.LittleEndian.Uint32(changed))
 	require.Equal(t, "source", bson.Raw(changed[messageDocument:]).Lookup("setName").StringValue())
 
-	other := sized(append(make([]byte, messageDocument), raw(t, bson.D{{Key: "ok", Value: 1}})...))
+	other := sized(slices.Concat(head, raw(t, bson.D{{Key: "ok", Value: 1}})))
 	require.Equal(t, other, m.answered(other))
 }
 

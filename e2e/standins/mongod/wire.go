@@ -20,6 +20,7 @@ const (
 	replyDocument   = headerSize + 20 // flags, id of the cursor, first document, their number
 	messageDocument = headerSize + 5  // flags, kind of the section
 	hasChecksum     = 1
+	most            = 64 << 20 // of any message
 
 	// mostOurs is more than any command or answer takes that is about the set; what is larger goes through unread.
 	mostOurs = 16 << 10
@@ -81,17 +82,19 @@ func (l *locked) Write(message []byte) (int, error) {
 // forward hands messages on; small ones are shown to see first, which may change or keep them.
 func forward(from io.Reader, to io.Writer, see func(message []byte) (changed []byte, keep bool)) error {
 	for {
-		message := make([]byte, headerSize)
-		if _, err := io.ReadFull(from, message); err != nil {
+		head := make([]byte, headerSize)
+		if _, err := io.ReadFull(from, head); err != nil {
 			return err
 		}
 
-		size := int(binary.LittleEndian.Uint32(message))
-		if size < headerSize || size > 64<<20 {
+		size := int(binary.LittleEndian.Uint32(head))
+		if size < headerSize || size > most {
 			return errors.New("not a message")
 		}
 
-		message = append(message, make([]byte, size-headerSize)...)
+		message := make([]byte, size)
+		copy(message, head)
+
 		if _, err := io.ReadFull(from, message[headerSize:]); err != nil {
 			return err
 		}
