@@ -158,7 +158,10 @@ func (s *stack) again(t *testing.T, program string) (container string) {
 		s.compose.Dir,
 	}
 
-	_, err := s.docker.Run(t.Context(), args...)
+	ctx, cancel := s.building(t)
+	defer cancel()
+
+	_, err := s.docker.Run(ctx, args...)
 	require.NoError(t, err)
 
 	t.Cleanup(func() {

@@ -74,7 +74,7 @@ func open(ctx context.Context, dir string) (*stack, error) {
 		return nil, err
 	}
 
-	s := &stack{docker: docker}
+	s := &stack{docker: docker, interrupt: ctx}
 
 	if docker.Own { // a run that was killed may have left its project: its containers come back with the engine
 		if err := removeLeftovers(ctx, docker); err != nil {

@@ -44,6 +44,8 @@ type stack struct {
 	compose  *harness.Compose
 	standIns *standins.Set
 
+	interrupt context.Context // ends with Ctrl-C
+
 	built      bool
 	changes    uint64 // that the source has acknowledged since the flow began
 	source     *mongo.Client
@@ -75,7 +77,7 @@ func up(t *testing.T) *stack {
 func (s *stack) up(t *testing.T) {
 	t.Helper()
 
-	ctx, cancel := context.WithTimeout(t.Context(), upPatience)
+	ctx, cancel := s.building(t)
 	defer cancel()
 
 	var err error
@@ -94,6 +96,16 @@ func (s *stack) up(t *testing.T) {
 	s.built = true
 
 	require.NoError(t, s.connect())
+}
+
+// building is for what may build images: left alone, a build goes on after its engine.
+func (s *stack) building(t *testing.T) (context.Context, context.CancelFunc) {
+	t.Helper()
+
+	ctx, cancel := context.WithTimeout(t.Context(), upPatience)
+	context.AfterFunc(s.interrupt, cancel)
+
+	return ctx, cancel
 }
 
 func (s *stack) connect() (err error) {

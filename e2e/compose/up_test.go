@@ -3,7 +3,6 @@
 package compose_test
 
 import (
-	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -89,7 +88,7 @@ func TestUpFailsWithoutSource(t *testing.T) {
 
 	s.compose.Env = map[string]string{"SOURCE_URI": "mongodb://nobody.invalid:27017/?serverSelectionTimeoutMS=1000"}
 
-	ctx, cancel := context.WithTimeout(t.Context(), upPatience)
+	ctx, cancel := s.building(t)
 	defer cancel()
 
 	_, err := s.compose.Run(ctx, "up", "--build", "--wait")

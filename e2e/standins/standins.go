@@ -78,12 +78,8 @@ func Provide(ctx context.Context, docker *harness.Docker, progress io.Writer, na
 
 	for _, name := range names {
 		is, err := label(ctx, docker, name)
-		if err == nil && is == "" {
+		if err == nil && is == "" { // else it is not there, or left behind by a run that was killed
 			continue
-		}
-
-		if err == nil { // left behind by a run that was killed
-			s.names = append(s.names, name)
 		}
 
 		if !unreachable {
