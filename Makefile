@@ -24,6 +24,10 @@ test: ## Run every test, with the race detector (MONGODB=uri: against that serve
 test-web: ## Run the tests of the page in a headless Chromium (make test runs them too)
 	go test -race -v -run '^TestPage' ./e2e
 
+.PHONY: test-compose
+test-compose: ## Run docker compose up for real and break it, on a Docker engine that is there or is started (dockerd)
+	go test -v -count=1 -timeout 60m -tags compose ./e2e/compose
+
 .PHONY: build
 build: ## Build the binaries into bin/
 	@mkdir -p bin
@@ -62,6 +66,10 @@ verify: generate ## Fail if generated or tidied files differ, or a module does n
 fuzz: ## Fuzz what reads other people's bytes, FUZZ_SECONDS each (30)
 	@go run ./e2e/cmd/fuzz
 
+# The version that images bear.
+up image: export RELAY_VERSION ?= $(shell git describe --tags --always --dirty)
+up image: export RELAY_REVISION ?= $(shell git rev-parse HEAD)
+
 .PHONY: up down logs
 up: ## Start everything with Docker compose and wait until it replicates
 	docker compose up --build --wait
@@ -72,4 +80,5 @@ logs: ## Follow the services' logs
 
 .PHONY: image
 image: ## Build the image of one service (SERVICE=listener)
-	docker build -f deploy/Dockerfile --build-arg SERVICE=$(SERVICE) -t atlas-relay/$(SERVICE) .
+	docker build -f deploy/Dockerfile --build-arg SERVICE=$(SERVICE) --build-arg VERSION=$(RELAY_VERSION) \
+		--build-arg REVISION=$(RELAY_REVISION) -t atlas-relay/$(SERVICE) .

@@ -18,8 +18,9 @@ type Process struct {
 	err  error         // how it ended; read after done
 }
 
-// spawn starts a program with the given environment and nothing of ours.
-func spawn(path string, args []string, env map[string]string, log string) (*Process, error) {
+// spawn starts a program with the given environment and nothing of ours. On Linux it gets the signal when its parent ends
+// in whatever way.
+func spawn(path string, args []string, env map[string]string, log string, orphaned syscall.Signal) (*Process, error) {
 	file, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the log: %w", err)
@@ -27,7 +28,7 @@ func spawn(path string, args []string, env map[string]string, log string) (*Proc
 	defer file.Close()
 
 	cmd := exec.Command(path, args...) //nolint:noctx // it ends by Kill and Stop, which say how
-	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = file, file, detached()
+	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = file, file, detached(orphaned)
 
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
 	for name, value := range env {

@@ -17,10 +17,7 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/grpc"
-
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
-	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
 // Options says what a relay connects.
@@ -43,6 +40,8 @@ type Options struct {
 
 // Relay is one flow: its services, and a client of the statistics.
 type Relay struct {
+	*Statistics
+
 	Listener *Service
 	Stats    *Service
 
@@ -53,7 +52,6 @@ type Relay struct {
 	of         func(program string) map[string]string
 	grpcAddr   string
 	pageURL    string
-	conn       *grpc.ClientConn
 }
 
 // New prepares a relay; nothing runs yet. The caller must Stop it.
@@ -70,9 +68,9 @@ func New(ctx context.Context, o Options) (*Relay, error) {
 		return nil, err
 	}
 
-	conn, err := grpc.NewClient(grpcAddr, grpc.WithTransportCredentials(secured.credentials))
+	statistics, err := NewStatistics(grpcAddr, secured.credentials)
 	if err != nil {
-		return nil, fmt.Errorf("make a client of the statistics: %w", err)
+		return nil, err
 	}
 
 	env := map[string]string{
@@ -98,14 +96,14 @@ func New(ctx context.Context, o Options) (*Relay, error) {
 	}
 
 	r := &Relay{
-		Listener: service(Listener, Listener),
-		Stats:    service(Stats, Stats),
-		programs: o.Programs,
-		dir:      o.Dir,
-		of:       of,
-		grpcAddr: grpcAddr,
-		pageURL:  secured.scheme + "://" + httpAddr + "/",
-		conn:     conn,
+		Statistics: statistics,
+		Listener:   service(Listener, Listener),
+		Stats:      service(Stats, Stats),
+		programs:   o.Programs,
+		dir:        o.Dir,
+		of:         of,
+		grpcAddr:   grpcAddr,
+		pageURL:    secured.scheme + "://" + httpAddr + "/",
 	}
 
 	r.processors.make = func(name string) *Service { return service(name, Processor) }
@@ -188,7 +186,7 @@ func (r *Relay) Stop(ctx context.Context) error {
 		}
 	}
 
-	return errors.Join(append(errs, r.conn.Close())...)
+	return errors.Join(append(errs, r.Close())...)
 }
 
 // Ctl runs relayctl with the relay's settings and returns its output, of both kinds, and its exit code.
@@ -254,67 +252,4 @@ func (r *Relay) ctl(ctx context.Context, out, messages io.Writer, args []string)
 			return used, 0, err
 		}
 	}
-}
-
-// sampleTimeout bounds one question to the statistics.
-const sampleTimeout = 5 * time.Second
-
-// Sample asks the statistics once. It waits for a service that is being started, within a bound.
-func (r *Relay) Sample(ctx context.Context) (*relayv1.Stats, error) {
-	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
-	defer cancel()
-
-	answer, err := relayv1.NewStatsServiceClient(r.conn).GetStats(ctx, &relayv1.GetStatsRequest{}, grpc.WaitForReady(true))
-	if err != nil {
-		return nil, fmt.Errorf("ask the statistics: %w", err)
-	}
-
-	return answer.GetStats(), nil
-}
-
-// DeadLetters are all of the flow in these states, as an operator lists them; without any, those that are dead.
-func (r *Relay) DeadLetters(ctx context.Context, states ...relayv1.ParkedState) (all []*relayv1.DeadLetter, err error) {
-	client := relayv1.NewDeadLetterServiceClient(r.conn)
-
-	for token := ""; ; {
-		page, err := client.ListDeadLetters(ctx, &relayv1.ListDeadLettersRequest{PageToken: token, States: states})
-		if err != nil {
-			return nil, fmt.Errorf("list dead letters: %w", err)
-		}
-
-		all = append(all, page.GetDeadLetters()...)
-
-		if token = page.GetNextPageToken(); token == "" {
-			return all, nil
-		}
-	}
-}
-
-// sampleEvery is how often a condition on the statistics is looked at. A sample reads the last message of every
-// partition whole, so looking more often slows down what it waits for when documents are large.
-const sampleEvery = 500 * time.Millisecond
-
-// Await waits until a sample fulfils the condition and returns it. Trouble with the statistics is waited for too, a
-// terminal state of the flow is not. When ctx ends, the error holds what was seen last.
-func (r *Relay) Await(ctx context.Context, what string, condition func(*relayv1.Stats) bool) (*relayv1.Stats, error) {
-	var (
-		last    *relayv1.Stats
-		trouble error
-	)
-
-	err := Await(ctx, sampleEvery, func(ctx context.Context) (bool, error) {
-		sample, err := r.Sample(ctx)
-		if trouble = err; err != nil {
-			return false, nil //nolint:nilerr // kept in trouble
-		}
-
-		last = sample
-
-		return condition(sample), terminal(sample)
-	})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s did not come true: %w; last sample: %s", what, err, Line(last)), trouble)
-	}
-
-	return last, nil
 }

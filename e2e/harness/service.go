@@ -39,7 +39,7 @@ func (s *Service) Start() error {
 		return fmt.Errorf("%s runs already as process %d", s.Name, s.proc.PID())
 	}
 
-	proc, err := spawn(s.path, s.args, s.env, s.log)
+	proc, err := spawn(s.path, s.args, s.env, s.log, syscall.SIGKILL)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
@@ -35,6 +36,9 @@ const (
 	rustVersion   = "0.5.3-beta.196"
 	pythonVersion = "0.7.0b3"
 	dockerImage   = "mongo:8"
+
+	// StandInLabel is on an image that bears the name of another: while make test-compose runs, mongo:8 may be one.
+	StandInLabel = "dev.atlas-relay.stand-in"
 
 	// InstallMongod is the page with the commands that install the real server.
 	InstallMongod = "https://www.mongodb.com/docs/manual/administration/install-on-linux/"
@@ -152,22 +156,27 @@ func (in *installer) dockerWithImage(ctx context.Context) (string, bool) {
 		return "", false
 	}
 
-	docker := func(limit time.Duration, args ...string) bool {
+	docker := func(limit time.Duration, args ...string) (string, error) {
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 
-		return exec.CommandContext(ctx, path, args...).Run() == nil
+		out, err := exec.CommandContext(ctx, path, args...).Output()
+
+		return strings.TrimSpace(string(out)), err
 	}
 
-	if !docker(dockerAnswer, "version", "--format", "{{.Server.Version}}") {
+	if _, err := docker(dockerAnswer, "version", "--format", "{{.Server.Version}}"); err != nil {
 		return "", false
 	}
 
-	if docker(dockerAnswer, "image", "inspect", dockerImage) {
-		return path, true
+	standIn, err := docker(dockerAnswer, "image", "inspect", "--format", `{{index .Config.Labels "`+StandInLabel+`"}}`, dockerImage)
+	if err == nil {
+		return path, standIn == ""
 	}
 
 	_, _ = fmt.Fprintf(in.progress, "fetching the Docker image %s\n", dockerImage)
 
-	return path, docker(dockerPull, "pull", "--quiet", dockerImage)
+	_, err = docker(dockerPull, "pull", "--quiet", dockerImage)
+
+	return path, err == nil
 }

@@ -47,6 +47,22 @@ func (in *installer) pythonRoot() string {
 	return filepath.Join(in.cache, "secantusdb-py-"+pythonVersion)
 }
 
+// InstallStandIn is the path of the Rust stand-in, which is built where it is not there yet.
+func InstallStandIn(ctx context.Context, progress io.Writer) (string, error) {
+	in, err := newInstaller(FindOptions{Progress: progress})
+	if err != nil {
+		return "", err
+	}
+
+	if path, found := in.rust(); found {
+		return path, nil
+	}
+
+	choice, err := in.installRust(ctx)
+
+	return choice.Path, err
+}
+
 // installRust builds the Rust stand-in, once for all processes that ask at the same time.
 func (in *installer) installRust(ctx context.Context) (Choice, error) {
 	cargo, err := in.look("cargo")

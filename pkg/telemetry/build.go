@@ -7,9 +7,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Version is the version of this binary: the module version of a release, else the commit it was built from (with
-// "+dirty" when the tree had changes), else "unknown".
+// stamped is the version that the linker was told: an image is built without the repository.
+var stamped string //nolint:gochecknoglobals // -ldflags "-X …/pkg/telemetry.stamped=…"
+
+// Version is the version of this binary: what the linker was told, else the module version of a release, else the commit
+// it was built from (with "+dirty" when the tree had changes), else "unknown".
 func Version() string {
+	if stamped != "" {
+		return stamped
+	}
+
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return unknownVersion

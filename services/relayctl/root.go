@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -132,7 +131,7 @@ func (p *program) root() *cobra.Command {
 	root.PersistentFlags().BoolVarP(&p.quiet, "quiet", "q", false, "no notes beside the answer; errors are told all the same")
 	root.PersistentFlags().BoolVar(&p.noColor, "no-color", false, "no colours (NO_COLOR)")
 	root.PersistentFlags().String("context", p.context, "name of the context to use; '' for none ("+contextVariable+")")
-	root.SetUsageTemplate(examplesFirst(root.UsageTemplate()))
+	root.SetUsageFunc(examplesFirst(root.UsageFunc()))
 	root.AddCommand(p.status(), p.stats(), p.top(), p.partitions(), p.instances(), p.deadLetters(), p.audit(), p.flow(), p.verify(), p.doctor(),
 		p.contextCommands(), p.version(), p.config(), p.commands())
 	p.completions(root)
@@ -147,15 +146,25 @@ const (
 	outputJSON = "json"
 )
 
-// examplesFirst moves the examples of cobra's template to its top: they are
-// what most readers came for.
-func examplesFirst(template string) string {
-	const examples = "{{if .HasExample}}\n\nExamples:\n{{.Example}}{{end}}"
-	if !strings.Contains(template, examples) {
-		return template
-	}
+// examplesFirst prints the examples before the rest of cobra's usage: they are
+// what most readers came for. A template of our own would do it too, but then
+// the linker keeps every exported method there is: six megabytes.
+func examplesFirst(usage func(*cobra.Command) error) func(*cobra.Command) error {
+	return func(cmd *cobra.Command) error {
+		example := cmd.Example
+		if example == "" {
+			return usage(cmd)
+		}
 
-	return "{{if .HasExample}}Examples:\n{{.Example}}\n\n{{end}}" + strings.Replace(template, examples, "", 1)
+		cmd.Example = ""
+		defer func() { cmd.Example = example }()
+
+		if _, err := fmt.Fprintf(cmd.OutOrStderr(), "Examples:\n%s\n\n", example); err != nil {
+			return err
+		}
+
+		return usage(cmd)
+	}
 }
 
 func (p *program) version() *cobra.Command {

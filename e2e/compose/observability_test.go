@@ -1,0 +1,132 @@
+//go:build compose
+
+package compose_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/atlas-relay/atlas-relay/e2e/harness"
+	"github.com/atlas-relay/atlas-relay/e2e/standins"
+)
+
+// TestPrometheusScrapes: with the profile, every service of ours is found and scraped, and the alerts are understood.
+// Grafana and Jaeger are brought up too where their images can be had.
+func TestPrometheusScrapes(t *testing.T) {
+	s := up(t)
+
+	provided, err := standins.Provide(t.Context(), s.docker, os.Stderr, "prom/prometheus:v3.5.0")
+	require.NoError(t, err)
+
+	t.Cleanup(func() { require.NoError(t, provided.Remove(context.WithoutCancel(t.Context()))) })
+
+	services := []string{"prometheus"}
+	if len(provided.Made()) == 0 {
+		services = append(services, "grafana", "jaeger")
+	} else {
+		t.Logf("NOT TRIED: %v", standins.NotMade())
+	}
+
+	_, err = s.compose.Run(t.Context(), append([]string{"--profile", "observability", "up", "--wait", "--no-deps"}, services...)...)
+	require.NoError(t, err)
+
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+
+		_, err := s.compose.Run(ctx, append([]string{"--profile", "observability", "rm", "--stop", "--force", "--volumes"}, services...)...)
+		require.NoError(t, err)
+	})
+
+	awaitAnswer(t, "/api/v1/targets", func(a answer) bool {
+		var up []string
+
+		for _, target := range a.Data.ActiveTargets {
+			if target.Health == "up" {
+				up = append(up, target.Labels["job"])
+			}
+		}
+
+		slices.Sort(up)
+
+		return slices.Equal(up, []string{"listener", "processor", "stats"})
+	})
+
+	alerts, err := os.ReadFile(filepath.Join(s.compose.Dir, "deploy", "prometheus", "alerts.yml"))
+	require.NoError(t, err)
+
+	rules := strings.Count(string(alerts), "- alert:") + strings.Count(string(alerts), "- record:")
+	require.Positive(t, rules)
+
+	awaitAnswer(t, "/api/v1/rules", func(a answer) bool {
+		evaluated := 0
+
+		for _, group := range a.Data.Groups {
+			for _, rule := range group.Rules {
+				require.Contains(t, []string{"ok", "unknown"}, rule.Health, "%s: %s", rule.Name, rule.LastError)
+
+				if rule.Health == "ok" {
+					evaluated++
+				}
+			}
+		}
+
+		return evaluated == rules
+	})
+	t.Logf("%d rules evaluated", rules)
+}
+
+// answer is what Prometheus says of its targets and rules, as far as it is looked at.
+type answer struct {
+	Data struct {
+		ActiveTargets []struct {
+			Health string            `json:"health"`
+			Labels map[string]string `json:"labels"`
+		} `json:"activeTargets"`
+		Groups []struct {
+			Rules []struct {
+				Name      string `json:"name"`
+				Health    string `json:"health"`
+				LastError string `json:"lastError"`
+			} `json:"rules"`
+		} `json:"groups"`
+	} `json:"data"`
+}
+
+func awaitAnswer(t *testing.T, path string, condition func(answer) bool) {
+	t.Helper()
+
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+
+	var last answer
+
+	err := harness.Await(ctx, time.Second, func(ctx context.Context) (bool, error) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:9090"+path, http.NoBody)
+		if err != nil {
+			return false, err
+		}
+
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return false, err
+		}
+		defer response.Body.Close()
+
+		last = answer{}
+		if err := json.NewDecoder(response.Body).Decode(&last); err != nil {
+			return false, err
+		}
+
+		return condition(last), nil
+	})
+	require.NoError(t, err, "%s says %+v", path, last)
+}

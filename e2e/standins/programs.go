@@ -1,0 +1,149 @@
+package standins
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/atlas-relay/atlas-relay/e2e/harness"
+	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
+)
+
+func empty() rootfs {
+	return rootfs{files: map[string]string{}, links: map[string]string{}, dirs: []string{"tmp"}}
+}
+
+// own builds programs of this module.
+func own(ctx context.Context, dir string, names ...string) error {
+	root, err := harness.Root(ctx)
+	if err != nil {
+		return err
+	}
+
+	args := []string{"build", "-o", dir + string(filepath.Separator)}
+	for _, name := range names {
+		args = append(args, "github.com/atlas-relay/atlas-relay/e2e/standins/"+name)
+	}
+
+	return goTool(ctx, root, nil, args...)
+}
+
+// goTool runs go for a program that needs nothing of the system it runs on.
+func goTool(ctx context.Context, dir string, env []string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0"), env...)
+
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+
+	return nil
+}
+
+func mongo(ctx context.Context, dir string) (rootfs, []string, error) {
+	files := empty()
+
+	if err := own(ctx, dir, "mongod", "mongosh"); err != nil {
+		return files, nil, err
+	}
+
+	server, err := mongotest.InstallStandIn(ctx, os.Stderr)
+	if err != nil {
+		return files, nil, err
+	}
+
+	files.files["usr/local/bin/mongod"] = filepath.Join(dir, "mongod")
+	files.files["usr/local/bin/mongosh"] = filepath.Join(dir, "mongosh")
+
+	if err := files.withLibraries(ctx, "usr/local/bin/secantusd-rs", server); err != nil {
+		return files, nil, err
+	}
+
+	files.dirs = append(files.dirs, "data/db")
+
+	return files, []string{
+		"ENV PATH=/usr/local/bin",
+		"EXPOSE 27017",
+		"VOLUME /data/db",
+		`ENTRYPOINT ["mongod"]`,
+	}, nil
+}
+
+// natsServer is the version that the tests run in process, of the line that the compose file names.
+const natsServer = "github.com/nats-io/nats-server/v2@v2.15.2"
+
+func nats(ctx context.Context, dir string) (rootfs, []string, error) {
+	files := empty()
+
+	if err := goTool(ctx, dir, []string{"GOBIN=" + dir, "GOWORK=off"}, "install", natsServer); err != nil {
+		return files, nil, err
+	}
+
+	files.files["usr/local/bin/nats-server"] = filepath.Join(dir, "nats-server")
+
+	return files, []string{
+		"ENV PATH=/usr/local/bin:/bin",
+		"EXPOSE 4222 8222",
+		`ENTRYPOINT ["nats-server"]`,
+	}, files.withBusybox("sh", "wget")
+}
+
+func goVersion() string { return runtime.Version() }
+
+// golang is the toolchain without its tests, and the certificates that a build brings along.
+func golang(ctx context.Context, _ string) (rootfs, []string, error) {
+	files := empty()
+
+	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	if err != nil {
+		return files, nil, fmt.Errorf("ask go for its directory: %w", err)
+	}
+
+	goroot := strings.TrimSpace(string(out))
+
+	for _, part := range []string{"VERSION", "go.env", "bin", "lib", "pkg", "src"} {
+		files.files["usr/local/go/"+part] = filepath.Join(goroot, part)
+	}
+
+	files.files["etc/ssl/certs/ca-certificates.crt"] = "/etc/ssl/certs/ca-certificates.crt"
+	files.dirs = append(files.dirs, "go", "root")
+
+	return files, []string{
+		"ENV GOTOOLCHAIN=local",
+		"ENV GOPATH=/go",
+		"ENV HOME=/root",
+		"ENV PATH=/go/bin:/usr/local/go/bin:/usr/local/bin:/bin",
+		"WORKDIR /go",
+	}, files.withBusybox("sh", "cat", "cp", "ls", "mkdir", "rm")
+}
+
+// prometheus is that of this host: real, perhaps of another version. Building it from its module takes a quarter of an hour.
+func prometheus(ctx context.Context, _ string) (rootfs, []string, error) {
+	files := empty()
+
+	program, err := exec.LookPath("prometheus")
+	if err != nil {
+		return files, nil, errors.New("no prometheus on PATH: apt-get install prometheus")
+	}
+
+	if err := files.withLibraries(ctx, "bin/prometheus", program); err != nil {
+		return files, nil, err
+	}
+
+	files.dirs = append(files.dirs, "prometheus")
+
+	return files, []string{
+		"ENV PATH=/bin",
+		"EXPOSE 9090",
+		"VOLUME /prometheus",
+		"WORKDIR /prometheus",
+		"USER 65534",
+		`ENTRYPOINT ["/bin/prometheus"]`,
+	}, files.withBusybox("sh", "wget")
+}
