@@ -40,6 +40,9 @@ const (
 	goneGoal  = 3 * time.Second
 )
 
+// overlapping is for how long faults come without a pause.
+const overlapping = 15 * time.Second
+
 // breakages are one of each kind. That an instance says nothing is seen when its lease has ended.
 func (s *scenario) breakages(lift func()) []breakage {
 	victims := s.relay.Processors()
@@ -298,6 +301,10 @@ func TestViewsAgreeUnderChaos(t *testing.T) {
 	for _, b := range s.breakages(lift) {
 		v.breakAndMend(b)
 	}
+
+	// As in the demo: faults that overlap, and nobody waits until they are told of.
+	s.comeAndGo(overlapping)
+	v.await(time.Now(), "a flow that is fine again", false, isFine)
 
 	s.finish()
 	cancel()

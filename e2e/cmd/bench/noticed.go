@@ -22,6 +22,19 @@ const (
 // longest of some rounds.
 type noticed struct{ named, gone time.Duration }
 
+// endings are the ways in which an instance says nothing of its end.
+var endings = []struct {
+	name string
+	do   func(*harness.Service) error
+}{{"is killed", (*harness.Service).Kill}, {"is frozen", (*harness.Service).Freeze}}
+
+// victims are the kinds of instances.
+const (
+	aProcessor = "a processor"
+	theActive  = "the active listener"
+	aStandby   = "a standby"
+)
+
 // notice ends instances of an idle flow in each way in which they say nothing of it, and lets them come back.
 func (b *bench) notice(ctx context.Context) error {
 	return b.apart(ctx, 0, nil, func(_ *harness.World, relay *harness.Relay) error {
@@ -52,18 +65,19 @@ func (b *bench) notice(ctx context.Context) error {
 			name string
 			of   func() *harness.Service
 		}{
-			{"a processor", func() *harness.Service { return relay.Processors()[1] }},
-			{"the active listener", active},
-			{"a standby", standing},
+			{aProcessor, func() *harness.Service { return relay.Processors()[1] }},
+			{theActive, active},
+			{aStandby, standing},
 		} {
-			for end, do := range map[string]func(*harness.Service) error{"is killed": (*harness.Service).Kill, "is frozen": (*harness.Service).Freeze} {
+			for _, end := range endings {
 				for range noticeRounds {
-					seen, err := noticeOne(ctx, relay, victim.of(), do)
+					what := victim.name + " " + end.name
+
+					seen, err := noticeOne(ctx, relay, victim.of(), end.do)
 					if err != nil {
-						return fmt.Errorf("%s %s: %w", victim.name, end, err)
+						return fmt.Errorf("%s: %w", what, err)
 					}
 
-					what := victim.name + " " + end
 					b.linef("  %s: named after %s, gone %s after its return", what, milliseconds(seen.named), milliseconds(seen.gone))
 
 					worst := b.results.noticed[what]
@@ -142,11 +156,12 @@ func ofState(ctx context.Context, relay *harness.Relay, is func(*harness.Service
 func (b *bench) noticeRows() []row {
 	var rows []row
 
-	for _, victim := range []string{"a processor", "the active listener", "a standby"} {
-		for _, end := range []string{"is killed", "is frozen"} {
-			seen := b.results.noticed[victim+" "+end]
+	for _, victim := range []string{aProcessor, theActive, aStandby} {
+		for _, end := range endings {
+			what := victim + " " + end.name
+			seen := b.results.noticed[what]
 			rows = append(rows,
-				below(fmt.Sprintf("%s %s (LEASE_TTL 5 s): named in the status after, longest of %d", victim, end, noticeRounds), seen.named, noticeGoal, milliseconds),
+				below(fmt.Sprintf("%s (LEASE_TTL 5 s): named in the status after, longest of %d", what, noticeRounds), seen.named, noticeGoal, milliseconds),
 				below("— gone after its return", seen.gone, goneGoal, milliseconds))
 		}
 	}
