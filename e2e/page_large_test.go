@@ -186,6 +186,7 @@ func TestPageOfALargeFlow(t *testing.T) {
 	b.shows("#reasons", "processor on relay-test-6d5f7c9b48-00009 (process 9) has said nothing for ")
 	b.shows(`#instances tr[data-state="waits"]`, "silent")
 	b.shows(`#instances tr[data-state="waits"]`, "relay-test-6d5f7c9b48-00009")
+	b.shows("#instances-summary", "1 silent")
 	b.looksRight("3-silent")
 	c.Silence("")
 	b.shows("#word", "OK")

@@ -46,7 +46,7 @@ export class Instances {
     this.#roved(focused);
 
     byID("instances-none").hidden = this.#all.length > 0;
-    setText(byID("instances-summary"), this.#all.length ? `${plural(stats.listeners.length, "listener")} · ${plural(stats.processors.length, "processor")}` : "");
+    setText(byID("instances-summary"), this.#all.length ? `${plural(stats.listeners.length, "listener")} · ${plural(stats.processors.length, "processor")}${silent.size ? ` · ${silent.size} silent` : ""}` : "");
     if (this.#shown !== null) this.#fill();
   }
 
