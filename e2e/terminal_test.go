@@ -15,6 +15,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
+	"github.com/atlas-relay/atlas-relay/pkg/report"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
 // TestTerminal is what a person at a terminal sees of a flow: who does what since when, and all of it live.
@@ -27,7 +29,8 @@ func TestTerminal(t *testing.T) {
 		require.NoError(t, err)
 	}
 
-	s.await("50 changes applied", harness.Applied(50))
+	sample := s.await("50 changes applied", harness.Applied(50))
+	s.promises(sample)
 
 	var listed struct {
 		Partitions []struct {
@@ -70,6 +73,30 @@ func TestTerminal(t *testing.T) {
 	x.press("q")
 	require.NoError(t, x.cmd.Wait(), x.text())
 	x.shows("\x1b[?1049l")
+}
+
+// promises makes sure that reports say when the next one comes, and where the history becomes too short.
+func (s *scenario) promises(sample *relayv1.Stats) {
+	s.t.Helper()
+
+	const leaseTTL = 5 * time.Second // the default
+
+	require.Equal(s.t, leaseTTL, sample.GetListeners()[0].GetLeaseTtl().AsDuration())
+	require.Equal(s.t, 24*time.Hour, sample.GetHistoryWarn().AsDuration())
+	require.Equal(s.t, 4*time.Hour, sample.GetHistoryCritical().AsDuration())
+
+	nc, js, err := s.world.NATS.JetStream()
+	require.NoError(s.t, err)
+
+	defer nc.Close()
+
+	bucket, err := report.OpenBucket(s.t.Context(), js)
+	require.NoError(s.t, err)
+
+	reports, err := report.Processors(s.t.Context(), bucket, "test")
+	require.NoError(s.t, err)
+	require.Len(s.t, reports, 1)
+	require.Equal(s.t, leaseTTL, reports[0].GetLeaseTtl().AsDuration())
 }
 
 func (s *scenario) list(into any, name string) {

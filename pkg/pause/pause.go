@@ -2,7 +2,8 @@
 // for a while.
 //
 // It is kept in the target, one document per flow in atlas_relay.flows: whoever writes to the target reads it there, so a
-// pause outlives every service, the stream and the buckets. A flow that was never paused has no document.
+// pause outlives every service, the stream and the buckets. A flow that was never paused has no document. One that somebody
+// has damaged says neither: owners go by what it said before, and whoever comes does not take part until it is mended.
 package pause
 
 import (

@@ -22,11 +22,15 @@ const (
 // longest of some rounds.
 type noticed struct{ named, gone time.Duration }
 
-// endings are the ways in which an instance says nothing of its end.
-var endings = []struct {
+// ending is a way in which an instance says nothing of its end.
+type ending struct {
 	name string
 	do   func(*harness.Service) error
-}{{"is killed", (*harness.Service).Kill}, {"is frozen", (*harness.Service).Freeze}}
+}
+
+func endings() []ending {
+	return []ending{{"is killed", (*harness.Service).Kill}, {"is frozen", (*harness.Service).Freeze}}
+}
 
 // victims are the kinds of instances.
 const (
@@ -69,7 +73,7 @@ func (b *bench) notice(ctx context.Context) error {
 			{theActive, active},
 			{aStandby, standing},
 		} {
-			for _, end := range endings {
+			for _, end := range endings() {
 				for range noticeRounds {
 					what := victim.name + " " + end.name
 
@@ -157,7 +161,7 @@ func (b *bench) noticeRows() []row {
 	var rows []row
 
 	for _, victim := range []string{aProcessor, theActive, aStandby} {
-		for _, end := range endings {
+		for _, end := range endings() {
 			what := victim + " " + end.name
 			seen := b.results.noticed[what]
 			rows = append(rows,

@@ -173,7 +173,7 @@ export class Charts {
 // line draws a threshold over the whole width: it holds before the first point, too.
 function line(plot, value, colour) {
   const { ctx, bbox } = plot;
-  if (value === null || value === undefined || value > plot.scales.y.max) return;
+  if (!value || value > plot.scales.y.max) return;
 
   const y = plot.valToPos(value, "y", true);
 
