@@ -13,9 +13,10 @@ import (
 	"github.com/creack/pty"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
-	"github.com/atlas-relay/atlas-relay/pkg/report"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
@@ -90,13 +91,16 @@ func (s *scenario) promises(sample *relayv1.Stats) {
 
 	defer nc.Close()
 
-	bucket, err := report.OpenBucket(s.t.Context(), js)
+	bucket, err := js.KeyValue(s.t.Context(), topology.StatsBucket)
 	require.NoError(s.t, err)
 
-	reports, err := report.Processors(s.t.Context(), bucket, "test")
+	processor := sample.GetProcessors()[0].GetInstance().GetId() // a sample has their partitions, not their reports
+	entry, err := bucket.Get(s.t.Context(), topology.ProcessorReportKey("test", processor))
 	require.NoError(s.t, err)
-	require.Len(s.t, reports, 1)
-	require.Equal(s.t, leaseTTL, reports[0].GetLeaseTtl().AsDuration())
+
+	report := new(relayv1.ProcessorReport)
+	require.NoError(s.t, proto.Unmarshal(entry.Value(), report))
+	require.Equal(s.t, leaseTTL, report.GetLeaseTtl().AsDuration())
 }
 
 func (s *scenario) list(into any, name string) {
