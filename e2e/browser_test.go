@@ -35,8 +35,18 @@ type browser struct {
 func browse(t *testing.T, url string) *browser {
 	t.Helper()
 
+	b := openBrowser(t)
+	b.navigate(url)
+
+	return b
+}
+
+// openBrowser opens an empty page.
+func openBrowser(t *testing.T, options ...chromedp.ExecAllocatorOption) *browser {
+	t.Helper()
+
 	// The end of the test does not end it: the clean-up does, and waits for it.
-	ctx, stop, err := harness.OpenTab(context.WithoutCancel(t.Context()), t.TempDir())
+	ctx, stop, err := harness.OpenTab(context.WithoutCancel(t.Context()), t.TempDir(), options...)
 	if errors.Is(err, harness.ErrNoBrowser) {
 		t.Skip(err)
 	}
@@ -49,9 +59,13 @@ func browse(t *testing.T, url string) *browser {
 
 	_, err = chromedp.Call(ctx, log.Enable, cdp.Empty{})
 	require.NoError(t, err)
-	require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(url)))
 
 	return b
+}
+
+func (b *browser) navigate(url string) {
+	b.t.Helper()
+	require.NoError(b.t, chromedp.Do(b.ctx, chromedp.Navigate(url)))
 }
 
 // listen notes what must not happen in the page: an exception, something that the policy refuses.

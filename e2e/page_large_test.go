@@ -85,6 +85,8 @@ func (b *browser) looksRight(name string) {
 			continue
 		}
 
+		b.eval("scrollTo(0, 0)") // the head is where it is on the first look
+
 		picture, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
 		require.NoError(b.t, err)
 		require.NoError(b.t, os.WriteFile(filepath.Join(dir, name+"-"+look.name+".png"), picture, 0o600))
@@ -179,6 +181,17 @@ func TestPageOfALargeFlow(t *testing.T) {
 	b.is("document.activeElement?.id", "instances-title")
 	b.shows("#word", "OK")
 
+	// One that says nothing is named, in its row too, until it is heard again.
+	c.Silence(fmt.Sprintf("%016x", 9))
+	b.shows("#reasons", "processor on relay-test-6d5f7c9b48-00009 (process 9) has said nothing for ")
+	b.shows(`#instances tr[data-state="waits"]`, "silent")
+	b.shows(`#instances tr[data-state="waits"]`, "relay-test-6d5f7c9b48-00009")
+	b.shows("#instances-summary", "1 silent")
+	b.looksRight("3-silent")
+	c.Silence("")
+	b.shows("#word", "OK")
+	b.is("document.querySelectorAll('#instances tr[data-state=waits]').length", 0.0)
+
 	c.Alter(func(listeners []*relayv1.ListenerReport, processors []*relayv1.ProcessorReport) {
 		history := listeners[0]
 		history.HistoryRemaining, history.HistoryTrend = durationpb.New(2*time.Hour), relayv1.HistoryTrend_HISTORY_TREND_SHRINKING
@@ -195,6 +208,8 @@ func TestPageOfALargeFlow(t *testing.T) {
 	b.is("document.querySelectorAll('#tiles button')[3].dataset.state", "PAUSED")
 	b.shows("#partitions-summary", "2 without an owner that reports (8, 56)")
 	b.shows("#charts", "below HISTORY_CRITICAL, and shrinking")
+	b.shows("#charts .chart[data-level=CRITICAL] .u-legend", "warns below")
+	b.shows("#charts .chart[data-level=CRITICAL] .u-legend", "4.0 h") // the line of HISTORY_CRITICAL
 	b.eval("document.querySelectorAll('#tiles button')[3].click()")
 	b.shows("#detail-facts", "paused, since")
 	b.shows("#detail-facts", evil)

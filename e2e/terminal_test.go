@@ -13,8 +13,11 @@ import (
 	"github.com/creack/pty"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
 // TestTerminal is what a person at a terminal sees of a flow: who does what since when, and all of it live.
@@ -27,7 +30,8 @@ func TestTerminal(t *testing.T) {
 		require.NoError(t, err)
 	}
 
-	s.await("50 changes applied", harness.Applied(50))
+	sample := s.await("50 changes applied", harness.Applied(50))
+	s.promises(sample)
 
 	var listed struct {
 		Partitions []struct {
@@ -70,6 +74,33 @@ func TestTerminal(t *testing.T) {
 	x.press("q")
 	require.NoError(t, x.cmd.Wait(), x.text())
 	x.shows("\x1b[?1049l")
+}
+
+// promises makes sure that reports say when the next one comes, and where the history becomes too short.
+func (s *scenario) promises(sample *relayv1.Stats) {
+	s.t.Helper()
+
+	const leaseTTL = 5 * time.Second // the default
+
+	require.Equal(s.t, leaseTTL, sample.GetListeners()[0].GetLeaseTtl().AsDuration())
+	require.Equal(s.t, 24*time.Hour, sample.GetHistoryWarn().AsDuration())
+	require.Equal(s.t, 4*time.Hour, sample.GetHistoryCritical().AsDuration())
+
+	nc, js, err := s.world.NATS.JetStream()
+	require.NoError(s.t, err)
+
+	defer nc.Close()
+
+	bucket, err := js.KeyValue(s.t.Context(), topology.StatsBucket)
+	require.NoError(s.t, err)
+
+	processor := sample.GetProcessors()[0].GetInstance().GetId() // a sample has their partitions, not their reports
+	entry, err := bucket.Get(s.t.Context(), topology.ProcessorReportKey("test", processor))
+	require.NoError(s.t, err)
+
+	report := new(relayv1.ProcessorReport)
+	require.NoError(s.t, proto.Unmarshal(entry.Value(), report))
+	require.Equal(s.t, leaseTTL, report.GetLeaseTtl().AsDuration())
 }
 
 func (s *scenario) list(into any, name string) {

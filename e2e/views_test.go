@@ -34,6 +34,7 @@ const (
 	viewWatch  = "relayctl stats --watch"
 	viewStats  = "relayctl stats"
 	viewStatus = "relayctl status"
+	viewTop    = "relayctl top"
 	viewScrape = "Prometheus"
 )
 
@@ -45,6 +46,7 @@ const (
 	factTotal    = "captured"
 	factDead     = "dead letters"
 	factPending  = "pending"
+	factSilent   = "silent instances"
 	factPrefixed = "changes " // with the result
 )
 
@@ -71,12 +73,15 @@ type views struct {
 	scenario *scenario
 	browser  *browser
 
-	mu    sync.Mutex
-	looks map[sampleTime][]look
+	mu      sync.Mutex
+	looks   map[sampleTime][]look
+	screens []sighting // of relayctl top, in order
+
+	records []record // of what was broken
 }
 
 func allViews() []string {
-	return []string{viewPage, viewEvents, viewJSON, viewWatch, viewStats, viewStatus, viewScrape}
+	return []string{viewPage, viewEvents, viewJSON, viewWatch, viewStats, viewStatus, viewTop, viewScrape}
 }
 
 func (v *views) add(view string, at sampleTime, facts map[string]string) {
@@ -109,11 +114,26 @@ func (v *views) addStats(view string, s *relayv1.Stats) {
 		factPrefixed + "processed": number(processed), factPrefixed + "failed": number(s.FailedChanges), //nolint:protogetter // see above
 		factPrefixed + "skipped": number(skipped), factAddsUp: unknown,
 	}
+	if silent := silentOf(s); len(s.GetInstances()) > 0 {
+		facts[factSilent] = strconv.Itoa(silent)
+	}
+
 	if s.AddsUp != nil {
 		facts[factAddsUp] = strconv.FormatBool(s.GetAddsUp())
 	}
 
 	v.add(view, sampleTimeOf(float64(s.GetSampleTime().AsTime().UnixNano())/1e9), facts)
+}
+
+// silentOf is how many instances are named as missed.
+func silentOf(s *relayv1.Stats) (silent int) {
+	for _, i := range s.GetInstances() {
+		if i.GetIsSilent() {
+			silent++
+		}
+	}
+
+	return silent
 }
 
 // run looks until ctx ends. A view that does not answer tells nothing.
@@ -124,6 +144,7 @@ func (v *views) run(ctx context.Context) error {
 	group.Go(func() error { return again(ctx, func() error { return v.readEvents(ctx, asked) }) })
 	group.Go(func() error { return again(ctx, func() error { return v.readWatch(ctx) }) })
 	group.Go(func() error { return again(ctx, func() error { return v.readPage(ctx) }) })
+	group.Go(func() error { return again(ctx, func() error { return v.readTop(ctx) }) })
 	group.Go(func() error {
 		return again(ctx, func() error {
 			select {
@@ -304,6 +325,14 @@ func (v *views) readScrape(ctx context.Context) error {
 		if word := strings.TrimPrefix(status, "STATUS_"); value("relay_state", "state", word) == "1" {
 			facts[factStatus] = word
 		}
+	}
+
+	listeners, listenersErr := strconv.Atoi(value("relay_silent_instances", "role", "listener"))
+	processors, processorsErr := strconv.Atoi(value("relay_silent_instances", "role", "processor"))
+
+	// Without a report there are no instances, and the API does not say why.
+	if listenersErr == nil && processorsErr == nil && listeners+processors > 0 {
+		facts[factSilent] = strconv.Itoa(listeners + processors)
 	}
 
 	at, err := strconv.ParseFloat(value("relay_sample_timestamp_seconds", "", ""), 64)

@@ -112,7 +112,7 @@ func labelsOf(family *dto.MetricFamily) string {
 
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		label := "`" + name + "`"
-		if slices.Contains([]string{"result", "stage", "state", "level"}, name) {
+		if slices.Contains([]string{"result", "stage", "state", "level", "role"}, name) {
 			slices.Sort(values[name])
 			label += " (" + strings.Join(values[name], ", ") + ")"
 		}

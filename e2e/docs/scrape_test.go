@@ -81,6 +81,11 @@ func flow(t *testing.T) *harness.Relay {
 	_, err = relay.Await(ctx, "one change applied", harness.Applied(1))
 	require.NoError(t, err)
 
+	// A pause has a metric of its own, which is there as long as it lasts.
+	out, code, err := relay.Ctl(t.Context(), "flow", "pause", "--namespace", "stock", "--reason", "a metric", "--as", "ann")
+	require.NoError(t, err)
+	require.Zero(t, code, out)
+
 	return relay
 }
 
@@ -163,6 +168,10 @@ var contract = []struct {
 	{"relay_stream_bytes", harness.Stats, ""},
 	{"relay_stream_max_bytes", harness.Stats, ""},
 	{"relay_sample_timestamp_seconds", harness.Stats, ""},
+	{"relay_silent_instances", harness.Stats, "role"},
+	{"relay_paused", harness.Stats, ""},
+	{"relay_paused_namespaces", harness.Stats, ""},
+	{"relay_pause_start_timestamp_seconds", harness.Stats, "by,ns,reason"},
 	{"relay_apply_batch_duration_seconds_bucket", harness.Processor, "le"},
 	{"relay_apply_batch_changes_bucket", harness.Processor, "le"},
 	{"relay_event_latency_seconds_bucket", harness.Processor, "le"},

@@ -19,7 +19,7 @@ const browserStart = 2 * time.Minute
 
 // OpenTab starts a headless Chromium with its files in dir and returns its tab, for chromedp. stop ends both; so does the
 // end of ctx, but nothing waits for it then.
-func OpenTab(ctx context.Context, dir string) (tab context.Context, stop func() error, err error) {
+func OpenTab(ctx context.Context, dir string, more ...chromedp.ExecAllocatorOption) (tab context.Context, stop func() error, err error) {
 	path := ""
 
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
@@ -38,7 +38,7 @@ func OpenTab(ctx context.Context, dir string) (tab context.Context, stop func() 
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1280, 900), chromedp.UserDataDir(dir),
 		chromedp.WSURLReadTimeout(browserStart))
 
-	allocator, endAllocator := chromedp.NewExecAllocator(ctx, options...)
+	allocator, endAllocator := chromedp.NewExecAllocator(ctx, append(options, more...)...)
 	tab, endTab := chromedp.NewContext(allocator)
 
 	return tab, func() error {

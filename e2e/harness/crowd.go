@@ -24,12 +24,15 @@ type Crowd struct {
 	mu         sync.Mutex
 	listeners  []*relayv1.ListenerReport
 	processors []*relayv1.ProcessorReport
+	silent     string // id of the one that says nothing; empty: nobody
 
 	flow string
 }
 
-// crowdEpoch is that of every ownership.
-const crowdEpoch = 1
+const (
+	crowdEpoch = 1 // of every ownership
+	crowdLease = 5 * time.Second
+)
 
 // NewCrowd makes two listeners, one of them active, and processors that share the partitions, so many instances in all.
 func NewCrowd(flow string, partitions, instances int) *Crowd {
@@ -49,6 +52,7 @@ func NewCrowd(flow string, partitions, instances int) *Crowd {
 			Flow: flow, Instance: instance(n + 1), State: relayv1.ListenerState_LISTENER_STATE_STANDBY, CaptureLag: durationpb.New(0),
 			HistoryRemaining: durationpb.New(36 * time.Hour), HistoryWindow: durationpb.New(36 * time.Hour),
 			HistoryTrend: relayv1.HistoryTrend_HISTORY_TREND_STEADY, HistoryLevel: relayv1.HistoryLevel_HISTORY_LEVEL_OK,
+			HistoryWarn: durationpb.New(24 * time.Hour), HistoryCritical: durationpb.New(4 * time.Hour), LeaseTtl: durationpb.New(crowdLease),
 		}
 		if n == 0 {
 			l.State, l.Term = relayv1.ListenerState_LISTENER_STATE_STREAMING, 1
@@ -58,7 +62,7 @@ func NewCrowd(flow string, partitions, instances int) *Crowd {
 	}
 
 	for n := range instances - listeners {
-		c.processors = append(c.processors, &relayv1.ProcessorReport{Flow: flow, Instance: instance(listeners + n + 1)})
+		c.processors = append(c.processors, &relayv1.ProcessorReport{Flow: flow, Instance: instance(listeners + n + 1), LeaseTtl: durationpb.New(crowdLease)})
 	}
 
 	for n := range partitions {
@@ -94,6 +98,14 @@ func (c *Crowd) Alter(change func(listeners []*relayv1.ListenerReport, processor
 	defer c.mu.Unlock()
 
 	change(c.listeners, c.processors)
+}
+
+// Silence makes the one with this id say nothing from now on, as one that is frozen; empty: nobody.
+func (c *Crowd) Silence(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+
+	c.silent = id
 }
 
 // Run reports for all of them every second, as living instances do at work, until ctx ends. Like them it goes on when NATS
@@ -136,6 +148,10 @@ func (c *Crowd) report(ctx context.Context, js jetstream.KeyValueManager) error 
 	defer c.mu.Unlock()
 
 	for _, l := range c.listeners {
+		if l.GetInstance().GetId() == c.silent {
+			continue
+		}
+
 		l.ReportTime = timestamppb.Now()
 
 		if err := put(topology.ListenerReportKey(c.flow, l.GetInstance().GetId()), l); err != nil {
@@ -144,6 +160,10 @@ func (c *Crowd) report(ctx context.Context, js jetstream.KeyValueManager) error 
 	}
 
 	for _, p := range c.processors {
+		if p.GetInstance().GetId() == c.silent {
+			continue
+		}
+
 		p.ReportTime = timestamppb.Now()
 
 		if err := put(topology.ProcessorReportKey(c.flow, p.GetInstance().GetId()), p); err != nil {

@@ -2,7 +2,8 @@
 // for a while.
 //
 // It is kept in the target, one document per flow in atlas_relay.flows: whoever writes to the target reads it there, so a
-// pause outlives every service, the stream and the buckets. A flow that was never paused has no document.
+// pause outlives every service, the stream and the buckets. A flow that was never paused has no document. One that somebody
+// has damaged says neither: owners go by what it said before, and whoever comes does not take part until it is mended.
 package pause
 
 import (
@@ -92,13 +93,38 @@ func (d *Document) Covers(ns event.Namespace) bool {
 	return slices.ContainsFunc(d.Namespaces, func(n Namespace) bool { return n.Covers(ns) })
 }
 
-// Load returns the document of a flow; one that runs may have none in the target.
-func Load(ctx context.Context, target *mongo.Client, flow string) (Document, error) {
-	d := Document{Flow: flow}
+// DamagedError is a document that says nothing: somebody has edited it by hand.
+type DamagedError struct {
+	Flow string
+	Err  error
+}
 
-	err := flows(target).FindOne(ctx, bson.D{{Key: "_id", Value: flow}}).Decode(&d)
-	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("document %s of %s.%s of the target does not say what is paused: %v", e.Flow, checkpoint.Database, Collection, e.Err)
+}
+
+func (e *DamagedError) Unwrap() error { return e.Err }
+
+// Remedy is what a person has to do.
+func (e *DamagedError) Remedy() string {
+	return fmt.Sprintf("mend document %s of %s.%s of the target, or delete it: a flow without one runs", e.Flow, checkpoint.Database, Collection)
+}
+
+// Load returns the document of a flow; one that runs may have none in the target. Errors: *DamagedError, else those of
+// the target.
+func Load(ctx context.Context, target *mongo.Client, flow string) (Document, error) {
+	raw, err := flows(target).FindOne(ctx, bson.D{{Key: "_id", Value: flow}}).Raw()
+
+	switch {
+	case errors.Is(err, mongo.ErrNoDocuments):
+		return Document{Flow: flow}, nil
+	case err != nil:
 		return Document{}, fmt.Errorf("read whether the flow is paused, document %s of %s.%s: %w", flow, checkpoint.Database, Collection, err)
+	}
+
+	d := Document{Flow: flow}
+	if err := bson.Unmarshal(raw, &d); err != nil {
+		return Document{}, &DamagedError{Flow: flow, Err: err}
 	}
 
 	return d, nil

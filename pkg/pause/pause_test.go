@@ -189,3 +189,39 @@ func TestNamespacesThatAreTooMany(t *testing.T) {
 	require.NoError(t, err, "it is paused already")
 	require.Zero(t, changed)
 }
+
+// A document that somebody has edited by hand is no pause and no absence of one.
+func TestDamagedDocument(t *testing.T) {
+	t.Parallel()
+
+	for name, set := range map[string]bson.D{
+		"a pause that is a text":      {{Key: "pause", Value: "yes"}},
+		"a pause that is a number":    {{Key: "pause", Value: 1}},
+		"since when is a text":        {{Key: "pause", Value: bson.D{{Key: "by", Value: "ann"}, {Key: "since", Value: "yesterday"}}}},
+		"namespaces that are a text":  {{Key: "namespaces", Value: "shop"}},
+		"a namespace that is a text":  {{Key: "namespaces", Value: bson.A{"shop.orders"}}},
+		"a database that is a number": {{Key: "namespaces", Value: bson.A{bson.D{{Key: "db", Value: 7}}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			target, flow := newFlow(t)
+			_, err := target.Database("atlas_relay").Collection(pause.Collection).InsertOne(t.Context(), append(bson.D{{Key: "_id", Value: flow}}, set...))
+			require.NoError(t, err)
+
+			_, err = pause.Load(t.Context(), target, flow)
+
+			var damaged *pause.DamagedError
+
+			require.ErrorAs(t, err, &damaged)
+			require.Contains(t, err.Error(), "document "+flow+" of atlas_relay.flows of the target does not say what is paused")
+			require.Contains(t, damaged.Remedy(), "or delete it")
+
+			_, err = pause.Delete(t.Context(), target, flow)
+			require.NoError(t, err)
+
+			_, err = pause.Load(t.Context(), target, flow)
+			require.NoError(t, err)
+		})
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
@@ -73,7 +74,39 @@ func flowChecks() []Check {
 			Why: "what the stream lost before it was applied is missing on the target", Remedy: "start the listener: it publishes again from the source's history while that reaches back", Needs: []string{"CHK002"},
 			run: holds,
 		},
+		{
+			Code: "PAU001", What: "nobody has paused the flow or a namespace of it",
+			Why: "what is paused is not written to the target until somebody resumes it", Remedy: "relayctl flow resume, with --namespace for a namespace", Needs: []string{"TGT001", "CFG001"},
+			run: isPaused,
+		},
 	}
+}
+
+// isPaused tells of each pause by whom, since when and why. It is what a person wants, so it is no failure.
+func isPaused(ctx context.Context, w *World) []Finding {
+	d, err := pause.Load(ctx, w.target.client, w.Flow)
+
+	var damaged *pause.DamagedError
+
+	switch {
+	case errors.As(err, &damaged):
+		return one(fail(checkpoint.Database+"."+pause.Collection, "%s", damaged.Error()).remedy(damaged.Remedy()))
+	case err != nil:
+		return one(w.target.trouble(err))
+	}
+
+	var found []Finding
+
+	if d.Pause != nil {
+		found = append(found, warn("flow "+w.Flow, "%s", d.Pause.String()).remedy("relayctl flow resume, when the target may be written to again"))
+	}
+
+	for i := range d.Namespaces {
+		n := &d.Namespaces[i]
+		found = append(found, warn(n.Name(), "%s", n.Pause.String()).remedy("relayctl flow resume --namespace "+n.Name()+", when it may be written to again"))
+	}
+
+	return found
 }
 
 func openStream(ctx context.Context, w *World) []Finding {

@@ -10,8 +10,11 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/natstest"
+	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
@@ -242,4 +245,38 @@ func TestBucketsMustHaveTheStreamsReplicas(t *testing.T) {
 
 	require.NoError(t, w.js.DeleteKeyValue(t.Context(), topology.OwnersBucket))
 	require.Equal(t, Unknown, bucketReplicas(t.Context(), w)[0].Status)
+}
+
+// doctor says what is paused, by whom, since when and why, and which command ends it.
+func TestAPauseIsTold(t *testing.T) {
+	t.Parallel()
+
+	flow := "paused-" + bson.NewObjectID().Hex()
+	w := New(Options{Flow: flow})
+	w.target.client = mongotest.Shared(t).Client(t)
+
+	t.Cleanup(func() { _, _ = pause.Delete(context.WithoutCancel(t.Context()), w.target.client, flow) })
+
+	require.Empty(t, isPaused(t.Context(), w))
+
+	since := pause.Pause{By: "ann", Reason: "upgrade", Since: time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)}
+	_, err := pause.Begin(t.Context(), w.target.client, flow, since)
+	require.NoError(t, err)
+	_, err = pause.BeginNamespaces(t.Context(), w.target.client, flow, []event.Namespace{{DB: "shop", Coll: "orders"}}, since)
+	require.NoError(t, err)
+
+	found := isPaused(t.Context(), w)
+	require.Len(t, found, 2)
+	require.Equal(t, Finding{
+		Status: Warning, Where: "flow " + flow, What: "paused by ann since 2026-11-29T12:00:00Z: upgrade", Remedy: "relayctl flow resume, when the target may be written to again",
+	}, found[0])
+	require.Equal(t, "shop.orders", found[1].Where)
+	require.Contains(t, found[1].Remedy, "--namespace shop.orders")
+
+	_, err = w.target.client.Database(checkpoint.Database).Collection(pause.Collection).UpdateByID(t.Context(), flow, bson.D{{Key: "$set", Value: bson.D{{Key: "pause", Value: 1}}}})
+	require.NoError(t, err)
+
+	found = isPaused(t.Context(), w)
+	require.Equal(t, Failed, found[0].Status)
+	require.Contains(t, found[0].Remedy, "or delete it")
 }

@@ -24,15 +24,29 @@ import (
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
-// How often a report is put. Readers take an instance for gone after Gone.
+// How often a report is put, at least. Readers take an instance for gone after Gone.
 const (
 	changedEvery   = time.Second     // while something changes
 	unchangedEvery = 5 * time.Second // while nothing does
 	Gone           = 15 * time.Second
 )
 
-// putTimeout bounds one request to the bucket.
-const putTimeout = 2 * time.Second
+// renewals of a report that fit into LEASE_TTL, as those of a lease do: two may fail before the instance is missed.
+const renewals = 3
+
+// pace is how often it is looked whether the report has changed, and after how many looks one that has not is put again.
+func pace(leaseTTL time.Duration) (every time.Duration, looks int) {
+	unchanged := min(unchangedEvery, leaseTTL/renewals)
+	looks = int((unchanged + changedEvery - 1) / changedEvery)
+
+	return unchanged / time.Duration(looks), looks
+}
+
+// One request to the bucket takes so long at most: what is under way must not use up the time of the next one.
+const (
+	putTimeout   = 2 * time.Second
+	leastTimeout = 500 * time.Millisecond
+)
 
 // NewInstance identifies this process.
 func NewInstance() *relayv1.Instance {
@@ -57,10 +71,12 @@ func NewInstance() *relayv1.Instance {
 type Build func(reportTime *timestamppb.Timestamp) proto.Message
 
 // Run puts reports under key until ctx ends, and then deletes the key, so that
-// an instance that stopped cleanly is gone at once. It returns nil.
-func Run(ctx context.Context, js jetstream.KeyValueManager, key string, build Build, log *slog.Logger) error {
-	r := &reporter{js: js, key: key, build: build}
-	ticker := time.NewTicker(changedEvery)
+// an instance that stopped cleanly is gone at once. One that is not heard for
+// leaseTTL has lost its leases: it reports three times as often. It returns nil.
+func Run(ctx context.Context, js jetstream.KeyValueManager, key string, leaseTTL time.Duration, build Build, log *slog.Logger) error {
+	every, looks := pace(leaseTTL)
+	r := &reporter{js: js, key: key, build: build, looks: looks, timeout: min(putTimeout, max(leastTimeout, leaseTTL/renewals))}
+	ticker := time.NewTicker(every)
 
 	defer ticker.Stop()
 
@@ -78,13 +94,15 @@ func Run(ctx context.Context, js jetstream.KeyValueManager, key string, build Bu
 }
 
 type reporter struct {
-	js    jetstream.KeyValueManager
-	key   string
-	build Build
+	js      jetstream.KeyValueManager
+	key     string
+	build   Build
+	looks   int // after so many a report that did not change is put again
+	timeout time.Duration
 
 	bucket jetstream.KeyValue // nil until it was found
 	last   []byte             // last report put, without its time
-	at     time.Time          // when
+	quiet  int                // looks since then
 }
 
 func (r *reporter) put(ctx context.Context) error {
@@ -93,7 +111,7 @@ func (r *reporter) put(ctx context.Context) error {
 		return fmt.Errorf("encode report: %w", err)
 	}
 
-	if bytes.Equal(content, r.last) && time.Since(r.at) < unchangedEvery {
+	if r.quiet++; bytes.Equal(content, r.last) && r.quiet < r.looks {
 		return nil
 	}
 
@@ -102,7 +120,7 @@ func (r *reporter) put(ctx context.Context) error {
 		return fmt.Errorf("encode report: %w", err)
 	}
 
-	ctx, cancel := context.WithTimeout(ctx, putTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 
 	if r.bucket == nil {
@@ -115,7 +133,7 @@ func (r *reporter) put(ctx context.Context) error {
 		return fmt.Errorf("put key %s of bucket %s: %w", r.key, topology.StatsBucket, err)
 	}
 
-	r.last, r.at = content, time.Now()
+	r.last, r.quiet = content, 0
 
 	return nil
 }

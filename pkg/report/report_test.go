@@ -42,7 +42,7 @@ func TestReportFollowsItsInstance(t *testing.T) {
 
 	// The bucket comes later than the instance, as with a flow that is not made
 	// yet.
-	go func() { done <- report.Run(ctx, js, key, build, slog.New(slog.DiscardHandler)) }()
+	go func() { done <- report.Run(ctx, js, key, time.Hour, build, slog.New(slog.DiscardHandler)) }()
 
 	bucket, err := js.CreateKeyValue(t.Context(), topology.StatsConfig())
 	require.NoError(t, err)
@@ -87,7 +87,7 @@ func TestReportIsRenewed(t *testing.T) {
 	done := make(chan error, 1)
 
 	go func() {
-		done <- report.Run(ctx, js, key, func(at *timestamppb.Timestamp) proto.Message {
+		done <- report.Run(ctx, js, key, time.Hour, func(at *timestamppb.Timestamp) proto.Message {
 			return &relayv1.ListenerReport{Flow: "test", ReportTime: at}
 		}, slog.New(slog.DiscardHandler))
 	}()

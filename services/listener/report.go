@@ -18,12 +18,12 @@ import (
 )
 
 // reportOf returns what the listener puts into RELAY_STATS.
-func reportOf(flow string, instance *relayv1.Instance, listener *capture.Capture) report.Build {
+func reportOf(cfg *Config, instance *relayv1.Instance, listener *capture.Capture) report.Build {
 	return func(reportTime *timestamppb.Timestamp) proto.Message {
 		status := listener.Status()
 
 		r := &relayv1.ListenerReport{
-			Flow:           flow,
+			Flow:           cfg.Flow,
 			Instance:       instance,
 			State:          relayv1.ListenerState(relayv1.ListenerState_value["LISTENER_STATE_"+string(status.State)]),
 			Reason:         status.Reason,
@@ -35,6 +35,10 @@ func reportOf(flow string, instance *relayv1.Instance, listener *capture.Capture
 			WindowBytes:    uint64(status.WindowBytes), //nolint:gosec // never negative
 			Recoveries:     status.Recoveries,
 			Term:           status.Term,
+
+			LeaseTtl:        durationpb.New(cfg.LeaseTTL),
+			HistoryWarn:     durationpb.New(cfg.HistoryWarn),
+			HistoryCritical: durationpb.New(cfg.HistoryCrit),
 		}
 
 		if lag, ok := status.Lag(time.Now()); ok {

@@ -100,7 +100,7 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 		lifecycle.Task{Name: "nats", Run: func(ctx context.Context) error { return natsconn.Watch(ctx, nc) }},
 		lifecycle.Task{Name: "readiness", Run: readiness(p.Health.Part("capture"), listener)},
 		lifecycle.Task{Name: "report", Last: true, Run: func(ctx context.Context) error {
-			return report.Run(ctx, js, key, care.report(reportOf(cfg.Flow, instance, listener)), p.Log)
+			return report.Run(ctx, js, key, cfg.LeaseTTL, care.report(reportOf(cfg, instance, listener)), p.Log)
 		}},
 	)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
@@ -21,10 +22,12 @@ import (
 )
 
 // reportOf returns what the processor puts into RELAY_STATS.
-func reportOf(flow string, instance *relayv1.Instance, owner *ownership.Owner) report.Build {
+func reportOf(flow string, leaseTTL time.Duration, instance *relayv1.Instance, owner *ownership.Owner) report.Build {
 	return func(reportTime *timestamppb.Timestamp) proto.Message {
 		partitions, reason := owner.Status()
-		r := &relayv1.ProcessorReport{Flow: flow, Instance: instance, ReportTime: reportTime, Reason: reason, AtLeastOnce: owner.AtLeastOnce()}
+		r := &relayv1.ProcessorReport{
+			Flow: flow, Instance: instance, ReportTime: reportTime, Reason: reason, AtLeastOnce: owner.AtLeastOnce(), LeaseTtl: durationpb.New(leaseTTL),
+		}
 
 		for i := range partitions {
 			r.Partitions = append(r.Partitions, partitionReport(&partitions[i]))

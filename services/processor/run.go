@@ -90,7 +90,7 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 		lifecycle.Task{Name: "nats", Run: func(ctx context.Context) error { return natsconn.Watch(ctx, nc) }},
 		lifecycle.Task{Name: "readiness", Run: readiness(p.Health.Part("partitions"), owner)},
 		lifecycle.Task{Name: "report", Last: true, Run: func(ctx context.Context) error {
-			return report.Run(ctx, js, key, reportOf(cfg.Flow, instance, owner), p.Log)
+			return report.Run(ctx, js, key, cfg.LeaseTTL, reportOf(cfg.Flow, cfg.LeaseTTL, instance, owner), p.Log)
 		}},
 	)
 }

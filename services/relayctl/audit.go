@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +13,7 @@ import (
 func (p *program) audit() *cobra.Command {
 	var (
 		q     question
+		w     watching
 		limit int
 	)
 
@@ -21,20 +23,16 @@ func (p *program) audit() *cobra.Command {
 		Example: "  relayctl audit\n  relayctl audit --limit 1000 -o json | jq -r '.records[] | [.time, .who, .action] | @tsv'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			found, err := fetchAudit(cmd.Context(), &q, limit)
-			if err != nil {
-				return err
-			}
+			return p.list(cmd.Context(), &w, func(ctx context.Context) (*listing, error) {
+				found, err := fetchAudit(ctx, &q, limit)
 
-			if p.output == outputJSON {
-				return show.JSON(p.out, found)
-			}
-
-			return show.Audit(p.out, found.GetRecords())
+				return &listing{message: found, text: func(to io.Writer) error { return show.Audit(to, found.GetRecords()) }}, err
+			})
 		},
 	}
 
 	p.addQuestionFlags(cmd, &q)
+	w.addFlags(cmd, "the list once")
 	cmd.Flags().IntVar(&limit, "limit", defaultLimit, "most records; 0: all")
 
 	return cmd

@@ -26,12 +26,10 @@ const serverVariable = "RELAY_STATS_ADDR"
 
 // question is what status and stats ask.
 type question struct {
-	server   string
-	flow     string
-	watch    bool
-	interval time.Duration
-	environ  map[string]string // for the token
-	tls      tlsFlags
+	server  string
+	flow    string
+	environ map[string]string // for the token
+	tls     tlsFlags
 }
 
 func (p *program) addQuestionFlags(cmd *cobra.Command, q *question) {
@@ -95,7 +93,10 @@ func verdict(stats *relayv1.Stats) error {
 }
 
 func (p *program) stats() *cobra.Command {
-	var q question
+	var (
+		q question
+		w watching
+	)
 
 	cmd := &cobra.Command{
 		Use:     "stats",
@@ -103,8 +104,8 @@ func (p *program) stats() *cobra.Command {
 		Example: "  relayctl stats\n  relayctl stats --watch\n  relayctl stats --watch -o json | jq .pending_changes",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if q.watch {
-				return p.watch(cmd.Context(), &q)
+			if w.on {
+				return p.watch(cmd.Context(), &q, &w)
 			}
 
 			stats, err := ask(cmd.Context(), &q)
@@ -121,14 +122,17 @@ func (p *program) stats() *cobra.Command {
 	}
 
 	p.addQuestionFlags(cmd, &q)
-	cmd.Flags().BoolVarP(&q.watch, "watch", "w", false, "one line per interval until Ctrl-C; with -o json one object per line")
-	cmd.Flags().DurationVar(&q.interval, "interval", time.Second, "time between the lines of --watch")
+	w.addFlags(cmd, "one line")
 
 	return cmd
 }
 
 // watch prints samples until the user ends it, which is no failure.
-func (p *program) watch(ctx context.Context, q *question) error {
+func (p *program) watch(ctx context.Context, q *question, w *watching) error {
+	if err := w.check(); err != nil {
+		return err
+	}
+
 	conn, err := q.dial()
 	if err != nil {
 		return err
@@ -136,7 +140,7 @@ func (p *program) watch(ctx context.Context, q *question) error {
 	defer conn.Close()
 
 	stream, err := relayv1.NewStatsServiceClient(conn).WatchStats(ctx, &relayv1.WatchStatsRequest{
-		Flow: q.flow, Interval: durationpb.New(q.interval),
+		Flow: q.flow, Interval: durationpb.New(w.interval),
 	})
 	if err != nil {
 		return explain(err, q.server)

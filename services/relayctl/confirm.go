@@ -15,7 +15,6 @@ func (p *program) confirm(what, wanted string) error {
 
 	fmt.Fprintf(to, "%s Type %s to go on: ", what, wanted)
 
-	// /dev/null passes for a terminal here; its end of file confirms nothing.
 	typed, err := bufio.NewReader(p.in).ReadString('\n')
 	if err != nil {
 		fmt.Fprintln(to)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -144,6 +145,7 @@ func decodeStates(text string) ([]relayv1.ParkedState, error) {
 func (p *program) listLetters() *cobra.Command {
 	var (
 		q      question
+		w      watching
 		filter letterFilter
 		state  string
 		limit  int
@@ -172,16 +174,18 @@ func (p *program) listLetters() *cobra.Command {
 				return &refusedError{what: "--limit is negative", next: "give a number, or 0 for all"}
 			}
 
-			found, err := fetchLetters(cmd.Context(), &q, &relayv1.ListDeadLettersRequest{Flow: q.flow, Filter: conditions, States: states}, limit)
-			if err != nil {
-				return err
-			}
+			return p.list(cmd.Context(), &w, func(ctx context.Context) (*listing, error) {
+				found, err := fetchLetters(ctx, &q, &relayv1.ListDeadLettersRequest{Flow: q.flow, Filter: conditions, States: states}, limit)
 
-			return p.printLetters(found)
+				return &listing{
+					message: found, text: func(to io.Writer) error { return show.Letters(to, found.GetDeadLetters()) }, notes: func() { p.noteLetters(found) },
+				}, err
+			})
 		},
 	}
 
 	p.addQuestionFlags(cmd, &q)
+	w.addFlags(cmd, "the list once")
 	filter.addFlags(cmd)
 	cmd.Flags().StringVar(&state, "state", "dead", "comma list of "+strings.Join(letterStates(), ", ")+"; or all")
 	cmd.Flags().IntVar(&limit, "limit", defaultLimit, "most records; 0: all")
@@ -193,15 +197,8 @@ func (p *program) listLetters() *cobra.Command {
 	return cmd
 }
 
-func (p *program) printLetters(found *relayv1.ListDeadLettersResponse) error {
-	if p.output == outputJSON {
-		return show.JSON(p.out, found)
-	}
-
-	if err := show.Letters(p.out, found.GetDeadLetters()); err != nil {
-		return err
-	}
-
+// noteLetters says what can be done next.
+func (p *program) noteLetters(found *relayv1.ListDeadLettersResponse) {
 	switch {
 	case len(found.GetDeadLetters()) == 0:
 		fmt.Fprintln(p.err, "nothing matches")
@@ -210,8 +207,6 @@ func (p *program) printLetters(found *relayv1.ListDeadLettersResponse) error {
 	default:
 		fmt.Fprintln(p.err, "next: relayctl dead-letters show NAME")
 	}
-
-	return nil
 }
 
 // fetchLetters reads page by page up to the limit; the token of the answer says that there is more.

@@ -72,7 +72,7 @@ func (p *program) waitFor(ctx context.Context, q *question, a *letterAction, did
 
 // operations asks for operations, with wait until all of them are done, and shows meanwhile how far they are.
 func (p *program) operations(ctx context.Context, q *question, names []string, wait bool) ([]*relayv1.DeadLetterOperation, error) {
-	progress := show.NewOperationProgress(p.err, isTerminal(p.err) && p.environ["TERM"] != "dumb")
+	progress := show.NewOperationProgress(p.err, p.isDrawable(p.err))
 	defer progress.Clear()
 
 	away := time.Time{} // since when the service cannot be reached

@@ -371,13 +371,21 @@ func TestDeadLettersAskNobodyWhereNobodyIs(t *testing.T) {
 func TestDeadLettersConfirmation(t *testing.T) {
 	t.Parallel()
 
-	// The program's standard input is /dev/null here, which passes for a terminal and confirms nothing.
 	s := &service{letters: letterService{outcome: &relayv1.DeadLetterOutcome{Matched: 3, Changed: 2}}}
-	r := relayctl(t, nil, "dead-letters", "discard", "a", "b", "c", "--server", serve(t, s))
+	server := serve(t, s)
+	discard := []string{"dead-letters", "discard", "a", "b", "c", "--server", server}
+
+	// The program's standard input is /dev/null here: a character device, at which nobody is.
+	r := relayctl(t, nil, discard...)
 	require.Equal(t, 2, r.code)
-	require.Empty(t, r.out)
-	require.Contains(t, r.errOut, "This will discard 2 of 3 records. Type discard 2 to go on: ")
-	require.Contains(t, r.errOut, "not confirmed, nothing was changed")
+	require.Contains(t, r.errOut, "nobody is there to confirm")
+	require.Empty(t, s.letters.requests())
+
+	x := openTerminal(t, nil, discard...)
+	x.shows("This will discard 2 of 3 records. Type discard 2 to go on: ")
+	x.press("y\r")
+	x.shows("not confirmed, nothing was changed")
+	x.ends(2)
 	require.Len(t, s.letters.requests(), 1)
 
 	asked, ok := s.letters.requests()[0].(*relayv1.DiscardDeadLettersRequest)
@@ -385,20 +393,21 @@ func TestDeadLettersConfirmation(t *testing.T) {
 	require.True(t, asked.GetValidateOnly())
 
 	// What dies while a person reads is not part of what they confirm.
-	r = relayctl(t, nil, "dead-letters", "replay", "--all", "--server", serve(t, s))
-	require.Equal(t, 2, r.code)
+	x = openTerminal(t, nil, "dead-letters", "replay", "--all", "--server", server)
+	x.shows("Type replay 2 to go on: ")
+	x.press("\x04") // the end of the input
+	x.shows("not confirmed, nothing was changed")
+	x.ends(2)
 
 	replayAll, ok := s.letters.requests()[1].(*relayv1.ReplayDeadLettersRequest)
 	require.True(t, ok)
 	require.WithinDuration(t, time.Now(), replayAll.GetSelection().GetFilter().GetUntil().AsTime(), time.Minute)
 
-	var errOut bytes.Buffer
-
-	p := &program{streams: streams{in: strings.NewReader("discard 2\n"), err: &errOut}}
-	require.NoError(t, p.confirm("This.", "discard 2"))
-
-	p.in = strings.NewReader("y\n")
-	require.Error(t, p.confirm("This.", "discard 2"))
+	x = openTerminal(t, nil, discard...)
+	x.shows("Type discard 2 to go on: ")
+	x.press("discard 2\r")
+	x.shows("discarded: 2 of 3")
+	require.Len(t, s.letters.requests(), 4)
 }
 
 func TestDeadLettersManyNames(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/flow"
+	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/show"
 )
 
 // Time that show and delete, and that init, give servers to come up.
@@ -143,7 +144,7 @@ func (p *program) printShown(s *flow.Shown) error {
 	case s.Pause != nil:
 		row("state", s.Pause.Text)
 	case s.State == "":
-		row("state", "unknown: "+s.StateUnknownBecause)
+		row("state", "unknown because "+show.Printable(s.StateUnknownBecause))
 	default:
 		row("state", s.State)
 	}

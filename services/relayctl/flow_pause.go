@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/flow"
@@ -40,27 +41,9 @@ func (p *program) flowPause() *cobra.Command {
 				return &refusedError{what: "--reason is missing: whoever finds the flow paused will ask", next: "add --reason \"why\""}
 			}
 
-			namespaces, err := f.decode()
-			if err != nil {
-				return err
-			}
-
-			var answer *relayv1.PauseFlowResponse
-
-			err = f.ask(cmd.Context(), func(ctx context.Context, client relayv1.FlowServiceClient) (err error) {
-				answer, err = client.PauseFlow(ctx, &relayv1.PauseFlowRequest{Flow: f.flow, Namespaces: namespaces, RequestedBy: f.who, Reason: f.why})
-
-				return err
+			return p.control(cmd.Context(), &f, func(ctx context.Context, client relayv1.FlowServiceClient, namespaces []*relayv1.Namespace) (controlled, error) {
+				return client.PauseFlow(ctx, &relayv1.PauseFlowRequest{Flow: f.flow, Namespaces: namespaces, RequestedBy: f.who, Reason: f.why})
 			})
-			if err != nil {
-				return err
-			}
-
-			if p.output == outputJSON {
-				return show.JSON(p.out, answer)
-			}
-
-			return show.Flow(p.out, answer.GetFlow(), answer.GetChanged())
 		},
 	}
 
@@ -80,27 +63,9 @@ func (p *program) flowResume() *cobra.Command {
 		Example: "  relayctl flow resume\n  relayctl flow resume --namespace shop.orders --reason \"the report is done\"",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			namespaces, err := f.decode()
-			if err != nil {
-				return err
-			}
-
-			var answer *relayv1.ResumeFlowResponse
-
-			err = f.ask(cmd.Context(), func(ctx context.Context, client relayv1.FlowServiceClient) (err error) {
-				answer, err = client.ResumeFlow(ctx, &relayv1.ResumeFlowRequest{Flow: f.flow, Namespaces: namespaces, RequestedBy: f.who, Reason: f.why})
-
-				return err
+			return p.control(cmd.Context(), &f, func(ctx context.Context, client relayv1.FlowServiceClient, namespaces []*relayv1.Namespace) (controlled, error) {
+				return client.ResumeFlow(ctx, &relayv1.ResumeFlowRequest{Flow: f.flow, Namespaces: namespaces, RequestedBy: f.who, Reason: f.why})
 			})
-			if err != nil {
-				return err
-			}
-
-			if p.output == outputJSON {
-				return show.JSON(p.out, answer)
-			}
-
-			return show.Flow(p.out, answer.GetFlow(), answer.GetChanged())
 		},
 	}
 
@@ -113,6 +78,41 @@ func (p *program) addPauseFlags(cmd *cobra.Command, f *pauseFlags, reason string
 	p.addQuestionFlags(cmd, &f.question)
 	cmd.Flags().StringArrayVar(&f.namespaces, "namespace", nil, "only this collection, db.coll, or database, db; may be given again")
 	p.addRecordFlags(cmd, &f.who, &f.why, reason)
+}
+
+// controlled is the answer to either request.
+type controlled interface {
+	proto.Message
+
+	GetFlow() *relayv1.FlowControl
+	GetChanged() bool
+}
+
+// control sends a request for the namespaces of the flags, and shows what holds then.
+func (p *program) control(ctx context.Context, f *pauseFlags,
+	send func(context.Context, relayv1.FlowServiceClient, []*relayv1.Namespace) (controlled, error),
+) error {
+	namespaces, err := f.decode()
+	if err != nil {
+		return err
+	}
+
+	var answer controlled
+
+	err = f.ask(ctx, func(ctx context.Context, client relayv1.FlowServiceClient) (err error) {
+		answer, err = send(ctx, client, namespaces)
+
+		return err
+	})
+
+	switch {
+	case err != nil:
+		return err
+	case p.output == outputJSON:
+		return show.JSON(p.out, answer)
+	default:
+		return show.Flow(p.out, answer.GetFlow(), answer.GetChanged())
+	}
 }
 
 // decode reads the namespaces: db.coll, or db for a whole database.
@@ -162,6 +162,10 @@ func (q *question) addState(ctx context.Context, shown *flow.Shown) {
 	switch pause := answer.GetFlow().GetPause(); {
 	case err != nil:
 		shown.StateUnknownBecause = err.Error()
+
+		return
+	case answer.GetFlow().GetStateUnknownBecause() != "":
+		shown.StateUnknownBecause = answer.GetFlow().GetStateUnknownBecause()
 
 		return
 	case pause != nil:

@@ -1,27 +1,35 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/flow"
 )
 
 // flowService is one flow that remembers who paused it. The tests ask it one call at a time.
 type flowService struct {
 	relayv1.UnimplementedFlowServiceServer
 
+	unknown    string // why it is not known what is paused
 	pause      *relayv1.Pause
 	namespaces []*relayv1.PausedNamespace
 }
 
 func (s *flowService) flow(name string) *relayv1.FlowControl {
+	if s.unknown != "" {
+		return &relayv1.FlowControl{Name: name, StateUnknownBecause: s.unknown}
+	}
+
 	if s.pause == nil {
 		return &relayv1.FlowControl{Name: name, State: relayv1.FlowState_FLOW_STATE_RUNNING, PausedNamespaces: s.namespaces}
 	}
@@ -96,4 +104,24 @@ func TestFlowPauseAndResume(t *testing.T) {
 		require.Equal(t, step.code, r.code, "%v: %s", step.args, r.errOut)
 		require.Contains(t, r.out+r.errOut, step.says, "%v", step.args)
 	}
+}
+
+// What the target does not say is unknown with the reason, never a flow that runs.
+func TestStateOfAFlowThatIsNotKnown(t *testing.T) {
+	t.Parallel()
+
+	p := &program{environ: map[string]string{}}
+	cmd, q := new(cobra.Command), new(question)
+	p.addServerFlag(cmd, q)
+	q.server = serve(t, &service{flows: flowService{unknown: "document shop does not say what is paused; mend it\x1b[31m"}})
+
+	shown := &flow.Shown{Flow: "shop"}
+	q.addState(t.Context(), shown)
+	require.Empty(t, shown.State)
+
+	var out bytes.Buffer
+
+	p.out = &out
+	require.NoError(t, p.printShown(shown))
+	require.Contains(t, out.String(), "state          unknown because document shop does not say what is paused; mend it\ufffd[31m\n")
 }

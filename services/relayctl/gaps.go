@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -10,7 +11,10 @@ import (
 )
 
 func (p *program) flowGaps() *cobra.Command {
-	var q question
+	var (
+		q question
+		w watching
+	)
 
 	cmd := &cobra.Command{
 		Use:     "gaps",
@@ -18,20 +22,16 @@ func (p *program) flowGaps() *cobra.Command {
 		Example: "  relayctl flow gaps\n  relayctl flow gaps -o json | jq '.gaps[].name'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			found, err := fetchGaps(cmd.Context(), &q)
-			if err != nil {
-				return err
-			}
+			return p.list(cmd.Context(), &w, func(ctx context.Context) (*listing, error) {
+				found, err := fetchGaps(ctx, &q)
 
-			if p.output == outputJSON {
-				return show.JSON(p.out, found)
-			}
-
-			return show.Gaps(p.out, found.GetGaps())
+				return &listing{message: found, text: func(to io.Writer) error { return show.Gaps(to, found.GetGaps()) }}, err
+			})
 		},
 	}
 
 	p.addQuestionFlags(cmd, &q)
+	w.addFlags(cmd, "the list once")
 
 	return cmd
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,6 +28,7 @@ func orders() []string {
 func (p *program) partitions() *cobra.Command {
 	var (
 		q            question
+		w            watching
 		states       []string
 		owner, order string
 	)
@@ -39,6 +41,7 @@ func (p *program) partitions() *cobra.Command {
 		Example: "  relayctl partitions\n" +
 			"  relayctl partitions --state failed,no-owner,paused\n" +
 			"  relayctl partitions 3 7\n" +
+			"  relayctl partitions --watch\n" +
 			"  relayctl partitions --sort lag -o json | jq '.partitions[0]'",
 		ValidArgsFunction: p.completePartitions,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -51,26 +54,25 @@ func (p *program) partitions() *cobra.Command {
 				return err
 			}
 
-			found, err := fetchPartitions(cmd.Context(), &q, request)
-			if err != nil {
-				return err
-			}
+			return p.list(cmd.Context(), &w, func(ctx context.Context) (*listing, error) {
+				found, err := fetchPartitions(ctx, &q, request)
+				if err != nil {
+					return nil, err
+				}
 
-			if found.Partitions, err = pick(found.GetPartitions(), args); err != nil {
-				return err
-			}
+				if found.Partitions, err = pick(found.GetPartitions(), args); err != nil {
+					return nil, err
+				}
 
-			show.SortPartitions(found.GetPartitions(), order)
+				show.SortPartitions(found.GetPartitions(), order)
 
-			if p.output == outputJSON {
-				return show.JSON(p.out, found)
-			}
-
-			return show.Partitions(p.out, found, p.color())
+				return &listing{message: found, text: func(to io.Writer) error { return show.Partitions(to, found, p.color()) }}, nil
+			})
 		},
 	}
 
 	p.addQuestionFlags(cmd, &q)
+	w.addFlags(cmd, "the list once")
 	cmd.Flags().StringSliceVar(&states, "state", nil, "only in these states: comma list of "+strings.Join(partitionStates(), ", "))
 	cmd.Flags().StringVar(&owner, "owner", "", "only of the owner with this instance id")
 	cmd.Flags().StringVar(&order, "sort", show.ByAttention, "what comes first: "+strings.Join(orders(), ", "))
@@ -159,6 +161,7 @@ func fetchPartitions(ctx context.Context, q *question, request *relayv1.ListPart
 func (p *program) instances() *cobra.Command {
 	var (
 		q    question
+		w    watching
 		role string
 	)
 
@@ -166,7 +169,8 @@ func (p *program) instances() *cobra.Command {
 		Use:   "instances",
 		Short: "List the listeners and processors of a flow, those that need attention first",
 		Long: "List the listeners and processors of a flow, those that need attention first.\n\n" +
-			"Those are listed that reported within the last 15 s. A processor is as well as its worst partition.",
+			"Those are listed that reported within the last 15 s. SILENT is one that has said nothing for LEASE_TTL: it was killed,\n" +
+			"is frozen or cut off, and the others take over. A processor is as well as its worst partition.",
 		Example: "  relayctl instances\n  relayctl instances --role processor\n  relayctl instances -o json | jq -r '.instances[].instance.host'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -180,22 +184,21 @@ func (p *program) instances() *cobra.Command {
 				request.Roles = []relayv1.InstanceRole{relayv1.InstanceRole(relayv1.InstanceRole_value["INSTANCE_ROLE_"+strings.ToUpper(role)])}
 			}
 
-			found, err := fetchInstances(cmd.Context(), &q, request)
-			if err != nil {
-				return err
-			}
+			return p.list(cmd.Context(), &w, func(ctx context.Context) (*listing, error) {
+				found, err := fetchInstances(ctx, &q, request)
+				if err != nil {
+					return nil, err
+				}
 
-			show.SortInstances(found.GetInstances())
+				show.SortInstances(found.GetInstances())
 
-			if p.output == outputJSON {
-				return show.JSON(p.out, found)
-			}
-
-			return show.Instances(p.out, found, p.color())
+				return &listing{message: found, text: func(to io.Writer) error { return show.Instances(to, found, p.color()) }}, nil
+			})
 		},
 	}
 
 	p.addQuestionFlags(cmd, &q)
+	w.addFlags(cmd, "the list once")
 	cmd.Flags().StringVar(&role, "role", "", "only this role: "+strings.Join(roles(), " or "))
 	complete(cmd, "role", roles())
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/creack/pty"
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
@@ -15,13 +16,15 @@ import (
 	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/show"
 )
 
-// TestColorsAreForTerminalsThatWantThem: /dev/null is a character device, as a terminal is.
 func TestColorsAreForTerminalsThatWantThem(t *testing.T) {
 	t.Parallel()
 
-	device, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	keys, device, err := pty.Open()
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, device.Close()) })
+	t.Cleanup(func() {
+		require.NoError(t, device.Close())
+		require.NoError(t, keys.Close())
+	})
 
 	for name, test := range map[string]struct {
 		environ map[string]string
@@ -38,6 +41,11 @@ func TestColorsAreForTerminalsThatWantThem(t *testing.T) {
 	}
 
 	require.False(t, (&program{streams: streams{out: new(bytes.Buffer)}}).color(), "a pipe")
+
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, null.Close()) })
+	require.False(t, (&program{streams: streams{out: null}}).color(), "a character device, and no terminal")
 
 	stats := &relayv1.Stats{Status: relayv1.Status_STATUS_DOWN}
 	for _, color := range []bool{true, false} {

@@ -307,7 +307,7 @@ func TestFlowFromInitToDelete(t *testing.T) {
 	r = relayctl(t, append(environ, "RELAY_STATS_ADDR=127.0.0.1:1"), "flow", "show")
 	require.Equal(t, 0, r.code, r.errOut)
 	require.Contains(t, r.out, "partitions     4")
-	require.Contains(t, r.out, "state          unknown: the stats service at 127.0.0.1:1 cannot be reached")
+	require.Contains(t, r.out, "state          unknown because the stats service at 127.0.0.1:1 cannot be reached")
 
 	paused := &service{flows: flowService{pause: &relayv1.Pause{By: "ann", Reason: "upgrade", Since: timestamppb.New(time.Unix(1_800_000_000, 0))}}}
 	environ = append(environ, "RELAY_STATS_ADDR="+serve(t, paused))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -187,16 +186,5 @@ func (p *program) version() *cobra.Command {
 // color tells whether the answer goes to a person who did not refuse colours
 // (no-color.org).
 func (p *program) color() bool {
-	return !p.noColor && p.environ["NO_COLOR"] == "" && p.environ["TERM"] != "dumb" && isTerminal(p.out)
-}
-
-func isTerminal(stream any) bool {
-	file, ok := stream.(*os.File)
-	if !ok {
-		return false
-	}
-
-	info, err := file.Stat()
-
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return !p.noColor && p.environ["NO_COLOR"] == "" && p.isDrawable(p.out)
 }

@@ -5,14 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
-	"github.com/charmbracelet/x/term"
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
@@ -54,13 +52,7 @@ func (p *program) top() *cobra.Command {
 
 // wholeTerminal tells whether a person is there, on a terminal that can be drawn on.
 func (p *program) wholeTerminal() bool {
-	isTerminal := func(stream any) bool {
-		file, ok := stream.(*os.File)
-
-		return ok && term.IsTerminal(file.Fd())
-	}
-
-	return isTerminal(p.in) && isTerminal(p.out) && p.environ["TERM"] != "dumb"
+	return isTerminal(p.in) && p.isDrawable(p.out)
 }
 
 func (p *program) runTop(ctx context.Context, q *question) error {

@@ -113,8 +113,8 @@ func (x *terminal) press(keys string) {
 	require.NoError(x.t, err)
 }
 
-// quits waits for the end and makes sure that the terminal is as it was.
-func (x *terminal) quits(code int) {
+// ends waits for the end and makes sure that the terminal has its own settings.
+func (x *terminal) ends(code int) {
 	x.t.Helper()
 
 	ended := make(chan error, 1)
@@ -131,7 +131,12 @@ func (x *terminal) quits(code int) {
 	after, err := term.GetState(x.tty.Fd())
 	require.NoError(x.t, err)
 	require.Equal(x.t, x.restore, after, "the terminal's own settings")
+}
 
+// quits waits for the end of what had the whole terminal, and makes sure that it is as it was.
+func (x *terminal) quits(code int) {
+	x.t.Helper()
+	x.ends(code)
 	x.shows("\x1b[?1049l") // the other screen
 	x.shows("\x1b[?25h")   // the cursor
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/flow"
 	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/show"
 	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/verify"
@@ -182,6 +183,10 @@ func (p *program) runVerify(ctx context.Context, v *verification) error {
 		}
 	}
 
+	if held := heldBack(ctx, config); held != "" {
+		fmt.Fprintf(p.err, "%s\n  what differs because of that cannot settle, however long it is waited for; next: relayctl flow resume, and then relayctl verify\n", held)
+	}
+
 	progress := show.NewProgress(p.err, isTerminal(p.err) && p.color())
 	config.Watch = progress.Show
 	config.Found = func(d verify.Difference) {
@@ -204,7 +209,36 @@ func (p *program) runVerify(ctx context.Context, v *verification) error {
 		return err
 	}
 
+	report.Paused = heldBack(ctx, config)
+
 	return p.printReport(report)
+}
+
+// heldBack says what people have paused of what is compared; empty while everything is applied, and where the target does
+// not say: relayctl status tells that.
+func heldBack(ctx context.Context, c *verify.Config) string {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+
+	d, err := pause.Load(ctx, c.Target, c.Flow)
+	if err != nil {
+		return ""
+	}
+
+	var held []string
+
+	if d.Pause != nil {
+		held = append(held, "flow "+c.Flow+" is "+d.Pause.String())
+	}
+
+	for i := range d.Namespaces {
+		n := &d.Namespaces[i]
+		if len(c.Only) == 0 || slices.ContainsFunc(c.Only, n.Covers) {
+			held = append(held, n.Name()+" is "+n.Pause.String())
+		}
+	}
+
+	return strings.Join(held, "; ")
 }
 
 // prepareVerify reads the state that is to be gone on from.

@@ -20,6 +20,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/natstest"
+	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/show"
 	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/verify"
 )
@@ -114,6 +115,43 @@ func TestVerifyTellsWhetherSidesAreEqual(t *testing.T) {
 	require.Equal(t, 1, r.code, r.errOut)
 	require.Contains(t, r.out, "NOT SETTLED  a-b")
 	require.Contains(t, r.out, "relayctl status says whether the flow moves")
+}
+
+// While the flow is paused nothing can settle: that is said at once, and again with the outcome, with what to do.
+func TestVerifyOfAPausedFlow(t *testing.T) {
+	t.Parallel()
+
+	c := newVerifyClinic(t)
+	target := c.both(t, 3)
+	_, err := checkpoint.Checkpoints(c.target.Client(t)).DeleteMany(t.Context(), bson.D{})
+	require.NoError(t, err)
+	_, err = target.DeleteOne(t.Context(), bson.D{{Key: "_id", Value: 1}})
+	require.NoError(t, err)
+	_, err = pause.Begin(t.Context(), c.target.Client(t), "a-b", pause.Pause{By: "ann", Reason: "upgrade", Since: time.Now()})
+	require.NoError(t, err)
+	_, err = pause.BeginNamespaces(t.Context(), c.target.Client(t), "a-b", []event.Namespace{{DB: "stock"}}, pause.Pause{By: "bob"})
+	require.NoError(t, err)
+
+	r := c.run(t, "verify", "--patience", "1s", "--namespace", "shop.orders")
+	require.Equal(t, 1, r.code, r.errOut)
+	require.Contains(t, r.errOut, "flow a-b is paused by ann since ")
+	require.Contains(t, r.errOut, "cannot settle, however long it is waited for; next: relayctl flow resume")
+	require.Contains(t, r.out, "NOT SETTLED  a-b")
+	require.Contains(t, r.out, ": upgrade: what is not applied because of that cannot settle")
+	require.Contains(t, r.out, "next: relayctl flow resume")
+	require.NotContains(t, r.out+r.errOut, "stock", "it is not compared")
+
+	r = c.run(t, "verify", "--patience", "1s", "-o", "json")
+
+	var report verify.Report
+	require.NoError(t, json.Unmarshal([]byte(r.out), &report))
+	require.Contains(t, report.Paused, "stock is paused by bob")
+
+	_, err = pause.End(t.Context(), c.target.Client(t), "a-b")
+	require.NoError(t, err)
+
+	r = c.run(t, "verify", "--patience", "1s", "--namespace", "shop.orders")
+	require.NotContains(t, r.out+r.errOut, "paused")
 }
 
 // TestVerifyGoesOnAfterCtrlC: the state says how far it was, and what was found.

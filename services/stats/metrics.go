@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/api"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
@@ -22,8 +24,8 @@ type metrics struct {
 	begin func() (context.Context, context.CancelFunc) // of one scrape
 	flows []api.Flow
 
-	changes, captured, pending, parked, deadLetters, partitionPending, owned, lag, state, paused, pausedNamespaces *prometheus.Desc
-	streamMessages, streamBytes, streamMaxBytes, sampled                                                           *prometheus.Desc
+	changes, captured, pending, parked, deadLetters, partitionPending, owned, lag, state, paused, pausedNamespaces, pauseSince, silent *prometheus.Desc
+	streamMessages, streamBytes, streamMaxBytes, sampled                                                                               *prometheus.Desc
 }
 
 func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.Flow) *metrics {
@@ -48,6 +50,12 @@ func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.
 		paused:           desc("relay_paused", "1 while a person has paused the flow, 0 while it runs; absent while the target cannot be asked."),
 		pausedNamespaces: desc("relay_paused_namespaces", "Namespaces that persons have paused; absent while the target cannot be asked."),
 
+		pauseSince: desc("relay_pause_start_timestamp_seconds",
+			"Since when the flow (namespace empty) or a namespace is paused, in seconds since 1970, by whom and why, in at most 200 bytes; gone when it is resumed.",
+			telemetry.KeyNamespace, "by", telemetry.KeyReason),
+		silent: desc("relay_silent_instances",
+			"Instances that have said nothing for LEASE_TTL: killed, frozen or cut off, until they are heard or taken for gone; absent while nobody can be heard.", "role"),
+
 		streamMessages: desc("relay_stream_messages", "Messages that the flow's stream holds, the applied ones that were not purged included."),
 		streamBytes:    desc("relay_stream_bytes", "Size of the flow's stream."),
 		streamMaxBytes: desc("relay_stream_max_bytes", "Size at which the flow's stream is full; absent for one without a limit."),
@@ -60,6 +68,7 @@ func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.changes, m.captured, m.pending, m.parked, m.deadLetters, m.partitionPending, m.owned, m.lag, m.state, m.paused, m.pausedNamespaces,
+		m.pauseSince, m.silent,
 		m.streamMessages, m.streamBytes, m.streamMaxBytes, m.sampled,
 	} {
 		ch <- d
@@ -125,13 +134,71 @@ func (m *metrics) collect(ch chan<- prometheus.Metric, s *tally.Stats) {
 		}
 	}
 
-	if s.Processed != nil { // so the target answered
+	if s.PauseKnown {
 		ch <- prometheus.MustNewConstMetric(m.paused, prometheus.GaugeValue, gauge(s.Pause != nil), s.Flow)
 		ch <- prometheus.MustNewConstMetric(m.pausedNamespaces, prometheus.GaugeValue, float64(len(s.PausedNamespaces)), s.Flow)
+		m.collectPauses(ch, s)
 	}
+
+	m.collectSilent(ch, s)
 
 	for _, status := range tally.Statuses() {
 		ch <- prometheus.MustNewConstMetric(m.state, prometheus.GaugeValue, gauge(status == s.Status), s.Flow, string(status))
+	}
+}
+
+// longestLabel bounds what persons wrote, in bytes.
+const longestLabel = 200
+
+func (m *metrics) collectPauses(ch chan<- prometheus.Metric, s *tally.Stats) {
+	collect := func(namespace string, p *pause.Pause) {
+		ch <- prometheus.MustNewConstMetric(m.pauseSince, prometheus.GaugeValue, float64(p.Since.UnixMilli())/milliseconds, s.Flow, label(namespace), label(p.By), label(p.Reason))
+	}
+
+	if s.Pause != nil {
+		collect("", s.Pause)
+	}
+
+	told := map[string]bool{}
+
+	for i := range s.PausedNamespaces {
+		// Two of the same name would be two series that are one.
+		if n := &s.PausedNamespaces[i]; !told[n.Name()] {
+			told[n.Name()] = true
+
+			collect(n.Name(), &n.Pause)
+		}
+	}
+}
+
+// milliseconds of a second.
+const milliseconds = 1000
+
+// label is a text that a series may have: UTF-8, and not too long.
+func label(text string) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) <= longestLabel {
+		return text
+	}
+
+	return strings.ToValidUTF8(text[:longestLabel], "") + "…"
+}
+
+func (m *metrics) collectSilent(ch chan<- prometheus.Metric, s *tally.Stats) {
+	if !s.Heard {
+		return
+	}
+
+	silent := map[tally.Role]float64{tally.RoleListener: 0, tally.RoleProcessor: 0}
+
+	for _, member := range s.Members() {
+		if member.Missed {
+			silent[member.Role]++
+		}
+	}
+
+	for role, n := range silent {
+		ch <- prometheus.MustNewConstMetric(m.silent, prometheus.GaugeValue, n, s.Flow, strings.ToLower(string(role)))
 	}
 }
 

@@ -29,7 +29,14 @@ func TestMetrics(t *testing.T) {
 			Pending: new(uint64(1)), Parked: new(uint64(1)), DeadLetters: new(uint64(3)), Lag: new(1500 * time.Millisecond), CaptureLag: new(time.Duration(0)),
 			Partitions: []tally.Partition{{Number: 7, Pending: new(uint64(1)), Owned: new(true)}, {Number: 8, Owned: new(false)}, {Number: 9}},
 			Stream:     &tally.Stream{Messages: 12, Bytes: 3456, MaxBytes: 1 << 20},
-			Pause:      new(pause.Pause), PausedNamespaces: make([]pause.Namespace, 2),
+			Pause:      &pause.Pause{By: "ann from 127.0.0.1:9", Reason: strings.Repeat("é", 150) + "\xff", Since: time.Unix(1_700_000_000, 250_000_000)},
+			PausedNamespaces: []pause.Namespace{
+				{DB: "shop", Coll: "orders", Pause: pause.Pause{By: "bob", Since: time.Unix(5, 0)}},
+				{DB: "shop", Coll: "orders", Pause: pause.Pause{By: "eve", Since: time.Unix(6, 0)}},
+			},
+			PauseKnown: true, Heard: true,
+			Listeners:  []tally.Listener{{Instance: tally.Instance{Silent: time.Second}}},
+			Processors: []tally.Processor{{Instance: tally.Instance{Silent: 3 * time.Second, LeaseTTL: 2 * time.Second}}, {}},
 		}},
 		fixedFlow{tally.Stats{Flow: "b", Time: time.Unix(1, 0), Status: tally.Unknown}}, // nothing is known, so nothing is told
 		fixedFlow{tally.Stats{Flow: "c", Time: time.Unix(2, 0), Status: tally.OK, Stream: &tally.Stream{}}},
@@ -64,6 +71,10 @@ relay_partition_owned{flow="a",partition="8"} 0
 # HELP relay_partition_pending_changes Events published to the partition and not settled, those set aside included.
 # TYPE relay_partition_pending_changes gauge
 relay_partition_pending_changes{flow="a",partition="7"} 1
+# HELP relay_pause_start_timestamp_seconds Since when the flow (namespace empty) or a namespace is paused, in seconds since 1970, by whom and why, in at most 200 bytes; gone when it is resumed.
+# TYPE relay_pause_start_timestamp_seconds gauge
+relay_pause_start_timestamp_seconds{by="ann from 127.0.0.1:9",flow="a",ns="",reason="`+strings.Repeat("é", 100)+`…"} 1.70000000025e+09
+relay_pause_start_timestamp_seconds{by="bob",flow="a",ns="shop.orders",reason=""} 5
 # HELP relay_paused 1 while a person has paused the flow, 0 while it runs; absent while the target cannot be asked.
 # TYPE relay_paused gauge
 relay_paused{flow="a"} 1
@@ -78,6 +89,10 @@ relay_pending_changes{flow="a"} 1
 relay_sample_timestamp_seconds{flow="a"} 1.8000000005e+09
 relay_sample_timestamp_seconds{flow="b"} 1
 relay_sample_timestamp_seconds{flow="c"} 2
+# HELP relay_silent_instances Instances that have said nothing for LEASE_TTL: killed, frozen or cut off, until they are heard or taken for gone; absent while nobody can be heard.
+# TYPE relay_silent_instances gauge
+relay_silent_instances{flow="a",role="listener"} 0
+relay_silent_instances{flow="a",role="processor"} 1
 # HELP relay_state 1 for the status that the flow has, 0 for all others.
 # TYPE relay_state gauge
 relay_state{flow="a",state="DEGRADED"} 0

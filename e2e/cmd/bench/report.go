@@ -57,6 +57,7 @@ type results struct {
 	verified, verifiedLarge verified
 
 	statistics statistics
+	noticed    map[string]noticed // by who ended, and how
 }
 
 // perDocuments writes the terms and their sum, per 100 000 changes.

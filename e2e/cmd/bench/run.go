@@ -105,6 +105,7 @@ func (b *bench) steps() []step {
 		{"verify: two sides that are equal", b.verify, b.verifyRows},
 		{"statistics: the data path while they are watched", b.watched, b.watchedRows},
 		{"statistics: a large flow", b.largeFlow, b.largeFlowRows},
+		{"statistics: instances that say nothing", b.notice, b.noticeRows},
 		{"another revision", b.against, b.againstRows},
 	}
 }

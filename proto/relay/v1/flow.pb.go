@@ -82,15 +82,18 @@ type FlowControl struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the flow.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Whether it is paused.
+	// Whether it is paused; unspecified when that is not known.
 	State FlowState `protobuf:"varint,2,opt,name=state,proto3,enum=relay.v1.FlowState" json:"state,omitempty"`
 	// Who paused it; absent while it runs.
 	Pause *Pause `protobuf:"bytes,3,opt,name=pause,proto3" json:"pause,omitempty"`
 	// Namespaces that are paused beside it, in the order in which they were. They
 	// stay so when the flow as a whole is paused and resumed.
 	PausedNamespaces []*PausedNamespace `protobuf:"bytes,4,rep,name=paused_namespaces,json=pausedNamespaces,proto3" json:"paused_namespaces,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Why it is not known what is paused, although the target answers, and what to
+	// do: somebody has edited the flow's document by hand. Empty when it is known.
+	StateUnknownBecause string `protobuf:"bytes,5,opt,name=state_unknown_because,json=stateUnknownBecause,proto3" json:"state_unknown_because,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *FlowControl) Reset() {
@@ -149,6 +152,13 @@ func (x *FlowControl) GetPausedNamespaces() []*PausedNamespace {
 		return x.PausedNamespaces
 	}
 	return nil
+}
+
+func (x *FlowControl) GetStateUnknownBecause() string {
+	if x != nil {
+		return x.StateUnknownBecause
+	}
+	return ""
 }
 
 // Pause is who stopped the writes to the target.
@@ -627,12 +637,13 @@ var File_relay_v1_flow_proto protoreflect.FileDescriptor
 
 const file_relay_v1_flow_proto_rawDesc = "" +
 	"\n" +
-	"\x13relay/v1/flow.proto\x12\brelay.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17relay/v1/position.proto\"\xbb\x01\n" +
+	"\x13relay/v1/flow.proto\x12\brelay.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17relay/v1/position.proto\"\xef\x01\n" +
 	"\vFlowControl\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.relay.v1.FlowStateR\x05state\x12%\n" +
 	"\x05pause\x18\x03 \x01(\v2\x0f.relay.v1.PauseR\x05pause\x12F\n" +
-	"\x11paused_namespaces\x18\x04 \x03(\v2\x19.relay.v1.PausedNamespaceR\x10pausedNamespaces\"a\n" +
+	"\x11paused_namespaces\x18\x04 \x03(\v2\x19.relay.v1.PausedNamespaceR\x10pausedNamespaces\x122\n" +
+	"\x15state_unknown_because\x18\x05 \x01(\tR\x13stateUnknownBecause\"a\n" +
 	"\x05Pause\x12\x0e\n" +
 	"\x02by\x18\x01 \x01(\tR\x02by\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x120\n" +

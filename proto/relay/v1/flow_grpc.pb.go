@@ -38,7 +38,8 @@ const (
 // Every method answers NOT_FOUND for a flow that this service does not watch
 // and UNAVAILABLE with the reason while the target cannot be asked.
 type FlowServiceClient interface {
-	// GetFlow tells whether the flow is paused, and by whom.
+	// GetFlow tells whether the flow is paused, and by whom. The others answer
+	// FAILED_PRECONDITION where the target does not say that any more.
 	GetFlow(ctx context.Context, in *GetFlowRequest, opts ...grpc.CallOption) (*GetFlowResponse, error)
 	// PauseFlow pauses the flow, or namespaces of it. What is paused already stays
 	// so with who asked first, and why. FAILED_PRECONDITION beyond 100 namespaces.
@@ -98,7 +99,8 @@ func (c *flowServiceClient) ResumeFlow(ctx context.Context, in *ResumeFlowReques
 // Every method answers NOT_FOUND for a flow that this service does not watch
 // and UNAVAILABLE with the reason while the target cannot be asked.
 type FlowServiceServer interface {
-	// GetFlow tells whether the flow is paused, and by whom.
+	// GetFlow tells whether the flow is paused, and by whom. The others answer
+	// FAILED_PRECONDITION where the target does not say that any more.
 	GetFlow(context.Context, *GetFlowRequest) (*GetFlowResponse, error)
 	// PauseFlow pauses the flow, or namespaces of it. What is paused already stays
 	// so with who asked first, and why. FAILED_PRECONDITION beyond 100 namespaces.

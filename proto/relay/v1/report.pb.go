@@ -411,9 +411,17 @@ type ListenerReport struct {
 	// What the window is doing.
 	HistoryTrend HistoryTrend `protobuf:"varint,23,opt,name=history_trend,json=historyTrend,proto3,enum=relay.v1.HistoryTrend" json:"history_trend,omitempty"`
 	// What this listener's HISTORY_WARN and HISTORY_CRITICAL say of it.
-	HistoryLevel  HistoryLevel `protobuf:"varint,24,opt,name=history_level,json=historyLevel,proto3,enum=relay.v1.HistoryLevel" json:"history_level,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	HistoryLevel HistoryLevel `protobuf:"varint,24,opt,name=history_level,json=historyLevel,proto3,enum=relay.v1.HistoryLevel" json:"history_level,omitempty"`
+	// Its LEASE_TTL: whoever holds a lease and says nothing for that long has lost
+	// it. It reports at least three times as often. Absent in reports of a version
+	// that did not say so.
+	LeaseTtl *durationpb.Duration `protobuf:"bytes,37,opt,name=lease_ttl,json=leaseTtl,proto3" json:"lease_ttl,omitempty"`
+	// Its HISTORY_WARN. Absent as above.
+	HistoryWarn *durationpb.Duration `protobuf:"bytes,38,opt,name=history_warn,json=historyWarn,proto3" json:"history_warn,omitempty"`
+	// Its HISTORY_CRITICAL. Absent as above.
+	HistoryCritical *durationpb.Duration `protobuf:"bytes,39,opt,name=history_critical,json=historyCritical,proto3" json:"history_critical,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ListenerReport) Reset() {
@@ -572,6 +580,27 @@ func (x *ListenerReport) GetHistoryLevel() HistoryLevel {
 	return HistoryLevel_HISTORY_LEVEL_UNSPECIFIED
 }
 
+func (x *ListenerReport) GetLeaseTtl() *durationpb.Duration {
+	if x != nil {
+		return x.LeaseTtl
+	}
+	return nil
+}
+
+func (x *ListenerReport) GetHistoryWarn() *durationpb.Duration {
+	if x != nil {
+		return x.HistoryWarn
+	}
+	return nil
+}
+
+func (x *ListenerReport) GetHistoryCritical() *durationpb.Duration {
+	if x != nil {
+		return x.HistoryCritical
+	}
+	return nil
+}
+
 // ProcessorReport is the value of key p.<flow>.<instance id>.
 type ProcessorReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -587,7 +616,9 @@ type ProcessorReport struct {
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Whether the target has no transactions (a standalone mongod): changes are
 	// applied at least once, not exactly once. False before it is known.
-	AtLeastOnce   bool `protobuf:"varint,20,opt,name=at_least_once,json=atLeastOnce,proto3" json:"at_least_once,omitempty"`
+	AtLeastOnce bool `protobuf:"varint,20,opt,name=at_least_once,json=atLeastOnce,proto3" json:"at_least_once,omitempty"`
+	// Its LEASE_TTL, as in ListenerReport.
+	LeaseTtl      *durationpb.Duration `protobuf:"bytes,37,opt,name=lease_ttl,json=leaseTtl,proto3" json:"lease_ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -662,6 +693,13 @@ func (x *ProcessorReport) GetAtLeastOnce() bool {
 		return x.AtLeastOnce
 	}
 	return false
+}
+
+func (x *ProcessorReport) GetLeaseTtl() *durationpb.Duration {
+	if x != nil {
+		return x.LeaseTtl
+	}
+	return nil
 }
 
 // PartitionReport is one partition as its owner sees it.
@@ -879,7 +917,7 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	"\x03pid\x18\x03 \x01(\x03R\x03pid\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x129\n" +
 	"\n" +
-	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\"\xca\x06\n" +
+	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\"\x86\b\n" +
 	"\x0eListenerReport\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12.\n" +
 	"\binstance\x18\x02 \x01(\v2\x12.relay.v1.InstanceR\binstance\x12-\n" +
@@ -903,7 +941,10 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	"\x17history_unknown_because\x18\x15 \x01(\tR\x15historyUnknownBecause\x12@\n" +
 	"\x0ehistory_window\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\rhistoryWindow\x12;\n" +
 	"\rhistory_trend\x18\x17 \x01(\x0e2\x16.relay.v1.HistoryTrendR\fhistoryTrend\x12;\n" +
-	"\rhistory_level\x18\x18 \x01(\x0e2\x16.relay.v1.HistoryLevelR\fhistoryLevel\"\x89\x02\n" +
+	"\rhistory_level\x18\x18 \x01(\x0e2\x16.relay.v1.HistoryLevelR\fhistoryLevel\x126\n" +
+	"\tlease_ttl\x18% \x01(\v2\x19.google.protobuf.DurationR\bleaseTtl\x12<\n" +
+	"\fhistory_warn\x18& \x01(\v2\x19.google.protobuf.DurationR\vhistoryWarn\x12D\n" +
+	"\x10history_critical\x18' \x01(\v2\x19.google.protobuf.DurationR\x0fhistoryCritical\"\xc1\x02\n" +
 	"\x0fProcessorReport\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12.\n" +
 	"\binstance\x18\x02 \x01(\v2\x12.relay.v1.InstanceR\binstance\x12;\n" +
@@ -913,7 +954,8 @@ const file_relay_v1_report_proto_rawDesc = "" +
 	"partitions\x18\x04 \x03(\v2\x19.relay.v1.PartitionReportR\n" +
 	"partitions\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\"\n" +
-	"\rat_least_once\x18\x14 \x01(\bR\vatLeastOnce\"\x9a\x05\n" +
+	"\rat_least_once\x18\x14 \x01(\bR\vatLeastOnce\x126\n" +
+	"\tlease_ttl\x18% \x01(\v2\x19.google.protobuf.DurationR\bleaseTtl\"\x9a\x05\n" +
 	"\x0fPartitionReport\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12.\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x18.relay.v1.PartitionStateR\x05state\x12\x16\n" +
@@ -1006,17 +1048,21 @@ var file_relay_v1_report_proto_depIdxs = []int32{
 	10, // 7: relay.v1.ListenerReport.history_window:type_name -> google.protobuf.Duration
 	1,  // 8: relay.v1.ListenerReport.history_trend:type_name -> relay.v1.HistoryTrend
 	2,  // 9: relay.v1.ListenerReport.history_level:type_name -> relay.v1.HistoryLevel
-	4,  // 10: relay.v1.ProcessorReport.instance:type_name -> relay.v1.Instance
-	8,  // 11: relay.v1.ProcessorReport.report_time:type_name -> google.protobuf.Timestamp
-	7,  // 12: relay.v1.ProcessorReport.partitions:type_name -> relay.v1.PartitionReport
-	3,  // 13: relay.v1.PartitionReport.state:type_name -> relay.v1.PartitionState
-	9,  // 14: relay.v1.PartitionReport.position:type_name -> relay.v1.Position
-	8,  // 15: relay.v1.PartitionReport.state_time:type_name -> google.protobuf.Timestamp
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	10, // 10: relay.v1.ListenerReport.lease_ttl:type_name -> google.protobuf.Duration
+	10, // 11: relay.v1.ListenerReport.history_warn:type_name -> google.protobuf.Duration
+	10, // 12: relay.v1.ListenerReport.history_critical:type_name -> google.protobuf.Duration
+	4,  // 13: relay.v1.ProcessorReport.instance:type_name -> relay.v1.Instance
+	8,  // 14: relay.v1.ProcessorReport.report_time:type_name -> google.protobuf.Timestamp
+	7,  // 15: relay.v1.ProcessorReport.partitions:type_name -> relay.v1.PartitionReport
+	10, // 16: relay.v1.ProcessorReport.lease_ttl:type_name -> google.protobuf.Duration
+	3,  // 17: relay.v1.PartitionReport.state:type_name -> relay.v1.PartitionState
+	9,  // 18: relay.v1.PartitionReport.position:type_name -> relay.v1.Position
+	8,  // 19: relay.v1.PartitionReport.state_time:type_name -> google.protobuf.Timestamp
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_relay_v1_report_proto_init() }

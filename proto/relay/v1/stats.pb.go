@@ -497,6 +497,11 @@ type Stats struct {
 	// Gaps in the flow's history that operators have accepted since the flow was
 	// first made; they are never forgotten.
 	Gaps *uint64 `protobuf:"varint,70,opt,name=gaps,proto3,oneof" json:"gaps,omitempty"`
+	// The active listener's HISTORY_WARN. Absent when no listener reports, or one of
+	// a version that did not say so.
+	HistoryWarn *durationpb.Duration `protobuf:"bytes,92,opt,name=history_warn,json=historyWarn,proto3" json:"history_warn,omitempty"`
+	// The active listener's HISTORY_CRITICAL. Absent as above.
+	HistoryCritical *durationpb.Duration `protobuf:"bytes,93,opt,name=history_critical,json=historyCritical,proto3" json:"history_critical,omitempty"`
 	// All processes that reported lately, listeners first.
 	Instances []*InstanceStats `protobuf:"bytes,95,rep,name=instances,proto3" json:"instances,omitempty"`
 	// Who paused the flow; absent while it runs, or when the target cannot be
@@ -761,6 +766,20 @@ func (x *Stats) GetGaps() uint64 {
 		return *x.Gaps
 	}
 	return 0
+}
+
+func (x *Stats) GetHistoryWarn() *durationpb.Duration {
+	if x != nil {
+		return x.HistoryWarn
+	}
+	return nil
+}
+
+func (x *Stats) GetHistoryCritical() *durationpb.Duration {
+	if x != nil {
+		return x.HistoryCritical
+	}
+	return nil
 }
 
 func (x *Stats) GetInstances() []*InstanceStats {
@@ -1371,7 +1390,7 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x125\n" +
 	"\binterval\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\binterval\";\n" +
 	"\x12WatchStatsResponse\x12%\n" +
-	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\xf8\x0e\n" +
+	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\xfc\x0f\n" +
 	"\x05Stats\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12;\n" +
 	"\vsample_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -1414,7 +1433,9 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\rhistory_trend\x18? \x01(\x0e2\x16.relay.v1.HistoryTrendR\fhistoryTrend\x12;\n" +
 	"\rhistory_level\x18@ \x01(\x0e2\x16.relay.v1.HistoryLevelR\fhistoryLevel\x12\"\n" +
 	"\rat_least_once\x18P \x01(\bR\vatLeastOnce\x12\x17\n" +
-	"\x04gaps\x18F \x01(\x04H\vR\x04gaps\x88\x01\x01\x125\n" +
+	"\x04gaps\x18F \x01(\x04H\vR\x04gaps\x88\x01\x01\x12<\n" +
+	"\fhistory_warn\x18\\ \x01(\v2\x19.google.protobuf.DurationR\vhistoryWarn\x12D\n" +
+	"\x10history_critical\x18] \x01(\v2\x19.google.protobuf.DurationR\x0fhistoryCritical\x125\n" +
 	"\tinstances\x18_ \x03(\v2\x17.relay.v1.InstanceStatsR\tinstances\x12%\n" +
 	"\x05pause\x18Z \x01(\v2\x0f.relay.v1.PauseR\x05pause\x12F\n" +
 	"\x11paused_namespaces\x18[ \x03(\v2\x19.relay.v1.PausedNamespaceR\x10pausedNamespacesB\x10\n" +
@@ -1577,42 +1598,44 @@ var file_relay_v1_stats_proto_depIdxs = []int32{
 	14, // 14: relay.v1.Stats.history_window:type_name -> google.protobuf.Duration
 	17, // 15: relay.v1.Stats.history_trend:type_name -> relay.v1.HistoryTrend
 	18, // 16: relay.v1.Stats.history_level:type_name -> relay.v1.HistoryLevel
-	19, // 17: relay.v1.Stats.instances:type_name -> relay.v1.InstanceStats
-	20, // 18: relay.v1.Stats.pause:type_name -> relay.v1.Pause
-	21, // 19: relay.v1.Stats.paused_namespaces:type_name -> relay.v1.PausedNamespace
-	22, // 20: relay.v1.StreamStats.position:type_name -> relay.v1.Position
-	23, // 21: relay.v1.ProcessorInstance.instance:type_name -> relay.v1.Instance
-	15, // 22: relay.v1.ProcessorInstance.report_time:type_name -> google.protobuf.Timestamp
-	24, // 23: relay.v1.PartitionStats.state:type_name -> relay.v1.PartitionState
-	22, // 24: relay.v1.PartitionStats.position:type_name -> relay.v1.Position
-	14, // 25: relay.v1.PartitionStats.lag:type_name -> google.protobuf.Duration
-	15, // 26: relay.v1.PartitionStats.state_time:type_name -> google.protobuf.Timestamp
-	11, // 27: relay.v1.ListPartitionsResponse.partitions:type_name -> relay.v1.PartitionStats
-	15, // 28: relay.v1.ListPartitionsResponse.sample_time:type_name -> google.protobuf.Timestamp
-	25, // 29: relay.v1.UnsupportedEvents.namespace:type_name -> relay.v1.Namespace
-	22, // 30: relay.v1.UnsupportedEvents.first_position:type_name -> relay.v1.Position
-	22, // 31: relay.v1.UnsupportedEvents.last_position:type_name -> relay.v1.Position
-	4,  // 32: relay.v1.StatsService.GetStats:input_type -> relay.v1.GetStatsRequest
-	6,  // 33: relay.v1.StatsService.WatchStats:input_type -> relay.v1.WatchStatsRequest
-	26, // 34: relay.v1.StatsService.ListGaps:input_type -> relay.v1.ListGapsRequest
-	1,  // 35: relay.v1.StatsService.ListFlows:input_type -> relay.v1.ListFlowsRequest
-	27, // 36: relay.v1.StatsService.GetTimeline:input_type -> relay.v1.GetTimelineRequest
-	28, // 37: relay.v1.StatsService.ListAuditRecords:input_type -> relay.v1.ListAuditRecordsRequest
-	29, // 38: relay.v1.StatsService.ListPartitions:input_type -> relay.v1.ListPartitionsRequest
-	30, // 39: relay.v1.StatsService.ListInstances:input_type -> relay.v1.ListInstancesRequest
-	5,  // 40: relay.v1.StatsService.GetStats:output_type -> relay.v1.GetStatsResponse
-	7,  // 41: relay.v1.StatsService.WatchStats:output_type -> relay.v1.WatchStatsResponse
-	31, // 42: relay.v1.StatsService.ListGaps:output_type -> relay.v1.ListGapsResponse
-	2,  // 43: relay.v1.StatsService.ListFlows:output_type -> relay.v1.ListFlowsResponse
-	32, // 44: relay.v1.StatsService.GetTimeline:output_type -> relay.v1.GetTimelineResponse
-	33, // 45: relay.v1.StatsService.ListAuditRecords:output_type -> relay.v1.ListAuditRecordsResponse
-	12, // 46: relay.v1.StatsService.ListPartitions:output_type -> relay.v1.ListPartitionsResponse
-	34, // 47: relay.v1.StatsService.ListInstances:output_type -> relay.v1.ListInstancesResponse
-	40, // [40:48] is the sub-list for method output_type
-	32, // [32:40] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	14, // 17: relay.v1.Stats.history_warn:type_name -> google.protobuf.Duration
+	14, // 18: relay.v1.Stats.history_critical:type_name -> google.protobuf.Duration
+	19, // 19: relay.v1.Stats.instances:type_name -> relay.v1.InstanceStats
+	20, // 20: relay.v1.Stats.pause:type_name -> relay.v1.Pause
+	21, // 21: relay.v1.Stats.paused_namespaces:type_name -> relay.v1.PausedNamespace
+	22, // 22: relay.v1.StreamStats.position:type_name -> relay.v1.Position
+	23, // 23: relay.v1.ProcessorInstance.instance:type_name -> relay.v1.Instance
+	15, // 24: relay.v1.ProcessorInstance.report_time:type_name -> google.protobuf.Timestamp
+	24, // 25: relay.v1.PartitionStats.state:type_name -> relay.v1.PartitionState
+	22, // 26: relay.v1.PartitionStats.position:type_name -> relay.v1.Position
+	14, // 27: relay.v1.PartitionStats.lag:type_name -> google.protobuf.Duration
+	15, // 28: relay.v1.PartitionStats.state_time:type_name -> google.protobuf.Timestamp
+	11, // 29: relay.v1.ListPartitionsResponse.partitions:type_name -> relay.v1.PartitionStats
+	15, // 30: relay.v1.ListPartitionsResponse.sample_time:type_name -> google.protobuf.Timestamp
+	25, // 31: relay.v1.UnsupportedEvents.namespace:type_name -> relay.v1.Namespace
+	22, // 32: relay.v1.UnsupportedEvents.first_position:type_name -> relay.v1.Position
+	22, // 33: relay.v1.UnsupportedEvents.last_position:type_name -> relay.v1.Position
+	4,  // 34: relay.v1.StatsService.GetStats:input_type -> relay.v1.GetStatsRequest
+	6,  // 35: relay.v1.StatsService.WatchStats:input_type -> relay.v1.WatchStatsRequest
+	26, // 36: relay.v1.StatsService.ListGaps:input_type -> relay.v1.ListGapsRequest
+	1,  // 37: relay.v1.StatsService.ListFlows:input_type -> relay.v1.ListFlowsRequest
+	27, // 38: relay.v1.StatsService.GetTimeline:input_type -> relay.v1.GetTimelineRequest
+	28, // 39: relay.v1.StatsService.ListAuditRecords:input_type -> relay.v1.ListAuditRecordsRequest
+	29, // 40: relay.v1.StatsService.ListPartitions:input_type -> relay.v1.ListPartitionsRequest
+	30, // 41: relay.v1.StatsService.ListInstances:input_type -> relay.v1.ListInstancesRequest
+	5,  // 42: relay.v1.StatsService.GetStats:output_type -> relay.v1.GetStatsResponse
+	7,  // 43: relay.v1.StatsService.WatchStats:output_type -> relay.v1.WatchStatsResponse
+	31, // 44: relay.v1.StatsService.ListGaps:output_type -> relay.v1.ListGapsResponse
+	2,  // 45: relay.v1.StatsService.ListFlows:output_type -> relay.v1.ListFlowsResponse
+	32, // 46: relay.v1.StatsService.GetTimeline:output_type -> relay.v1.GetTimelineResponse
+	33, // 47: relay.v1.StatsService.ListAuditRecords:output_type -> relay.v1.ListAuditRecordsResponse
+	12, // 48: relay.v1.StatsService.ListPartitions:output_type -> relay.v1.ListPartitionsResponse
+	34, // 49: relay.v1.StatsService.ListInstances:output_type -> relay.v1.ListInstancesResponse
+	42, // [42:50] is the sub-list for method output_type
+	34, // [34:42] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_relay_v1_stats_proto_init() }

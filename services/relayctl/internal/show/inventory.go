@@ -137,23 +137,17 @@ func SortInstances(list []*relayv1.InstanceStats) {
 	})
 }
 
-// lateReport is a report's age above which its instance may be gone: one that lives reports every 5 s.
-const lateReport = 8 * time.Second
-
-// IsLate tells whether an instance has been silent for so long that it may be gone.
-func IsLate(i *relayv1.InstanceStats) bool { return i.GetReportAge().AsDuration() > lateReport }
+// Silent stands for the state of an instance that says nothing any more.
+const Silent = "SILENT"
 
 func rankInstance(i *relayv1.InstanceStats) int {
-	order := []string{"FAILED", "HISTORY_LOST", "STALLED", "WAITING", absent, "STARTING"}
+	order := []string{"FAILED", "HISTORY_LOST", Silent, "STALLED", "WAITING", absent, "STARTING"}
 
-	switch at := slices.Index(order, InstanceState(i)); {
-	case at >= 0:
+	if at := slices.Index(order, InstanceState(i)); at >= 0 {
 		return at
-	case IsLate(i):
-		return len(order)
-	default:
-		return len(order) + 1
 	}
+
+	return len(order)
 }
 
 // PartitionState is the word for what is done with a partition.
@@ -170,11 +164,14 @@ func PartitionState(p *relayv1.PartitionStats) string {
 
 // InstanceState is the word for what a process is doing.
 func InstanceState(i *relayv1.InstanceStats) string {
-	if i.GetState() == relayv1.InstanceState_INSTANCE_STATE_UNSPECIFIED {
+	switch {
+	case i.GetIsSilent():
+		return Silent
+	case i.GetState() == relayv1.InstanceState_INSTANCE_STATE_UNSPECIFIED:
 		return absent
+	default:
+		return strings.TrimPrefix(i.GetState().String(), "INSTANCE_STATE_")
 	}
-
-	return strings.TrimPrefix(i.GetState().String(), "INSTANCE_STATE_")
 }
 
 // NobodyWasHeard tells whether a sample knows nothing of the instances, rather than that there are none.

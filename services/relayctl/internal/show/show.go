@@ -59,7 +59,7 @@ func Status(w io.Writer, s *relayv1.Stats, color bool) error {
 	}
 
 	if s.GetNextStep() != "" {
-		fmt.Fprintf(&text, "  next:   %s\n", s.GetNextStep())
+		fmt.Fprintf(&text, "  next:   %s\n", plainText(s.GetNextStep())) // it may have a name of the source
 	}
 
 	if s.GetAtLeastOnce() {
@@ -79,7 +79,7 @@ func Stats(w io.Writer, s *relayv1.Stats, color bool) error {
 
 	var text strings.Builder
 
-	row := func(name, value string) { fmt.Fprintf(&text, "%-12s %s\n", name, value) }
+	row := func(name, value string) { fmt.Fprintf(&text, "%-12s %s\n", name, plainText(value)) }
 
 	text.WriteByte('\n')
 	row("total", number(s.TotalChanges))
@@ -100,12 +100,25 @@ func Stats(w io.Writer, s *relayv1.Stats, color bool) error {
 		row("stream", fmt.Sprintf("%s, messages %d, %s%s", stream.GetName(), stream.GetMessages(), size(stream.GetBytes()), limit(stream.GetMaxBytes())))
 	}
 
+	silent := map[string]bool{}
+	for _, i := range s.GetInstances() {
+		silent[i.GetInstance().GetId()] = i.GetIsSilent()
+	}
+
+	does := func(i *relayv1.Instance, what string) string {
+		if silent[i.GetId()] {
+			what = Silent
+		}
+
+		return instance(i, what)
+	}
+
 	for _, l := range s.GetListeners() {
-		row("listener", instance(l.GetInstance(), strings.TrimPrefix(l.GetState().String(), "LISTENER_STATE_")))
+		row("listener", does(l.GetInstance(), strings.TrimPrefix(l.GetState().String(), "LISTENER_STATE_")))
 	}
 
 	for _, p := range s.GetProcessors() {
-		row("processor", instance(p.GetInstance(), fmt.Sprintf("partitions %d", p.GetPartitions())))
+		row("processor", does(p.GetInstance(), fmt.Sprintf("partitions %d", p.GetPartitions())))
 	}
 
 	for _, u := range s.GetUnsupported() {

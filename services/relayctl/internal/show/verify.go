@@ -87,6 +87,10 @@ func Report(w io.Writer, r *verify.Report) error {
 		text.WriteString("  stopped there: --max-differences\n")
 	}
 
+	if r.Paused != "" {
+		fmt.Fprintf(&text, "  %s: what is not applied because of that cannot settle\n", plainText(r.Paused))
+	}
+
 	if next := nextOf(r); next != "" {
 		fmt.Fprintf(&text, "  next: %s\n", next)
 	}
@@ -98,6 +102,8 @@ func Report(w io.Writer, r *verify.Report) error {
 
 func nextOf(r *verify.Report) string {
 	switch {
+	case r.Paused != "" && r.Outcome != verify.Equal:
+		return "relayctl flow resume, with --namespace for what is paused by its name; then relayctl verify again"
 	case r.Totals.Explained > 0:
 		return "relayctl dead-letters list, and dead-letters replay"
 	case r.Totals.Differences > 0, len(r.Catalog) > 0:

@@ -117,15 +117,10 @@ func (m *Model) instanceLines() []string {
 	for _, i := range m.stats.GetInstances() {
 		state, in := show.InstanceState(i), i.GetInstance()
 
-		age := show.Ago(i.GetReportAge())
-		if show.IsLate(i) {
-			age = "LATE " + age
-		}
-
 		t.paints = append(t.paints, m.style.ofState(state))
 		t.rows = append(t.rows, []string{
 			show.Role(i), state, show.Printable(in.GetHost()), strconv.FormatInt(in.GetPid(), 10), show.Owned(i),
-			show.SinceText(in.GetStartTime(), m.stats.GetSampleTime()), age, show.Printable(in.GetVersion()), show.Printable(i.GetReason()),
+			show.SinceText(in.GetStartTime(), m.stats.GetSampleTime()), show.Ago(i.GetReportAge()), show.Printable(in.GetVersion()), show.Printable(i.GetReason()),
 		})
 	}
 

@@ -184,7 +184,10 @@ func troubled(partitions, instances int) *relayv1.Stats {
 	s.GetPartitions()[3].ParkedChanges = 17
 
 	worst := s.GetInstances()[instances-1]
-	worst.State, worst.Reason, worst.ReportAge = relayv1.InstanceState_INSTANCE_STATE_FAILED, failed.GetReason(), durationpb.New(12*time.Second)
+	worst.State, worst.Reason = relayv1.InstanceState_INSTANCE_STATE_FAILED, failed.GetReason()
+
+	silent := s.GetInstances()[instances-2]
+	silent.IsSilent, silent.Reason, silent.ReportAge = true, "has said nothing for 12s", durationpb.New(12*time.Second)
 
 	return s
 }

@@ -96,6 +96,9 @@ type Report struct {
 	Differences []Difference        `json:"differences"`
 	Catalog     []CatalogDifference `json:"catalog_differences"`
 	Notes       []string            `json:"notes"` // what was not compared, and why
+	// Paused says who has paused the flow, or namespaces of it, since when and why; empty when nobody has. What is not
+	// applied because of that cannot settle.
+	Paused string `json:"paused,omitempty"`
 }
 
 // judge sets the outcome.

@@ -46,6 +46,8 @@ func encode(s *tally.Stats) *relayv1.Stats {
 		HistoryUnknownBecause: text(s.History.Unknown),
 		HistoryTrend:          relayv1.HistoryTrend(relayv1.HistoryTrend_value["HISTORY_TREND_"+s.History.Trend]),
 		HistoryLevel:          relayv1.HistoryLevel(relayv1.HistoryLevel_value["HISTORY_LEVEL_"+s.History.Level]),
+		HistoryWarn:           encodeDuration(s.History.Warn),
+		HistoryCritical:       encodeDuration(s.History.Critical),
 		AtLeastOnce:           s.AtLeastOnce,
 		Pause:                 encodePause(s.Pause),
 		PausedNamespaces:      encodeNamespaces(s.PausedNamespaces),
@@ -132,7 +134,19 @@ func encodeListener(flow string, l *tally.Listener) *relayv1.ListenerReport {
 		HistoryUnknownBecause: text(l.History.Unknown),
 		HistoryTrend:          relayv1.HistoryTrend(relayv1.HistoryTrend_value["HISTORY_TREND_"+l.History.Trend]),
 		HistoryLevel:          relayv1.HistoryLevel(relayv1.HistoryLevel_value["HISTORY_LEVEL_"+l.History.Level]),
+		HistoryWarn:           encodeDuration(l.History.Warn),
+		HistoryCritical:       encodeDuration(l.History.Critical),
+		LeaseTtl:              encodeTTL(l.LeaseTTL),
 	}
+}
+
+// encodeTTL is nil for an instance that does not say what it is.
+func encodeTTL(ttl time.Duration) *durationpb.Duration {
+	if ttl == 0 {
+		return nil
+	}
+
+	return durationpb.New(ttl)
 }
 
 func encodeProcessor(p *tally.Processor) *relayv1.ProcessorInstance {
@@ -178,6 +192,7 @@ func encodeMember(m *tally.Member, now time.Time) *relayv1.InstanceStats {
 		Reason:     text(m.Reason),
 		Partitions: uint32(m.Partitions), //nolint:gosec // at most topology.MaxPartitions
 		ReportTime: encodeTime(m.ReportTime),
+		IsSilent:   m.Missed,
 	}
 
 	if !m.Arrived.IsZero() {

@@ -17,6 +17,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/trouble"
 )
 
 // Reasons of ErrorInfo. They are part of the contract and change only by adding.
@@ -36,6 +37,7 @@ const (
 	reasonBadToken      = "TOKEN_UNKNOWN"
 	reasonRole          = "ROLE_TOO_LOW"
 	reasonTooManyPaused = "TOO_MANY_PAUSED_NAMESPACES"
+	reasonPauseDamaged  = "PAUSE_DAMAGED"
 )
 
 // domain of ErrorInfo (AIP-193): who defines the reasons.
@@ -106,7 +108,7 @@ func toStatus(err error) error {
 	case errors.Is(err, errStopping):
 		return with(codes.Unavailable, err, reasonStopping, "connect again when it is back", nil,
 			&errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !errors.As(err, new(*deadletter.TargetError)):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !errors.As(err, new(*trouble.TargetError)):
 		return status.FromContextError(err).Err()
 	default:
 		return callerStatus(err)
@@ -139,7 +141,8 @@ func callerStatus(err error) error {
 func letterStatus(err error) error {
 	var (
 		argument *argumentError
-		target   *deadletter.TargetError
+		target   *trouble.TargetError
+		damaged  *pause.DamagedError
 	)
 
 	switch {
@@ -149,6 +152,8 @@ func letterStatus(err error) error {
 		return with(codes.InvalidArgument, err, reasonPageToken, "begin with the first page, or repeat the request that the token came with", nil)
 	case errors.Is(err, pause.ErrTooMany):
 		return with(codes.FailedPrecondition, err, reasonTooManyPaused, "pause databases instead of their collections, or the flow as a whole", nil)
+	case errors.As(err, &damaged):
+		return with(codes.FailedPrecondition, err, reasonPauseDamaged, damaged.Remedy(), map[string]string{"flow": damaged.Flow})
 	case errors.Is(err, deadletter.ErrNotFound):
 		return with(codes.NotFound, err, reasonNotFound, "relayctl dead-letters list --state all; one that was applied after a retry is gone", nil)
 	case errors.Is(err, deadletter.ErrNoOperation):

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -33,11 +34,19 @@ func (s *flowService) GetFlow(ctx context.Context, request *relayv1.GetFlowReque
 	}
 
 	d, err := flow.Get(ctx)
-	if err != nil {
-		return nil, toStatus(err)
-	}
 
-	return &relayv1.GetFlowResponse{Flow: encodeFlow(&d)}, nil
+	var damaged *pause.DamagedError
+
+	switch {
+	case errors.As(err, &damaged):
+		return &relayv1.GetFlowResponse{Flow: &relayv1.FlowControl{
+			Name: flow.Flow(), StateUnknownBecause: text(damaged.Error() + "; " + damaged.Remedy()),
+		}}, nil
+	case err != nil:
+		return nil, toStatus(err)
+	default:
+		return &relayv1.GetFlowResponse{Flow: encodeFlow(&d)}, nil
+	}
 }
 
 // PauseFlow implements relayv1.FlowServiceServer.

@@ -208,20 +208,36 @@ func TestPauseWithoutATarget(t *testing.T) {
 	require.Equal(t, codes.Unavailable, status.Code(err), "%v", err)
 }
 
-// TestPauseEditedByHand does not pass for a flow that runs.
-func TestPauseEditedByHand(t *testing.T) {
+// Where the target does not say what is paused, that is the answer, with what to do; what cannot be changed says so.
+func TestDamagedPause(t *testing.T) {
 	t.Parallel()
 
 	w, client := newFlowWorld(t)
+	flows := w.target.Database("atlas_relay").Collection(pause.Collection)
 
-	_, err := w.target.Database("atlas_relay").Collection(pause.Collection).
-		InsertOne(t.Context(), bson.D{{Key: "_id", Value: w.flow}, {Key: "pause", Value: "yes"}})
+	_, err := flows.InsertOne(t.Context(), bson.D{{Key: "_id", Value: w.flow}, {Key: "namespaces", Value: "shop"}})
 	require.NoError(t, err)
 
-	_, err = client.GetFlow(t.Context(), new(relayv1.GetFlowRequest))
-	require.Equal(t, codes.Internal, status.Code(err))
+	got, err := client.GetFlow(t.Context(), &relayv1.GetFlowRequest{Flow: w.flow})
+	require.NoError(t, err)
+	require.Equal(t, w.flow, got.GetFlow().GetName())
+	require.Equal(t, relayv1.FlowState_FLOW_STATE_UNSPECIFIED, got.GetFlow().GetState())
+	require.Contains(t, got.GetFlow().GetStateUnknownBecause(), "does not say what is paused")
+	require.Contains(t, got.GetFlow().GetStateUnknownBecause(), "mend document "+w.flow+" of atlas_relay.flows")
+
+	namespaces := []*relayv1.Namespace{{Database: "shop"}}
+	_, err = client.PauseFlow(t.Context(), &relayv1.PauseFlowRequest{RequestedBy: "ann", Namespaces: namespaces})
+	requireStatus(t, err, codes.FailedPrecondition, "PAUSE_DAMAGED")
+	_, err = client.ResumeFlow(t.Context(), &relayv1.ResumeFlowRequest{RequestedBy: "ann", Namespaces: namespaces})
+	requireStatus(t, err, codes.FailedPrecondition, "PAUSE_DAMAGED")
+
+	// What is damaged about the flow as a whole is mended by resuming it.
+	_, err = flows.UpdateByID(t.Context(), w.flow, bson.D{{Key: "$set", Value: bson.D{{Key: "pause", Value: "yes"}}}, {Key: "$unset", Value: bson.D{{Key: "namespaces", Value: ""}}}})
+	require.NoError(t, err)
+	_, err = client.PauseFlow(t.Context(), &relayv1.PauseFlowRequest{RequestedBy: "ann"})
+	requireStatus(t, err, codes.FailedPrecondition, "PAUSE_DAMAGED")
 
 	resumed, err := client.ResumeFlow(t.Context(), &relayv1.ResumeFlowRequest{RequestedBy: "ann"})
 	require.NoError(t, err)
-	require.True(t, resumed.GetChanged(), "to resume it mends it")
+	require.Equal(t, relayv1.FlowState_FLOW_STATE_RUNNING, resumed.GetFlow().GetState())
 }

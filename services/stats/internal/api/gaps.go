@@ -14,6 +14,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/trouble"
 )
 
 // gapLister is a Flow that can be asked for its gaps page by page: those behind
@@ -74,7 +75,7 @@ func (s *service) ListGaps(ctx context.Context, request *relayv1.ListGapsRequest
 
 	gaps, err := lister.Gaps(ctx, after.At, after.ID, size+1)
 	if err != nil {
-		return nil, toStatus(&deadletter.TargetError{Flow: flow.Name(), Err: err})
+		return nil, toStatus(&trouble.TargetError{Flow: flow.Name(), Err: err})
 	}
 
 	response := new(relayv1.ListGapsResponse)

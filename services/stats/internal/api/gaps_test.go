@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"testing"
 	"time"
@@ -95,6 +96,10 @@ func TestListGaps(t *testing.T) {
 		require.Equal(t, code, status.Code(err))
 	}
 
-	_, err := client.ListGaps(t.Context(), &relayv1.ListGapsRequest{Flow: name, PageSize: -1})
+	another := base64.RawURLEncoding.EncodeToString([]byte(`{"f":"other","a":"2026-11-29T12:00:00Z","i":"other/s/0"}`))
+	_, err := client.ListGaps(t.Context(), &relayv1.ListGapsRequest{Flow: name, PageToken: another})
+	require.Equal(t, codes.InvalidArgument, status.Code(err), "a token of another flow")
+
+	_, err = client.ListGaps(t.Context(), &relayv1.ListGapsRequest{Flow: name, PageSize: -1})
 	require.Equal(t, codes.InvalidArgument, status.Code(err))
 }

@@ -12,6 +12,7 @@ package collect
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -140,6 +141,7 @@ func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoi
 		unsupported []checkpoint.UnsupportedDocument
 		gaps        []gap.Document
 		flow        pause.Document
+		damaged     *pause.DamagedError
 	)
 
 	group.Go(func() (err error) {
@@ -160,7 +162,9 @@ func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoi
 	})
 
 	group.Go(func() (err error) {
-		flow, err = pause.Load(groupCtx, f.target, f.name)
+		if flow, err = pause.Load(groupCtx, f.target, f.name); errors.As(err, &damaged) {
+			return nil // the numbers do not depend on it
+		}
 
 		return err
 	})
@@ -176,7 +180,7 @@ func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoi
 		in.Unknown = append(in.Unknown, "dead letters: "+parkedErr.Error())
 	}
 
-	in.Checkpoints, in.Unsupported, in.Gaps, in.Paused = checkpoints, unsupported, gaps, flow
+	in.Checkpoints, in.Unsupported, in.Gaps, in.Paused, in.PauseDamaged = checkpoints, unsupported, gaps, flow, damaged
 
 	return checkpoints
 }

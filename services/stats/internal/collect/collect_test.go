@@ -8,13 +8,16 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
+	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
 
@@ -290,6 +293,61 @@ func TestNATSAwayAndBack(t *testing.T) {
 	require.Contains(t, s.Unknown[0], "NATS: ")
 
 	require.NoError(t, w.nats.Resume())
+	await(t, f, isOK)
+}
+
+// What somebody did to the flow's document by hand makes nothing else unknown.
+func TestDamagedPauseHidesNoNumber(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+	w.event(t, 0, time.Now())
+	w.settle(t, 0, 2)
+	w.reportHealthy(t)
+
+	f := w.flow(t)
+	await(t, f, isOK)
+
+	flows := w.target.Database(checkpoint.Database).Collection(pause.Collection)
+	_, err := flows.InsertOne(t.Context(), bson.D{{Key: "_id", Value: w.name}, {Key: "pause", Value: "yes"}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _, _ = pause.Delete(context.WithoutCancel(t.Context()), w.target, w.name) })
+
+	s := await(t, f, func(s *tally.Stats) bool { return s.Status == tally.Unknown })
+	require.Contains(t, s.Reasons[0], "what is paused: document "+w.name+" of atlas_relay.flows of the target does not say")
+	require.Contains(t, s.NextStep, "mend document "+w.name)
+	require.Contains(t, s.Unknown[0], "what is paused: ")
+	require.Equal(t, uint64(1), *s.Processed)
+	require.True(t, *s.AddsUp)
+	require.False(t, s.PauseKnown)
+
+	_, err = pause.Delete(t.Context(), w.target, w.name)
+	require.NoError(t, err)
+	require.True(t, new(await(t, f, isOK)).PauseKnown)
+}
+
+// A listener and a processor are missed by what their reports promise, and are there again with their next report.
+func TestInstancesAreMissedByTheirLease(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+	w.event(t, 0, time.Now())
+	w.settle(t, 0, 2)
+	w.reportHealthy(t)
+	w.report(t, topology.ListenerReportKey(w.name, "m"), &relayv1.ListenerReport{
+		Flow: w.name, Instance: &relayv1.Instance{Id: "m", Host: "h", Pid: 7}, State: relayv1.ListenerState_LISTENER_STATE_STANDBY, LeaseTtl: durationpb.New(time.Millisecond),
+	})
+
+	f := w.flow(t)
+	s := await(t, f, func(s *tally.Stats) bool { return s.Status == tally.Degraded })
+	require.Equal(t, []string{"listener on h (process 7) has said nothing for 0s"}, s.Reasons, "the others have not promised that")
+	require.True(t, s.Members()[1].Missed)
+
+	w.report(t, topology.ListenerReportKey(w.name, "m"), &relayv1.ListenerReport{
+		Flow: w.name, Instance: &relayv1.Instance{Id: "m", Host: "h"}, State: relayv1.ListenerState_LISTENER_STATE_STANDBY, LeaseTtl: durationpb.New(time.Hour),
+	})
 	await(t, f, isOK)
 }
 

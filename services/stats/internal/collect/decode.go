@@ -58,6 +58,7 @@ func decodeListener(value []byte, arrived time.Time) (l tally.Listener, ok bool)
 	}
 
 	l.History = decodeHistory(r)
+	l.LeaseTTL = max(0, r.GetLeaseTtl().AsDuration())
 
 	return l, true
 }
@@ -77,6 +78,14 @@ func decodeHistory(r *relayv1.ListenerReport) tally.History {
 		h.Window = new(max(0, r.GetHistoryWindow().AsDuration()))
 	}
 
+	if r.GetHistoryWarn() != nil {
+		h.Warn = new(max(0, r.GetHistoryWarn().AsDuration()))
+	}
+
+	if r.GetHistoryCritical() != nil {
+		h.Critical = new(max(0, r.GetHistoryCritical().AsDuration()))
+	}
+
 	return h
 }
 
@@ -94,6 +103,7 @@ func decodeProcessor(value []byte, arrived time.Time) (p tally.Processor, ok boo
 
 		AtLeastOnce: r.GetAtLeastOnce(),
 	}
+	p.LeaseTTL = max(0, r.GetLeaseTtl().AsDuration())
 
 	for _, owned := range r.GetPartitions() {
 		p.Partitions = append(p.Partitions, tally.Ownership{

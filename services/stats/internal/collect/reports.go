@@ -219,13 +219,13 @@ func (b *Book) Reports(flow string, now time.Time) (*tally.Reports, error) {
 		case strings.HasPrefix(key, topology.ListenerReportKey(flow, "")):
 			if e.listener != nil {
 				l := *e.listener
-				l.Silent = now.Sub(e.arrived)
+				l.Silent = b.silentFor(&e, now)
 				r.Listeners = append(r.Listeners, l)
 			}
 		case strings.HasPrefix(key, topology.ProcessorReportKey(flow, "")):
 			if e.processor != nil {
 				p := *e.processor
-				p.Silent = now.Sub(e.arrived)
+				p.Silent = b.silentFor(&e, now)
 				r.Processors = append(r.Processors, p)
 			}
 		}
@@ -240,4 +240,14 @@ func (b *Book) Reports(flow string, now time.Time) (*tally.Reports, error) {
 	slices.SortFunc(r.Processors, func(a, b tally.Processor) int { return strings.Compare(a.ID, b.ID) })
 
 	return r, nil
+}
+
+// silentFor is for how long nothing was heard although it would have been: while the bucket could not be read nobody could
+// speak. The caller holds mu.
+func (b *Book) silentFor(e *entry, now time.Time) time.Duration {
+	if e.arrived.Before(b.since) {
+		return now.Sub(b.since)
+	}
+
+	return now.Sub(e.arrived)
 }

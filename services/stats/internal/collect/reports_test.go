@@ -106,6 +106,24 @@ func TestReportsAreAwaitedBeforeTheyAreMissed(t *testing.T) {
 	awaitReports(t, book, w.name, 0)
 }
 
+// Whoever could not be heard for longer than his lease because the bucket could not be read is not missed for that.
+func TestNobodyIsMissedForAnOutage(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+	w.reportHealthy(t)
+
+	reported := time.Now()
+	require.Eventually(t, func() bool { return time.Since(reported) > 100*time.Millisecond }, 20*time.Second, 10*time.Millisecond)
+
+	began := time.Now()
+	reports := awaitReports(t, startBook(t, w), w.name, 1)
+	require.True(t, reports.Listeners[0].Arrived.Before(began))
+	require.LessOrEqual(t, reports.Listeners[0].Silent, time.Since(began))
+	require.LessOrEqual(t, reports.Processors[0].Silent, time.Since(began))
+}
+
 func TestBucketThatComesLater(t *testing.T) {
 	t.Parallel()
 

@@ -12,6 +12,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/trouble"
 )
 
 // What cannot be recorded is not done.
@@ -32,7 +33,7 @@ func TestNoActionWithoutItsRecord(t *testing.T) {
 
 	for _, verb := range []deadletter.Verb{deadletter.Replay, deadletter.Discard} {
 		_, err := letters.Do(t.Context(), &deadletter.Request{Verb: verb, Names: []string{"f/1"}, Who: "ann"})
-		require.ErrorAs(t, err, new(*deadletter.TargetError))
+		require.ErrorAs(t, err, new(*trouble.TargetError))
 		require.ErrorContains(t, err, "record the action")
 	}
 

@@ -16,21 +16,11 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/trouble"
 )
 
 // ErrNotFound says that the flow has no record of a name.
 var ErrNotFound = errors.New("there is no such record")
-
-// TargetError is a question that the target did not answer.
-type TargetError struct {
-	Flow string
-	Err  error
-}
-
-func (e *TargetError) Error() string {
-	return "ask the target of flow " + e.Flow + ": " + e.Err.Error()
-}
-func (e *TargetError) Unwrap() error { return e.Err }
 
 // Letters are the records of one flow. Safe for concurrent use.
 type Letters struct {
@@ -188,4 +178,4 @@ func (l *Letters) find(ctx context.Context, filter bson.D, limit int64) ([]bson.
 	return found, nil
 }
 
-func (l *Letters) failed(err error) error { return &TargetError{Flow: l.flow, Err: err} }
+func (l *Letters) failed(err error) error { return &trouble.TargetError{Flow: l.flow, Err: err} }

@@ -12,10 +12,11 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/audit"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/pause"
-	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/trouble"
 )
 
-// Switch pauses one flow. Safe for concurrent use. Its errors are *deadletter.TargetError.
+// Switch pauses one flow. Safe for concurrent use. Its errors are *pause.DamagedError where the target does not say what
+// is paused, else *trouble.TargetError.
 type Switch struct {
 	flow   string
 	target *mongo.Client
@@ -85,7 +86,7 @@ func (s *Switch) audited(ctx context.Context, name string, r *Request, act func(
 	action.Close(ctx, s.target, n, err)
 
 	if err != nil {
-		return pause.Document{}, false, s.failed(err)
+		return pause.Document{}, false, s.explained(ctx, err)
 	}
 
 	d, err = s.Get(ctx)
@@ -107,10 +108,19 @@ func (r *Request) selection() string {
 	return strings.Join(names, ", ")
 }
 
+// explained tells a document that cannot be changed because of what is in it from a target that cannot be asked.
+func (s *Switch) explained(ctx context.Context, err error) error {
+	if _, readErr := s.Get(ctx); errors.As(readErr, new(*pause.DamagedError)) {
+		return readErr
+	}
+
+	return s.failed(err)
+}
+
 func (s *Switch) failed(err error) error {
-	if err == nil || errors.Is(err, pause.ErrTooMany) {
+	if err == nil || errors.Is(err, pause.ErrTooMany) || errors.As(err, new(*pause.DamagedError)) {
 		return err
 	}
 
-	return &deadletter.TargetError{Flow: s.flow, Err: err}
+	return &trouble.TargetError{Flow: s.flow, Err: err}
 }

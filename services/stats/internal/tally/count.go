@@ -11,6 +11,10 @@ import (
 
 // Count makes the sample.
 func Count(in *Input) Stats {
+	heard := *in
+	heard.Reports = in.Reports.withoutReplaced()
+	in = &heard
+
 	s := Stats{
 		Flow:        in.Flow,
 		Time:        in.Now,
@@ -21,17 +25,23 @@ func Count(in *Input) Stats {
 		Pause:       in.Paused.Pause,
 
 		PausedNamespaces: in.Paused.Namespaces,
+		PauseKnown:       in.Checkpoints != nil && in.PauseDamaged == nil,
 
 		Consistent: in.Still && in.Stream != nil && in.Checkpoints != nil && sameGeneration(in),
 	}
 
 	if in.Reports != nil {
+		s.Heard = true
 		s.Listeners, s.Processors = in.Reports.Listeners, in.Reports.Processors
 		s.AtLeastOnce = slices.ContainsFunc(s.Processors, func(p Processor) bool { return p.AtLeastOnce })
 	}
 
 	if in.Parked != nil {
 		s.DeadLetters = new(in.Parked.Dead)
+	}
+
+	if in.PauseDamaged != nil {
+		s.Unknown = append(s.Unknown, "what is paused: "+in.PauseDamaged.Error())
 	}
 
 	s.Partitions = partitions(in)

@@ -2,6 +2,7 @@ package tally
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -32,7 +33,7 @@ func judgeHistory(in *Input) []finding {
 		return nil
 	}
 
-	reason := fmt.Sprintf("the source keeps what the stream does not have for %s only", h.Remaining.Round(time.Second))
+	reason := fmt.Sprintf("the source keeps what the stream does not have for %s only", inWords(*h.Remaining))
 	if h.Trend == shrinking {
 		reason += ", and its oplog is shrinking against the stream"
 	}
@@ -46,8 +47,21 @@ func (h *History) describe() string {
 	case h.Remaining == nil:
 		return ""
 	case h.Trend == still:
-		return fmt.Sprintf("; the source keeps what follows for at least %s", h.Remaining.Round(time.Second))
+		return "; the source keeps what follows for at least " + inWords(*h.Remaining)
 	default:
-		return fmt.Sprintf("; the source keeps what follows for %s", h.Remaining.Round(time.Second))
+		return "; the source keeps what follows for " + inWords(*h.Remaining)
 	}
+}
+
+// inWords writes whole hours as 2h, not as 2h0m0s.
+func inWords(d time.Duration) string {
+	text := d.Round(time.Second).String()
+
+	for _, none := range []string{"0s", "0m"} {
+		if short, found := strings.CutSuffix(text, none); found && (strings.HasSuffix(short, "m") || strings.HasSuffix(short, "h")) {
+			text = short
+		}
+	}
+
+	return text
 }

@@ -22,14 +22,17 @@ func TestHistory(t *testing.T) {
 		"a source that forgets nothing": {history: tally.History{Remaining: new(time.Minute), Trend: "STILL", Level: "OK"}, status: tally.OK},
 		"little, but as much as ever":   {history: tally.History{Remaining: new(12 * time.Hour), Trend: "STEADY", Level: "WARN"}, status: tally.OK},
 		"little and shrinking": {
-			history: tally.History{Remaining: new(12 * time.Hour), Trend: "SHRINKING", Level: "WARN"}, status: tally.Degraded, reason: "for 12h0m0s only, and its oplog is shrinking",
+			history: tally.History{Remaining: new(12 * time.Hour), Trend: "SHRINKING", Level: "WARN"}, status: tally.Degraded, reason: "for 12h only, and its oplog is shrinking",
 		},
-		"critical": {history: tally.History{Remaining: new(time.Hour), Trend: "STEADY", Level: "CRITICAL"}, status: tally.Degraded, reason: "for 1h0m0s only"},
+		"critical":          {history: tally.History{Remaining: new(time.Hour), Trend: "STEADY", Level: "CRITICAL"}, status: tally.Degraded, reason: "for 1h only"},
+		"hours and minutes": {history: tally.History{Remaining: new(20*time.Hour + 30*time.Minute), Trend: "STEADY", Level: "CRITICAL"}, status: tally.Degraded, reason: "for 20h30m only"},
+		"minutes":           {history: tally.History{Remaining: new(10 * time.Minute), Trend: "STEADY", Level: "CRITICAL"}, status: tally.Degraded, reason: "for 10m only"},
+		"seconds":           {history: tally.History{Remaining: new(10 * time.Second), Trend: "STEADY", Level: "CRITICAL"}, status: tally.Degraded, reason: "for 10s only"},
 		"waiting": {
-			history: tally.History{Remaining: new(48 * time.Hour), Trend: "STEADY", Level: "OK"}, state: "WAITING", status: tally.Degraded, reason: "keeps what follows for 48h0m0s",
+			history: tally.History{Remaining: new(48 * time.Hour), Trend: "STEADY", Level: "OK"}, state: "WAITING", status: tally.Degraded, reason: "keeps what follows for 48h",
 		},
 		"waiting, and the source forgets nothing": {
-			history: tally.History{Remaining: new(48 * time.Hour), Trend: "STILL", Level: "OK"}, state: "WAITING", status: tally.Degraded, reason: "for at least 48h0m0s",
+			history: tally.History{Remaining: new(48 * time.Hour), Trend: "STILL", Level: "OK"}, state: "WAITING", status: tally.Degraded, reason: "for at least 48h",
 		},
 	}
 

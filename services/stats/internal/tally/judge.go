@@ -36,7 +36,7 @@ type finding struct {
 //	          of them FAILED or HISTORY_LOST; no processor, or all that report
 //	          cannot take part; a FAILED partition: the changes of its documents
 //	          wait for a person
-//	UNKNOWN   NATS or the target cannot be asked
+//	UNKNOWN   NATS or the target cannot be asked, or does not say what is paused
 //	DIVERGED  an event was not applied that the target misses: of a kind that
 //	          cannot be, or a dead letter. The target differs until it is
 //	          replayed or superseded; to discard it is to accept that. Or a gap
@@ -50,7 +50,7 @@ type finding struct {
 func (s *Stats) judge(in *Input) {
 	var findings []finding
 
-	findings = append(findings, s.judgePause()...)
+	findings = append(findings, s.judgePause(in)...)
 	findings = append(findings, judgeStream(in)...)
 	findings = append(findings, judgeListeners(in)...)
 	findings = append(findings, judgeHistory(in)...)

@@ -24,6 +24,7 @@ type Member struct {
 	State      string // of a listener as it says, of a processor by memberState
 	Reason     string
 	Partitions int       // that it owns
+	Missed     bool      // it has said nothing for so long that it was killed, is frozen or cut off
 	ReportTime time.Time // by its own clock
 	Arrived    time.Time // by ours
 }
@@ -44,6 +45,12 @@ func (s *Stats) Members() []Member {
 		m := Member{Instance: p.Instance, Role: RoleProcessor, Partitions: len(p.Partitions), ReportTime: p.ReportTime, Arrived: p.Arrived}
 		m.State, m.Reason = p.memberState()
 		members = append(members, m)
+	}
+
+	for i := range members {
+		if m := &members[i]; m.isMissed() {
+			m.Missed, m.Reason = true, m.quiet()
+		}
 	}
 
 	return members

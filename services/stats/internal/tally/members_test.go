@@ -110,3 +110,35 @@ func TestReasonOfAPartitionWithoutAnOwner(t *testing.T) {
 	require.Equal(t, "the next one is ACQUIRING: its lease is held by q", s.Partitions[1].Reason)
 	require.Empty(t, s.Partitions[1].Owner)
 }
+
+// One that is missed is named as such with the state that it had; one that was started again is gone.
+func TestMissedMembers(t *testing.T) {
+	t.Parallel()
+
+	in := healthy()
+	in.Reports.Listeners = append(in.Reports.Listeners, tally.Listener{
+		Instance: tally.Instance{ID: "m", Host: "h3", Silent: 3 * time.Second, LeaseTTL: 2 * time.Second}, State: "STANDBY",
+	})
+	in.Reports.Processors = append(in.Reports.Processors, tally.Processor{
+		Instance: tally.Instance{ID: "q", Host: "h2", Silent: 3 * time.Second, LeaseTTL: 2 * time.Second}, ReportTime: noon().Add(-3 * time.Second),
+	})
+
+	s := tally.Count(in)
+	members := s.Members()
+	require.Len(t, members, 4)
+	require.False(t, members[0].Missed)
+	require.True(t, members[1].Missed)
+	require.Equal(t, "STANDBY", members[1].State)
+	require.Equal(t, "has said nothing for 3s", members[1].Reason)
+	require.True(t, members[3].Missed)
+	require.Equal(t, tally.Degraded, s.Status)
+
+	in.Reports.Processors[0].Start = noon().Add(-time.Second) // on the host of the killed one
+	in.Reports.Listeners[1].Silent = time.Second
+
+	s = tally.Count(in)
+	require.Len(t, s.Members(), 3)
+	require.Len(t, s.Processors, 1)
+	require.Equal(t, tally.OK, s.Status, s.Reasons)
+	require.Len(t, in.Reports.Processors, 2, "what was read stays as it was")
+}

@@ -6,8 +6,12 @@ import (
 )
 
 // judgePause says who has paused the flow, or namespaces of it, and which partitions have not taken the former up yet.
-func (s *Stats) judgePause() []finding {
+func (s *Stats) judgePause(in *Input) []finding {
 	var findings []finding
+
+	if in.PauseDamaged != nil {
+		findings = append(findings, finding{Unknown, "what is paused: " + in.PauseDamaged.Error(), in.PauseDamaged.Remedy()})
+	}
 
 	if s.Pause != nil {
 		reason := s.Pause.String()

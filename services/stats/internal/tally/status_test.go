@@ -71,6 +71,18 @@ func TestStatus(t *testing.T) {
 		"a standby listener froze": {func(in *tally.Input) {
 			in.Reports.Listeners = append(in.Reports.Listeners, tally.Listener{Instance: tally.Instance{ID: "m", Host: "h3", PID: 7, Silent: 14 * time.Second}, State: "STANDBY"})
 		}, tally.Degraded, "listener on h3 (process 7) has said nothing for 14s"},
+		"an instance whose lease ends sooner": {func(in *tally.Input) {
+			in.Reports.Processors = append(in.Reports.Processors, tally.Processor{Instance: tally.Instance{ID: "q", Host: "h3", PID: 7, Silent: 3 * time.Second, LeaseTTL: 2 * time.Second}})
+		}, tally.Degraded, "processor on h3 (process 7) has said nothing for 3s"},
+		"a standby whose lease would end sooner": {func(in *tally.Input) {
+			in.Reports.Listeners = append(in.Reports.Listeners, tally.Listener{Instance: tally.Instance{ID: "m", Host: "h3", PID: 7, Silent: 3 * time.Second, LeaseTTL: 2 * time.Second}, State: "STANDBY"})
+		}, tally.Degraded, "listener on h3 (process 7) has said nothing for 3s"},
+		"an instance whose lease has not ended": {func(in *tally.Input) {
+			in.Reports.Processors[0].Silent, in.Reports.Processors[0].LeaseTTL = 4*time.Second, 5*time.Second
+		}, tally.OK, ""},
+		"a lease of an hour is not waited for": {func(in *tally.Input) {
+			in.Reports.Processors[0].Silent, in.Reports.Processors[0].LeaseTTL = 8*time.Second, time.Hour
+		}, tally.Degraded, "has said nothing for 8s"},
 		"a processor reports late": {func(in *tally.Input) { in.Reports.Processors[0].Silent = 6 * time.Second }, tally.OK, ""},
 		"a processor was killed and restarted": {func(in *tally.Input) {
 			in.Reports.Processors[0].Start = noon()

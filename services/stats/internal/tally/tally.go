@@ -53,6 +53,8 @@ type Input struct {
 	Parked      *Parked        // nil: not read
 	Paused      pause.Document // zero: nobody has paused anything, or not read
 
+	PauseDamaged *pause.DamagedError // nil: the target says what is paused, or was not read
+
 	Reports *Reports // nil: not read
 
 	// Still says that neither the stream nor the checkpoints moved while they
@@ -133,6 +135,8 @@ type Instance struct {
 	Version string
 	Start   time.Time     // by its own clock
 	Silent  time.Duration // since its last report arrived
+
+	LeaseTTL time.Duration // within which it promises to be heard; 0: it does not say
 }
 
 // Listener is a listener's report.
@@ -161,6 +165,8 @@ type History struct {
 	Unknown   string         // why; empty when it is known, or when the listener does not say
 	Trend     string         // such as "STILL"
 	Level     string         // such as "WARN"
+
+	Warn, Critical *time.Duration // the thresholds of the levels; nil: the listener does not say
 }
 
 // Processor is a processor's report.
@@ -210,6 +216,7 @@ type Stats struct {
 
 	Pause            *pause.Pause // nil: nobody has paused the flow, or that is not known
 	PausedNamespaces []pause.Namespace
+	PauseKnown       bool // whether the two above say all
 
 	Consistent bool
 	AddsUp     *bool // nil unless Consistent and all terms are known
@@ -225,6 +232,8 @@ type Stats struct {
 	Processors  []Processor
 	Partitions  []Partition
 	Unsupported []checkpoint.UnsupportedDocument
+
+	Heard bool // whether the reports were read: without them there are no instances, which says nothing
 }
 
 // Partition is one partition: its checkpoint, joined with its owner's report.

@@ -18,7 +18,7 @@ const kinds = [
   { title: "Changes per second", format: rate, series: [["captured", 0, "--in"], ["applied, failed or skipped", 1, "--out"]] },
   { title: "Pending changes", format: number, series: [["pending", 2, "--pending"]] },
   { title: "Lag", format: span, series: [["apply", 3, "--out"], ["capture", 4, "--in"]] },
-  { title: "History left at the source", format: span, series: [["left", 5, "--other"]], history: true },
+  { title: "History left at the source", format: span, series: [["left", 5, "--other"]], limits: [["warns below", "history_warn", "--warn"], ["critical below", "history_critical", "--bad"]] },
 ];
 
 export class Charts {
@@ -27,6 +27,8 @@ export class Charts {
   #points = [[], ...fields.map(() => [])]; // x first
   #last = ""; // time of the last point, as the service wrote it
   #plots = [];
+  #limits = {}; // by field, in seconds; null: the listener does not say
+  #stats = null; // the last sample
   #busy = false;
 
   constructor() {
@@ -39,6 +41,7 @@ export class Charts {
 
   setFlow(flow) {
     this.#flow = flow;
+    this.#stats = null;
     this.#clear();
   }
 
@@ -54,13 +57,21 @@ export class Charts {
     this.#last = "";
   }
 
-  // judge writes beside the history what the listener says of it: its thresholds are its own.
+  // judge writes beside the history what the listener says of it, and draws its thresholds: they are its own.
   #judge(stats) {
-    const { card } = this.#plots.find(({ kind }) => kind.history);
+    const { card, kind } = this.#plots.find(({ kind }) => kind.limits);
     const level = word("HISTORY_LEVEL", stats.history_level);
 
     setText(card.querySelector(".note"), stats.history_remaining ? historyNote(stats) || "enough" : stats.history_unknown_because || "unknown");
     card.dataset.level = level;
+
+    this.#stats = stats;
+
+    const limits = Object.fromEntries(kind.limits.map(([, field]) => [field, seconds(stats[field])]));
+    if (JSON.stringify(limits) === JSON.stringify(this.#limits)) return;
+
+    this.#limits = limits;
+    this.#draw();
   }
 
   // update asks for the points since the last one. Now is the service's time.
@@ -103,7 +114,8 @@ export class Charts {
     const end = this.#points[0].at(-1) ?? Date.now() / 1000;
 
     this.#plots.forEach(({ plot, kind }) => {
-      plot.setData([this.#points[0], ...kind.series.map(([, i]) => this.#points[i + 1])], false);
+      const limits = (kind.limits ?? []).map(([, field]) => this.#points[0].map(() => this.#limits[field] ?? null));
+      plot.setData([this.#points[0], ...kind.series.map(([, i]) => this.#points[i + 1]), ...limits], false);
       plot.setScale("x", { min: end - this.#window, max: end });
       plot.setLegend(null, false);
     });
@@ -125,7 +137,7 @@ export class Charts {
       plot: new uPlot({
         width: cards[i].clientWidth || 300, height,
         cursor: { y: false, drag: { x: false, y: false }, sync: { key: "hour" } },
-        scales: { x: { time: true }, y: { range: (_, _least, most) => [0, most > 0 ? most * 1.1 : 1] } },
+        scales: { x: { time: true }, y: { range: (_, _least, most) => [0, this.#top(kind, most) * 1.1 || 1] } },
         axes: [
           { ...axis, size: 28, space: 80, values: (_, ticks) => ticks.map((t) => new Date(t * 1000).toLocaleTimeString([], { hour12: false, hour: "2-digit", minute: "2-digit", ...(this.#window === 300 && { second: "2-digit" }) })) },
           { ...axis, size: 62, space: 34, ...(kind.format === span && { incrs: spans }), values: (_, ticks) => ticks.map(kind.format) },
@@ -133,11 +145,21 @@ export class Charts {
         series: [
           { label: "at", value: pointed((v) => clock(v * 1000)) },
           ...kind.series.map(([label, , name]) => ({ label, stroke: colour(name), width: 1.6, points: { show: false }, value: pointed(kind.format) })),
+          ...(kind.limits ?? []).map(([label, , name]) => ({ label, stroke: colour(name), paths: () => null, points: { show: false }, auto: false, value: pointed(kind.format) })),
         ],
-      }, [[], ...kind.series.map(() => [])], cards[i]),
+        hooks: { draw: [(plot) => (kind.limits ?? []).forEach(([, field, name]) => line(plot, this.#limits[field], colour(name)))] },
+      }, [[], ...[...kind.series, ...(kind.limits ?? [])].map(() => [])], cards[i]),
     }));
 
     if (this.#points[0].length) this.#draw();
+    if (this.#stats) this.#judge(this.#stats);
+  }
+
+  // top is the end of an axis: the most that there is, or the next threshold above it.
+  #top(kind, most) {
+    const above = (kind.limits ?? []).map(([, field]) => this.#limits[field] ?? 0).filter((limit) => limit >= most);
+
+    return above.length ? Math.min(...above) : most;
   }
 
   #resize() {
@@ -146,6 +168,24 @@ export class Charts {
       if (width && width !== plot.width) plot.setSize({ width, height });
     }
   }
+}
+
+// line draws a threshold over the whole width: it holds before the first point, too.
+function line(plot, value, colour) {
+  const { ctx, bbox } = plot;
+  if (!value || value > plot.scales.y.max) return;
+
+  const y = plot.valToPos(value, "y", true);
+
+  ctx.save();
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = devicePixelRatio;
+  ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
+  ctx.beginPath();
+  ctx.moveTo(bbox.left, y);
+  ctx.lineTo(bbox.left + bbox.width, y);
+  ctx.stroke();
+  ctx.restore();
 }
 
 // pointed writes the value that the pointer is on, or else the latest.

@@ -9,18 +9,16 @@ import { States } from "./states.js";
 
 const fine = new Set(["STREAMING", "STANDBY"]);
 const over = new Set(["HISTORY_LOST", "FAILED"]);
-const silence = 7000; // ms without a report after which an instance is silent: a living one reports every 5 s
+const attention = ["bad", "waits", ""]; // what a person should see first
 
 export class Instances {
   #states = new States();
-  #reports = new States(); // the time of the last one, by the instance's clock
   #all = [];
   #shown = null; // id of the one whose details are open
   #roved = rove(byID("instances"), (id) => this.#open(id));
 
   setFlow() {
     this.#states.clear();
-    this.#reports.clear();
     if (this.#shown !== null) hideDetail();
   }
 
@@ -32,9 +30,11 @@ export class Instances {
 
     this.#all = [...stats.listeners.map(listener), ...stats.processors.map((p) => processor(p, owned.get(p.instance.id) ?? []))]
       .sort((a, b) => a.rank - b.rank || a.name.localeCompare(b.name, undefined, { numeric: true }));
-    this.#reports.note(now, this.#all.map((i) => [i.id, i.reported]));
 
-    for (const i of this.#all) if (this.#reports.age(i.id) > silence) [i.state, i.level] = ["silent", "waits"];
+    const silent = new Map(stats.instances.filter((i) => i.is_silent).map((i) => [i.instance.id, i.reason]));
+    for (const i of this.#all) if (silent.has(i.id)) [i.state, i.level, i.reason] = ["silent", "waits", silent.get(i.id)];
+
+    this.#all.sort((a, b) => attention.indexOf(a.level) - attention.indexOf(b.level)); // stable: else in that order
 
     this.#states.note(now, this.#all.map((i) => [i.id, i.state]));
 
@@ -46,7 +46,7 @@ export class Instances {
     this.#roved(focused);
 
     byID("instances-none").hidden = this.#all.length > 0;
-    setText(byID("instances-summary"), this.#all.length ? `${plural(stats.listeners.length, "listener")} · ${plural(stats.processors.length, "processor")}` : "");
+    setText(byID("instances-summary"), this.#all.length ? `${plural(stats.listeners.length, "listener")} · ${plural(stats.processors.length, "processor")}${silent.size ? ` · ${silent.size} silent` : ""}` : "");
     if (this.#shown !== null) this.#fill();
   }
 
