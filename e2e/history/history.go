@@ -20,7 +20,8 @@
 //
 // A .jsonl file has one JSON object a line. BSON stands in it as base64 of its bytes, untouched: what is compared byte for
 // byte must not pass through another form. Recording begins before flow init, on databases without documents, and ends
-// when nothing is pending; all times are of the clock of the process that records.
+// when nothing is pending; all times are of the clock of the process that records. The flow has FULL_DOCUMENT=delta: what
+// an image of a later time contains is not in the record.
 //
 // e2e/history/record writes these files from live servers. The file of a kind may be left out where a run has nothing to
 // put into it, except meta, writes, source, target, stream and both files of documents.
@@ -61,6 +62,9 @@ type Meta struct {
 	Started time.Time `json:"started,omitzero"`  // of the recording
 	Ended   time.Time `json:"ended,omitzero"`    // nothing was pending any more
 	Publish string    `json:"publish,omitempty"` // "chain" or "batch", as in the stream's metadata; empty is "chain"
+
+	// Partitions of the stream, as its metadata has them.
+	Partitions int `json:"partitions"`
 
 	// Namespaces are what the flow replicates, as INCLUDE_NAMESPACES has them: "db.coll" or "db.*". Empty: everything.
 	Namespaces []string `json:"namespaces,omitempty"`
