@@ -4,6 +4,8 @@ import (
 	"context"
 	"maps"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,8 +14,9 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
+	"github.com/atlas-relay/atlas-relay/e2e/history/record"
 	"github.com/atlas-relay/atlas-relay/e2e/traffic"
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
@@ -30,15 +33,17 @@ type scenario struct {
 	db    string
 	ddl   bool // schema changes are replicated
 
-	seed     uint64  // of everything random; 0: as the environment says
-	rate     float64 // of the traffic, changes per second; 0: as fast as possible
-	schema   float64 // schema changes and writes between them, per second; 0: none
-	shelves  int     // names of the collections that they are about; 0: as many as traffic has
+	seed     uint64           // of everything random; 0: as the environment says
+	rate     float64          // of the traffic, changes per second; 0: as fast as possible
+	schema   float64          // schema changes and writes between them, per second; 0: none
+	recorder *record.Recorder // of the run; nil: nobody records it
+	folder   string           // of the record
+	shelves  int              // names of the collections that they are about; 0: as many as traffic has
 	traffic  *traffic.Traffic
 	failed   uint64 // changes that are meant to
 	others   uint64 // changes beside the traffic, in the database beside
 	made     func() // what is to happen to the flow before the services start; nil: nothing
-	order    *verify.Order
+	order    *live.Order
 	patience time.Duration // of waiting for the relay, where that is more than patience
 	end      chan struct{} // closed by finish
 	running  chan error    // of the traffic
@@ -136,7 +141,7 @@ func (s *scenario) sow() {
 		s.seed = seed(s.t)
 	}
 
-	s.traffic = traffic.New(s.source(), traffic.Options{Seed: s.seed, Rate: s.rate, Schema: s.schema, Shelves: s.shelves})
+	s.traffic = traffic.New(s.source(), traffic.Options{Seed: s.seed, Rate: s.rate, Schema: s.schema, Shelves: s.shelves, Told: s.told()})
 	require.NoError(s.t, s.traffic.Prepare(s.t.Context()))
 }
 
@@ -146,9 +151,13 @@ func (s *scenario) write() {
 
 	s.sow()
 
+	if folder := os.Getenv(recordVariable); folder != "" && s.recorder == nil {
+		s.record(filepath.Join(folder, strings.ReplaceAll(s.t.Name(), "/", "-")+"-"+s.db))
+	}
+
 	var err error
 
-	s.order, err = verify.NewOrder(s.t.Context(), s.target(), s.traffic.Journal().Seen)
+	s.order, err = live.NewOrder(s.t.Context(), s.target(), s.traffic.Journal().Seen)
 	require.NoError(s.t, err)
 
 	s.replicate()
@@ -211,8 +220,9 @@ func (s *scenario) finish() {
 
 	events, err := s.order.Verdict()
 	require.NoError(s.t, err)
-	require.NoError(s.t, verify.Counters(sample, changes, s.failed))
+	require.NoError(s.t, live.Counters(sample, changes, s.failed))
 	s.equal()
+	s.judge()
 
 	s.t.Logf("%d changes, %d writes on the target, latency %+v", changes, events, s.traffic.Journal().Latency())
 }
@@ -220,7 +230,7 @@ func (s *scenario) finish() {
 func (s *scenario) equal() {
 	s.t.Helper()
 
-	result, err := verify.Compare(s.t.Context(), s.source(), s.target())
+	result, err := live.Compare(s.t.Context(), s.source(), s.target())
 	require.NoError(s.t, err)
 	require.True(s.t, result.Equal(), "%d documents differ: %v", result.Different, result.Differences)
 	require.Positive(s.t, result.Documents)
@@ -229,7 +239,7 @@ func (s *scenario) equal() {
 		return
 	}
 
-	differences, err := verify.Definitions(s.t.Context(), s.source(), s.target())
+	differences, err := live.Definitions(s.t.Context(), s.source(), s.target())
 	require.NoError(s.t, err)
 	require.Empty(s.t, differences)
 }
@@ -241,6 +251,10 @@ func (s *scenario) close() {
 		for _, service := range s.relay.Services() {
 			s.t.Logf("the log of %s ends:\n%s", service.Name, service.LastWords())
 		}
+	}
+
+	if s.recorder != nil {
+		s.recorder.Abandon()
 	}
 
 	if s.relay != nil {

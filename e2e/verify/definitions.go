@@ -1,31 +1,21 @@
 package verify
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/atlas-relay/atlas-relay/e2e/history"
 )
 
-// Definitions compares what two databases say of their collections, views and indexes, and returns what differs. Not
+// Definitions compares what two sides say of their collections, views and indexes, and returns what differs. Not
 // compared are the collections' uuids, the version of the collation library, and the value of expireAfterSeconds: a
 // target has the largest one, so that nothing but the source's deletes removes documents there.
-//
-// It reads the raw replies of listCollections and listIndexes by its own rules: what the services think equal is not asked.
-func Definitions(ctx context.Context, source, target *mongo.Database) ([]string, error) {
-	left, err := definitionsOf(ctx, source)
-	if err != nil {
-		return nil, err
-	}
-
-	right, err := definitionsOf(ctx, target)
-	if err != nil {
-		return nil, err
-	}
+func Definitions(source, target []history.Definition) []string {
+	left, right := defined(source), defined(target)
 
 	names := slices.AppendSeq(slices.Collect(maps.Keys(left)), maps.Keys(right))
 	slices.Sort(names)
@@ -38,7 +28,7 @@ func Definitions(ctx context.Context, source, target *mongo.Database) ([]string,
 		}
 	}
 
-	return differences, nil
+	return differences
 }
 
 func orAbsent(definition string) string {
@@ -49,68 +39,34 @@ func orAbsent(definition string) string {
 	return definition
 }
 
-// definitionsOf lists collections and their indexes by name, each with its definition as text.
-func definitionsOf(ctx context.Context, db *mongo.Database) (map[string]string, error) {
-	cursor, err := db.ListCollections(ctx, bson.D{})
-	if err != nil {
-		return nil, fmt.Errorf("list the collections of %s: %w", db.Name(), err)
-	}
-
-	var collections []struct {
-		Name    string `bson:"name"`
-		Type    string `bson:"type"`
-		Options bson.D `bson:"options"`
-	}
-	if err := cursor.All(ctx, &collections); err != nil {
-		return nil, fmt.Errorf("list the collections of %s: %w", db.Name(), err)
-	}
-
+// defined is each definition as text, by what it is of.
+func defined(definitions []history.Definition) map[string]string {
 	all := map[string]string{}
 
-	for _, c := range collections {
-		if strings.HasPrefix(c.Name, "system.") {
-			continue
-		}
+	for _, d := range definitions {
+		_, coll, _ := strings.Cut(d.Namespace, ".")
+		raw := bson.Raw(d.Definition)
 
-		all["collection "+c.Name] = c.Type + " " + text(c.Options)
-
-		if c.Type == "view" {
-			continue
-		}
-
-		cursor, err := db.Collection(c.Name).Indexes().List(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("list the indexes of %s.%s: %w", db.Name(), c.Name, err)
-		}
-
-		var indexes []bson.D
-		if err := cursor.All(ctx, &indexes); err != nil {
-			return nil, fmt.Errorf("list the indexes of %s.%s: %w", db.Name(), c.Name, err)
-		}
-
-		for _, index := range indexes {
-			all[fmt.Sprintf("index %v of %s", valueOf(index, "name"), c.Name)] = text(index)
+		if d.Index == "" {
+			options, _ := raw.Lookup("options").DocumentOK()
+			all["collection "+coll] = text(raw, "type") + " " + described(options)
+		} else {
+			all["index "+d.Index+" of "+coll] = described(raw)
 		}
 	}
 
-	return all, nil
+	return all
 }
 
-func valueOf(doc bson.D, key string) any {
-	for _, el := range doc {
-		if el.Key == key {
-			return el.Value
-		}
-	}
+// described writes a definition down, its options in the order of their names.
+func described(options bson.Raw) string {
+	var fields bson.D
 
-	return nil
-}
+	_ = bson.Unmarshal(options, &fields) // what cannot be read has no options on the other side either, or differs
 
-// text writes a definition down, its options in the order of their names.
-func text(options bson.D) string {
-	lines := make([]string, 0, len(options))
+	lines := make([]string, 0, len(fields))
 
-	for _, el := range options {
+	for _, el := range fields {
 		switch nested, isDocument := el.Value.(bson.D); {
 		case el.Key == "uuid":
 			continue

@@ -1,84 +1,104 @@
-package verify
+package verify_test
 
 import (
+	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/e2e/history"
+	"github.com/atlas-relay/atlas-relay/e2e/verify"
 )
+
+// entry is a message of the tests below, whose streams are published without an id chain.
+type entry struct {
+	subject                       string
+	number, count, skipped, tries uint64
+}
+
+func event(partition int, number, count uint64) entry {
+	return entry{subject: fmt.Sprintf("cdc.test.%02d.shop.orders", partition), number: number, count: count}
+}
+
+func barrier(partition int, count uint64) entry {
+	return entry{subject: fmt.Sprintf("cdc.test.%02d.b", partition), number: 2, count: count}
+}
+
+func again(partition int, count uint64) entry {
+	e := barrier(partition, count)
+	e.tries = 2
+
+	return e
+}
+
+func (e entry) message(sequence uint64) *history.Message {
+	header := map[string]string{
+		verify.HeaderID: strconv.FormatUint(sequence, 10), verify.HeaderStream: "S", verify.HeaderWriter: "1",
+		verify.HeaderPosition: fmt.Sprintf("%d.0.0", e.number), verify.HeaderToken: fmt.Sprintf("%s %d", e.subject, sequence),
+		verify.HeaderEvent: strconv.FormatUint(e.number, 10), verify.HeaderSkipped: strconv.FormatUint(e.skipped, 10),
+		verify.HeaderCount: strconv.FormatUint(e.count, 10), verify.HeaderAttempt: strconv.FormatUint(max(e.tries, 1), 10),
+	}
+
+	return &history.Message{Sequence: sequence, Subject: e.subject, Header: header, Size: 1}
+}
 
 // TestPurgedStreamIsCheckedFromItsFirstMessage: what is gone is no gap, what is missing behind it is one.
 func TestPurgedStreamIsCheckedFromItsFirstMessage(t *testing.T) {
 	t.Parallel()
 
-	message := func(number, count uint64, partition int) *event.Message {
-		return &event.Message{
-			Kind: event.KindEvent, Partition: partition, Event: number, Count: count, Position: event.Position{T: uint32(number)},
-			Part: 1, Parts: 1, Attempt: 1, Size: 1, Payload: []byte{0},
-		}
-	}
-	marker := &event.Message{Kind: event.KindMarker, Event: 40}
+	for name, first := range map[string]entry{"event": event(1, 40, 7), "marker": {subject: "cdc.test.m", number: 40}} {
+		add := func(s *verify.Stream, sequence uint64, e entry) error { return s.Add(e.message(sequence)) }
 
-	for name, first := range map[string]*event.Message{"event": message(40, 7, 1), "marker": marker} {
-		purged := newReader(2)
-		purged.purged = true
-		require.NoError(t, purged.add(first), name)
-		require.NoError(t, purged.add(message(41, 3, 0)), name)
-		require.NoError(t, purged.add(message(42, 8, 1)), name)
-		require.ErrorContains(t, purged.add(message(43, 5, 0)), "partition 0: count 5 after 3", name)
-		require.ErrorContains(t, purged.add(message(45, 9, 1)), "event 45", name)
-
-		require.ErrorContains(t, newReader(2).add(first), "event 40", "a stream that begins with message 1")
+		purged := verify.NewStream(verify.StreamOptions{Partitions: 2, Batch: true})
+		require.NoError(t, add(purged, 100, first), name)
+		require.NoError(t, add(purged, 101, event(0, 41, 3)), name)
+		require.NoError(t, add(purged, 102, event(1, 42, 8)), name)
+		require.ErrorContains(t, add(purged, 103, event(0, 43, 5)), "partition 0: count 5 after 3", name)
+		require.ErrorContains(t, add(purged, 104, event(1, 45, 9)), "event 45", name)
 	}
+
+	whole := verify.NewStream(verify.StreamOptions{Partitions: 2, Batch: true})
+	require.ErrorContains(t, whole.Add(event(1, 40, 7).message(1)), "event 40", "a stream that begins with message 1")
 }
 
 // TestEachPartitionIsToldOfASchemaChange: copies that are missing, astray or of another attempt are found.
 func TestEachPartitionIsToldOfASchemaChange(t *testing.T) {
 	t.Parallel()
 
-	message := func(kind event.Kind, partition int, number, count uint64) *event.Message {
-		return &event.Message{
-			Kind: kind, Partition: partition, Event: number, Count: count, Position: event.Position{T: uint32(number)},
-			Part: 1, Parts: 1, Attempt: 1, Size: 1, Payload: []byte{0},
-		}
-	}
-	barrier := func(partition int, count uint64) *event.Message {
-		return message(event.KindBarrier, partition, 2, count)
-	}
-	again := func(partition int, count uint64) *event.Message {
-		m := barrier(partition, count)
-		m.Attempt = 2
+	skipped := entry{subject: "cdc.test.m", number: 2, skipped: 1}
+	behind := event(0, 3, 1)
+	behind.skipped = 1
 
-		return m
-	}
-	skipped := &event.Message{Kind: event.KindMarker, Event: 2, Skipped: 1}
-	behind := message(event.KindEvent, 0, 3, 1)
-	behind.Skipped = 1
+	over := barrier(1, 0)
+	over.number = 1
+
+	late := barrier(0, 3)
+	late.number = 3
 
 	for name, test := range map[string]struct {
-		messages []*event.Message // behind event 1 of partition 2
+		messages []entry // behind event 1 of partition 2
 		wrong    string
 	}{
-		"whole":              {messages: []*event.Message{barrier(2, 1), barrier(1, 0), barrier(0, 1)}},
-		"interrupted":        {messages: []*event.Message{barrier(2, 1), again(2, 1), again(1, 0), again(0, 1)}},
-		"removed":            {messages: []*event.Message{barrier(2, 1), skipped, behind}},
-		"no copies":          {messages: []*event.Message{barrier(0, 1)}, wrong: "0 of 2 copies"},
-		"one copy":           {messages: []*event.Message{barrier(1, 0), barrier(0, 1)}, wrong: "1 of 2 copies"},
-		"another order":      {messages: []*event.Message{barrier(1, 0), barrier(2, 1), barrier(0, 1)}, wrong: "1 of 2 copies"},
-		"another attempt":    {messages: []*event.Message{barrier(2, 1), barrier(1, 0), again(0, 1)}, wrong: "attempt 1"},
-		"attempts mixed":     {messages: []*event.Message{barrier(2, 1), again(1, 0), again(0, 1)}, wrong: "attempt 1"},
-		"a raised count":     {messages: []*event.Message{barrier(2, 2)}, wrong: "count 2 after 1"},
-		"of what is over":    {messages: []*event.Message{message(event.KindBarrier, 1, 1, 0)}, wrong: "after 1.0.0"},
-		"an event between":   {messages: []*event.Message{barrier(2, 1), barrier(1, 0), message(event.KindEvent, 1, 2, 1), message(event.KindBarrier, 0, 3, 1)}, wrong: "0 of 2"},
-		"the change missing": {messages: []*event.Message{barrier(2, 1), barrier(1, 0), message(event.KindEvent, 0, 3, 1)}, wrong: "event 3"},
+		"whole":              {messages: []entry{barrier(2, 1), barrier(1, 0), barrier(0, 1)}},
+		"interrupted":        {messages: []entry{barrier(2, 1), again(2, 1), again(1, 0), again(0, 1)}},
+		"removed":            {messages: []entry{barrier(2, 1), skipped, behind}},
+		"no copies":          {messages: []entry{barrier(0, 1)}, wrong: "0 of 2 copies"},
+		"one copy":           {messages: []entry{barrier(1, 0), barrier(0, 1)}, wrong: "1 of 2 copies"},
+		"another order":      {messages: []entry{barrier(1, 0), barrier(2, 1), barrier(0, 1)}, wrong: "1 of 2 copies"},
+		"another attempt":    {messages: []entry{barrier(2, 1), barrier(1, 0), again(0, 1)}, wrong: "attempt 1"},
+		"attempts mixed":     {messages: []entry{barrier(2, 1), again(1, 0), again(0, 1)}, wrong: "attempt 1"},
+		"a raised count":     {messages: []entry{barrier(2, 2)}, wrong: "count 2 after 1"},
+		"of what is over":    {messages: []entry{over}, wrong: "after 1.0.0"},
+		"an event between":   {messages: []entry{barrier(2, 1), barrier(1, 0), event(1, 2, 1), late}, wrong: "0 of 2"},
+		"the change missing": {messages: []entry{barrier(2, 1), barrier(1, 0), event(0, 3, 1)}, wrong: "event 3"},
 	} {
-		r := newReader(3)
-		err := r.add(message(event.KindEvent, 2, 1, 1))
+		s := verify.NewStream(verify.StreamOptions{Partitions: 3, Batch: true})
+		err := s.Add(event(2, 1, 1).message(1))
 
-		for _, m := range test.messages {
+		for i, m := range test.messages {
 			if err == nil {
-				err = r.add(m)
+				err = s.Add(m.message(uint64(i + 2)))
 			}
 		}
 
