@@ -11,6 +11,7 @@ import (
 // AddListener makes one more listener, with settings of its own beside those of the relay; it is not started.
 func (r *Relay) AddListener(env map[string]string) *Service {
 	own := maps.Clone(r.env)
+	maps.Copy(own, r.own[Listener])
 	maps.Copy(own, env)
 
 	name := fmt.Sprintf("%s-%d", Listener, len(r.standbys)+2)

@@ -37,6 +37,8 @@ type Options struct {
 	// Env holds more settings, for every program; each takes those it knows. With STATS_CA, as relayctl takes it, the
 	// statistics are asked over TLS.
 	Env map[string]string
+	// Own holds settings for one program each, by its name; they come before those of Env.
+	Own map[string]map[string]string
 }
 
 // Relay is one flow: its services, and a client of the statistics.
@@ -49,6 +51,7 @@ type Relay struct {
 	programs   Programs
 	dir        string
 	env        map[string]string
+	own        map[string]map[string]string
 	grpcAddr   string
 	pageURL    string
 	conn       *grpc.ClientConn
@@ -85,7 +88,10 @@ func New(ctx context.Context, o Options) (*Relay, error) {
 	maps.Copy(env, o.Env)
 
 	service := func(name, program string) *Service {
-		return newService(name, o.Programs.Path(program), nil, env, o.Dir)
+		s := newService(name, o.Programs.Path(program), nil, env, o.Dir)
+		s.Configure(o.Own[program])
+
+		return s
 	}
 
 	r := &Relay{
@@ -94,6 +100,7 @@ func New(ctx context.Context, o Options) (*Relay, error) {
 		programs: o.Programs,
 		dir:      o.Dir,
 		env:      env,
+		own:      o.Own,
 		grpcAddr: grpcAddr,
 		pageURL:  secured.scheme + "://" + httpAddr + "/",
 		conn:     conn,

@@ -36,8 +36,10 @@ type World struct {
 // WorldOptions says which MongoDB the two places are.
 type WorldOptions struct {
 	Programs Programs
-	Source   mongotest.Choice
-	Target   mongotest.Choice
+	// Dir takes the files of NATS and the logs, and stays when the world ends; empty: a temporary directory that does not.
+	Dir    string
+	Source mongotest.Choice
+	Target mongotest.Choice
 	// SyncOnCommit makes the stand-ins keep acknowledged writes when they are killed.
 	SyncOnCommit bool
 	// StandaloneTarget makes the target a server without transactions.
@@ -48,12 +50,16 @@ type WorldOptions struct {
 
 // StartWorld starts servers on free ports with their files in temporary directories. The caller must Stop it.
 func StartWorld(ctx context.Context, o WorldOptions) (*World, error) {
-	dir, remove, err := tempDir()
-	if err != nil {
-		return nil, err
-	}
+	w := &World{Dir: o.Dir, keepDir: o.Dir != ""}
 
-	w := &World{Dir: dir, removeDir: remove}
+	if !w.keepDir {
+		dir, remove, err := tempDir()
+		if err != nil {
+			return nil, err
+		}
+
+		w.Dir, w.removeDir = dir, remove
+	}
 
 	if err := w.start(ctx, o); err != nil {
 		return nil, errors.Join(err, w.Stop(ctx))
@@ -115,6 +121,13 @@ func (w *World) Add(ctx context.Context, choice mongotest.Choice, syncOnCommit b
 	}
 
 	return place, err
+}
+
+// RelayWith prepares a relay between the two databases with settings of its own for single programs.
+func (w *World) RelayWith(ctx context.Context, programs Programs, flow string, env map[string]string, own map[string]map[string]string) (*Relay, error) {
+	return New(ctx, Options{
+		Programs: programs, Dir: w.Dir, Flow: flow, Source: w.Source.URI, Target: w.Target.URI, NATS: w.NATS, Env: env, Own: own,
+	})
 }
 
 // Between prepares a flow between any two databases, with its logs in a directory of its own: there may be several.
