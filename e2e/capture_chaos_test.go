@@ -12,7 +12,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/e2e/fault"
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
@@ -168,7 +168,7 @@ func (s *scenario) streamIsWhole() {
 
 	defer nc.Close()
 
-	events, writers, err := verify.Stream(s.t.Context(), js, "test")
+	events, writers, err := live.Stream(s.t.Context(), js, "test")
 	require.NoError(s.t, err)
 	require.Positive(s.t, events)
 	s.t.Logf("%d events left in the stream, written by %d processes", events, writers)

@@ -7,7 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
@@ -77,7 +77,7 @@ func TestFloodBehindOneBadDocument(t *testing.T) {
 	change(bson.D{{Key: "$unset", Value: bson.D{{Key: "bad", Value: ""}}}})
 	s.finish()
 
-	result, err := verify.Compare(t.Context(), source, target)
+	result, err := live.Compare(t.Context(), source, target)
 	require.NoError(t, err)
 	require.True(t, result.Equal(), "%v", result.Differences)
 	require.EqualValues(t, 1, result.Documents)

@@ -14,7 +14,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
@@ -82,7 +82,7 @@ func (s *scenario) applied(changes uint64) {
 	s.t.Helper()
 
 	sample := s.await("everything applied", harness.Applied(changes))
-	require.NoError(s.t, verify.Counters(sample, changes, 0))
+	require.NoError(s.t, live.Counters(sample, changes, 0))
 	s.equal()
 }
 

@@ -8,7 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 )
 
 // TestEveryFullDocumentMode replicates traffic, and documents whose updates have more than one reading or whose images
@@ -36,7 +36,7 @@ func TestEveryFullDocumentMode(t *testing.T) {
 			s.progress(steady)
 			s.finish()
 
-			result, err := verify.Compare(t.Context(), beside, s.world.Target.Client.Database(s.beside()))
+			result, err := live.Compare(t.Context(), beside, s.world.Target.Client.Database(s.beside()))
 			require.NoError(t, err)
 			require.True(t, result.Equal(), "%d documents differ: %v", result.Different, result.Differences)
 			require.EqualValues(t, 4, result.Documents)

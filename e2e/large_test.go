@@ -8,7 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 )
 
 // largest is the size of the largest document that MongoDB takes (https://www.mongodb.com/docs/manual/reference/limits).
@@ -73,7 +73,7 @@ func TestLargestDocuments(t *testing.T) {
 
 	sample := s.await("everything applied", harness.Applied(written))
 
-	require.NoError(t, verify.Counters(sample, written, 0))
+	require.NoError(t, live.Counters(sample, written, 0))
 	s.equal()
 
 	received, err := s.target().Collection("large").FindOne(t.Context(), bson.D{{Key: "_id", Value: 0}}).Raw()

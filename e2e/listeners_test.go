@@ -11,7 +11,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/e2e/fault"
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
@@ -41,7 +41,7 @@ func (s *scenario) streamHolds() {
 
 	defer nc.Close()
 
-	events, writers, err := verify.Stream(s.t.Context(), js, "test")
+	events, writers, err := live.Stream(s.t.Context(), js, "test")
 	require.NoError(s.t, err)
 	require.Equal(s.t, s.traffic.Journal().Changes(), events)
 	s.t.Logf("%d events in the stream, written by %d processes", events, writers)

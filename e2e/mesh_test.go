@@ -14,7 +14,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/e2e/traffic"
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
@@ -35,7 +35,7 @@ type mesh struct {
 type site struct {
 	place   harness.Place
 	traffic *traffic.Traffic // nil where nobody but the flows writes
-	order   *verify.Order    // every change of a document there, whoever made it
+	order   *live.Order    // every change of a document there, whoever made it
 	watched chan error
 }
 
@@ -80,7 +80,7 @@ func openMesh(t *testing.T, sites int) *mesh {
 		}
 
 		s := &site{place: place, watched: make(chan error, 1)}
-		s.order, err = verify.NewOrder(t.Context(), place.Client.Database(m.db), nil)
+		s.order, err = live.NewOrder(t.Context(), place.Client.Database(m.db), nil)
 		require.NoError(t, err)
 
 		m.sites = append(m.sites, s)
@@ -199,7 +199,7 @@ func (m *mesh) finish() {
 		var difference any = "not compared"
 
 		equal := func(ctx context.Context) (bool, error) {
-			result, err := verify.Compare(ctx, m.database(m.sites[0]), m.database(s))
+			result, err := live.Compare(ctx, m.database(m.sites[0]), m.database(s))
 			if difference = err; err == nil {
 				difference = result.Differences
 			}
@@ -237,13 +237,13 @@ func (m *mesh) exact(w *way) {
 
 	total := uint64(events)
 	sample := m.await(w, "every change counted", func(s *relayv1.Stats) bool {
-		return s.GetConsistent() && s.GetPendingChanges() == 0 && s.GetTotalChanges() >= total+verify.EndEvents
+		return s.GetConsistent() && s.GetPendingChanges() == 0 && s.GetTotalChanges() >= total+live.EndEvents
 	})
 	people := m.written(w.from)
 
-	require.Equal(m.t, total+verify.EndEvents, sample.GetTotalChanges())
-	require.Equal(m.t, total+verify.EndEvents-people, sample.GetSkippedChanges(), "skipped: what the other flow wrote, and the end of the recording")
-	require.NoError(m.t, verify.Counters(sample, people, 0))
+	require.Equal(m.t, total+live.EndEvents, sample.GetTotalChanges())
+	require.Equal(m.t, total+live.EndEvents-people, sample.GetSkippedChanges(), "skipped: what the other flow wrote, and the end of the recording")
+	require.NoError(m.t, live.Counters(sample, people, 0))
 	require.Greater(m.t, total, people, "the other flow wrote nothing")
 }
 

@@ -7,7 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
@@ -127,7 +127,7 @@ func TestPauseOfANamespace(t *testing.T) {
 	s.ctl("flow", "resume", "--namespace", s.beside()+".notes")
 	s.finish()
 
-	result, err := verify.Compare(t.Context(), source, target)
+	result, err := live.Compare(t.Context(), source, target)
 	require.NoError(t, err)
 	require.True(t, result.Equal(), "%d documents differ: %v", result.Different, result.Differences)
 	require.EqualValues(t, s.others/2, result.Documents)

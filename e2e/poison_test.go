@@ -11,7 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
@@ -173,7 +173,7 @@ func TestPoisonStopsNobody(t *testing.T) {
 	require.Zero(t, sample.GetParkedChanges())
 	require.Equal(t, poisoned, sample.GetFailedChanges(), "an event's class is its first end")
 
-	result, err := verify.Compare(t.Context(), source, target)
+	result, err := live.Compare(t.Context(), source, target)
 	require.NoError(t, err)
 	require.True(t, result.Equal(), "%v", result.Differences)
 	require.Equal(t, poisoned, uint64(result.Documents))

@@ -13,7 +13,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/e2e/traffic"
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
@@ -38,7 +38,7 @@ type scenario struct {
 	failed   uint64 // changes that are meant to
 	others   uint64 // changes beside the traffic, in the database beside
 	made     func() // what is to happen to the flow before the services start; nil: nothing
-	order    *verify.Order
+	order    *live.Order
 	patience time.Duration // of waiting for the relay, where that is more than patience
 	end      chan struct{} // closed by finish
 	running  chan error    // of the traffic
@@ -148,7 +148,7 @@ func (s *scenario) write() {
 
 	var err error
 
-	s.order, err = verify.NewOrder(s.t.Context(), s.target(), s.traffic.Journal().Seen)
+	s.order, err = live.NewOrder(s.t.Context(), s.target(), s.traffic.Journal().Seen)
 	require.NoError(s.t, err)
 
 	s.replicate()
@@ -211,7 +211,7 @@ func (s *scenario) finish() {
 
 	events, err := s.order.Verdict()
 	require.NoError(s.t, err)
-	require.NoError(s.t, verify.Counters(sample, changes, s.failed))
+	require.NoError(s.t, live.Counters(sample, changes, s.failed))
 	s.equal()
 
 	s.t.Logf("%d changes, %d writes on the target, latency %+v", changes, events, s.traffic.Journal().Latency())
@@ -220,7 +220,7 @@ func (s *scenario) finish() {
 func (s *scenario) equal() {
 	s.t.Helper()
 
-	result, err := verify.Compare(s.t.Context(), s.source(), s.target())
+	result, err := live.Compare(s.t.Context(), s.source(), s.target())
 	require.NoError(s.t, err)
 	require.True(s.t, result.Equal(), "%d documents differ: %v", result.Different, result.Differences)
 	require.Positive(s.t, result.Documents)
@@ -229,7 +229,7 @@ func (s *scenario) equal() {
 		return
 	}
 
-	differences, err := verify.Definitions(s.t.Context(), s.source(), s.target())
+	differences, err := live.Definitions(s.t.Context(), s.source(), s.target())
 	require.NoError(s.t, err)
 	require.Empty(s.t, differences)
 }

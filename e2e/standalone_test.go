@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
@@ -42,7 +42,7 @@ func TestStandaloneTarget(t *testing.T) {
 
 	changes := s.traffic.Journal().Changes()
 	sample = s.await("everything applied", harness.Applied(changes))
-	require.NoError(t, verify.Counters(sample, changes, 0))
+	require.NoError(t, live.Counters(sample, changes, 0))
 	s.equal()
 }
 

@@ -11,7 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/atlas-relay/atlas-relay/e2e/traffic"
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 )
 
@@ -26,7 +26,7 @@ func TestTrafficKeepsItsOwnPromises(t *testing.T) {
 	require.NoError(t, writes.Prepare(t.Context()))
 
 	journal := writes.Journal()
-	order, err := verify.NewOrder(t.Context(), db, journal.Seen)
+	order, err := live.NewOrder(t.Context(), db, journal.Seen)
 	require.NoError(t, err)
 
 	recorded := make(chan error, 1)
@@ -90,7 +90,7 @@ func TestSchemaWriterKeepsItsOwnPromises(t *testing.T) {
 
 	defer func() { require.NoError(t, told.Close(t.Context())) }()
 
-	order, err := verify.NewOrder(t.Context(), db, writes.Journal().Seen)
+	order, err := live.NewOrder(t.Context(), db, writes.Journal().Seen)
 	require.NoError(t, err)
 
 	recorded := make(chan error, 1)

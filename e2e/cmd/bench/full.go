@@ -9,7 +9,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/e2e/traffic"
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 )
 
 // full writes as fast as the source takes it while everything runs.
@@ -45,7 +45,7 @@ func (b *bench) full(ctx context.Context) error {
 		b.results.cpu[s.Name], b.results.memory[s.Name] = usage.CPU, usage.PeakMemory
 	}
 
-	result, err := verify.Compare(ctx, b.world.Source.Client.Database(database), b.world.Target.Client.Database(database))
+	result, err := live.Compare(ctx, b.world.Source.Client.Database(database), b.world.Target.Client.Database(database))
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (b *bench) measureLatency(
 		return traffic.Latency{}, err
 	}
 
-	order, err := verify.NewOrder(ctx, watched.Client.Database(name), writes.Journal().Seen)
+	order, err := live.NewOrder(ctx, watched.Client.Database(name), writes.Journal().Seen)
 	if err != nil {
 		return traffic.Latency{}, err
 	}

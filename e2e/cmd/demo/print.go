@@ -12,7 +12,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
@@ -155,7 +155,7 @@ func milliseconds(d time.Duration) string {
 }
 
 // Differences prints the first documents that differ and returns an error that counts them; nil when there are none.
-func (p *printer) Differences(c *verify.Comparison) error {
+func (p *printer) Differences(c *live.Comparison) error {
 	if c.Equal() {
 		return nil
 	}
@@ -181,7 +181,7 @@ func (p *printer) Definitions(differences []string) error {
 }
 
 // Verdict is the end of a run in which everything held.
-func (p *printer) Verdict(d *demo, c *verify.Comparison, events int) {
+func (p *printer) Verdict(d *demo, c *live.Comparison, events int) {
 	p.Linef("\nsource and target are equal: %d documents in %d collections, %.1f MB compared byte by byte", c.Documents, c.Collections, float64(c.Bytes)/1e6)
 	p.Linef("")
 	p.Linef("What this showed: every change of the source was captured into JetStream and applied to the target in")

@@ -16,7 +16,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/e2e/fault"
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/e2e/traffic"
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
@@ -44,7 +44,7 @@ type demo struct {
 	world    *harness.World
 	relay    *harness.Relay
 	traffic  *traffic.Traffic
-	order    *verify.Order
+	order    *live.Order
 	rate     int
 	seed     uint64
 	schema   float64 // steps per second of the writer of schema changes
@@ -180,7 +180,7 @@ func (d *demo) startRelay(ctx context.Context) error {
 
 	var err error
 
-	if d.order, err = verify.NewOrder(ctx, d.target(), d.traffic.Journal().Seen); err != nil {
+	if d.order, err = live.NewOrder(ctx, d.target(), d.traffic.Journal().Seen); err != nil {
 		return err
 	}
 
@@ -336,14 +336,14 @@ func (d *demo) judge(ctx context.Context) error {
 	d.out.Table(d, sample)
 
 	events, orderErr := d.order.Verdict()
-	counterErr := verify.Counters(sample, d.traffic.Journal().Changes(), 0)
+	counterErr := live.Counters(sample, d.traffic.Journal().Changes(), 0)
 
-	result, err := verify.Compare(ctx, d.source(), d.target())
+	result, err := live.Compare(ctx, d.source(), d.target())
 	if err != nil {
 		return err
 	}
 
-	definitions, err := verify.Definitions(ctx, d.source(), d.target())
+	definitions, err := live.Definitions(ctx, d.source(), d.target())
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/e2e/traffic"
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
@@ -22,7 +22,7 @@ type side struct {
 	flow    string
 	place   harness.Place
 	traffic *traffic.Traffic
-	order   *verify.Order // every write here, of people and of the other side's flow
+	order   *live.Order // every write here, of people and of the other side's flow
 	relay   *harness.Relay
 }
 
@@ -89,7 +89,7 @@ func (t *twoWay) begin(ctx context.Context) error {
 
 	for _, s := range t.sides() {
 		var err error
-		if s.order, err = verify.NewOrder(ctx, s.database(), nil); err != nil {
+		if s.order, err = live.NewOrder(ctx, s.database(), nil); err != nil {
 			return err
 		}
 	}
@@ -212,7 +212,7 @@ func (t *twoWay) watchBoth(ctx context.Context) error {
 
 // judgeBoth compares the sides and what their flows counted.
 func (t *twoWay) judgeBoth(ctx context.Context) error {
-	result, err := verify.Compare(ctx, t.a.database(), t.b.database())
+	result, err := live.Compare(ctx, t.a.database(), t.b.database())
 	if err != nil {
 		return err
 	}
@@ -246,7 +246,7 @@ func (*twoWay) count(ctx context.Context, s *side) (*relayv1.Stats, error) {
 	}
 
 	people := s.traffic.Journal().Changes()
-	total := uint64(events) + verify.EndEvents
+	total := uint64(events) + live.EndEvents
 
 	sample, err := s.relay.Await(ctx, "every change of "+s.name+" counted", func(sample *relayv1.Stats) bool {
 		return harness.Applied(people)(sample) && sample.GetTotalChanges() >= total
@@ -259,7 +259,7 @@ func (*twoWay) count(ctx context.Context, s *side) (*relayv1.Stats, error) {
 		return sample, fmt.Errorf("flow %s counted %d changes, and %s had %d", s.flow, sample.GetTotalChanges(), s.name, total)
 	}
 
-	return sample, verify.Counters(sample, people, 0)
+	return sample, live.Counters(sample, people, 0)
 }
 
 func (t *twoWay) end(ctx context.Context) error {

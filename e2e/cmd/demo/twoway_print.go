@@ -1,7 +1,7 @@
 package main
 
 import (
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
@@ -20,7 +20,7 @@ func (p *printer) TwoWayProcesses(t *twoWay) {
 }
 
 // TwoWayVerdict is the end of a run in which everything held.
-func (p *printer) TwoWayVerdict(t *twoWay, c *verify.Comparison, samples []*relayv1.Stats) {
+func (p *printer) TwoWayVerdict(t *twoWay, c *live.Comparison, samples []*relayv1.Stats) {
 	p.Linef("\na and b are equal: %d documents in %d collections, %.1f MB compared byte by byte", c.Documents, c.Collections, float64(c.Bytes)/1e6)
 
 	for i, s := range t.sides() {
@@ -28,7 +28,7 @@ func (p *printer) TwoWayVerdict(t *twoWay, c *verify.Comparison, samples []*rela
 		p.Linef("flow %s: total %d = processed %d + failed %d + skipped %d + pending %d", s.flow, sample.GetTotalChanges(),
 			sample.GetProcessedChanges(), sample.GetFailedChanges(), sample.GetSkippedChanges(), sample.GetPendingChanges())
 		p.Linef("  %s had %d writes of people, all brought over, and %d of the other flow, all skipped (and %d that end the recording)",
-			s.name, people, sample.GetSkippedChanges()-verify.EndEvents, verify.EndEvents)
+			s.name, people, sample.GetSkippedChanges()-live.EndEvents, live.EndEvents)
 	}
 
 	p.Linef("\nNo change came back to where it was made, and the version of every document only grew on both sides.")

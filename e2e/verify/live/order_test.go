@@ -1,4 +1,4 @@
-package verify_test
+package live_test
 
 import (
 	"testing"
@@ -8,7 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
@@ -79,7 +79,7 @@ func TestOrderSeesWhatARelayMustNotDo(t *testing.T) {
 			t.Parallel()
 
 			db := mongotest.DB(t)
-			order, err := verify.NewOrder(t.Context(), db, nil)
+			order, err := live.NewOrder(t.Context(), db, nil)
 			require.NoError(t, err)
 
 			test.writes(t, db.Collection("c"))
@@ -104,7 +104,7 @@ func TestOrderOutlivesARestartOfTheTarget(t *testing.T) {
 	server := mongotest.New(t, mongotest.Options{SyncOnCommit: true})
 	db := server.DB(t)
 
-	order, err := verify.NewOrder(t.Context(), db, nil)
+	order, err := live.NewOrder(t.Context(), db, nil)
 	require.NoError(t, err)
 
 	recorded := make(chan error, 1)
@@ -146,12 +146,12 @@ func TestCounters(t *testing.T) {
 		}
 	}
 
-	require.NoError(t, verify.Counters(sample(10, 8, 0, 2, 0), 8, 0))
-	require.ErrorContains(t, verify.Counters(sample(10, 7, 0, 2, 0), 8, 0), "is not processed")
-	require.ErrorContains(t, verify.Counters(sample(10, 8, 0, 2, 0), 9, 0), "acknowledged 9")
-	require.ErrorContains(t, verify.Counters(sample(10, 7, 1, 2, 0), 8, 0), "1 changes failed")
+	require.NoError(t, live.Counters(sample(10, 8, 0, 2, 0), 8, 0))
+	require.ErrorContains(t, live.Counters(sample(10, 7, 0, 2, 0), 8, 0), "is not processed")
+	require.ErrorContains(t, live.Counters(sample(10, 8, 0, 2, 0), 9, 0), "acknowledged 9")
+	require.ErrorContains(t, live.Counters(sample(10, 7, 1, 2, 0), 8, 0), "1 changes failed")
 
 	moving := sample(10, 8, 0, 2, 0)
 	moving.Consistent, moving.AddsUp = false, nil
-	require.ErrorContains(t, verify.Counters(moving, 8, 0), "not consistent")
+	require.ErrorContains(t, live.Counters(moving, 8, 0), "not consistent")
 }

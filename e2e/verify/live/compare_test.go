@@ -1,4 +1,4 @@
-package verify_test
+package live_test
 
 import (
 	"testing"
@@ -7,7 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.uber.org/goleak"
 
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 )
 
@@ -55,7 +55,7 @@ func TestCompareFindsEveryDifference(t *testing.T) {
 				require.NoError(t, err)
 			}
 
-			result, err := verify.Compare(t.Context(), source, target)
+			result, err := live.Compare(t.Context(), source, target)
 			require.NoError(t, err)
 			require.Equal(t, len(test.says) == 0, result.Equal())
 			require.Equal(t, int64(len(test.source)), result.Documents)
@@ -78,7 +78,7 @@ func TestCompareDescribesOnlyTheFirstDifferences(t *testing.T) {
 		require.NoError(t, err)
 	}
 
-	result, err := verify.Compare(t.Context(), source, target)
+	result, err := live.Compare(t.Context(), source, target)
 	require.NoError(t, err)
 	require.Equal(t, int64(25), result.Different)
 	require.Len(t, result.Differences, 10)

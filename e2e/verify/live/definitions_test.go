@@ -1,4 +1,4 @@
-package verify_test
+package live_test
 
 import (
 	"testing"
@@ -8,7 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 )
 
@@ -26,7 +26,7 @@ func TestDefinitionsDiffer(t *testing.T) {
 		index(db, "equal", options.Index().SetExpireAfterSeconds(int32(60*(i+1)))) // which value is no difference
 	}
 
-	none, err := verify.Definitions(t.Context(), source, target)
+	none, err := live.Definitions(t.Context(), source, target)
 	require.NoError(t, err)
 	require.Empty(t, none)
 
@@ -37,7 +37,7 @@ func TestDefinitionsDiffer(t *testing.T) {
 	index(source, "other", options.Index().SetUnique(true))
 	index(target, "other", options.Index())
 
-	found, err := verify.Definitions(t.Context(), source, target)
+	found, err := live.Definitions(t.Context(), source, target)
 	require.NoError(t, err)
 	require.Len(t, found, 5)
 

@@ -1,6 +1,6 @@
 // Package verify checks what the relay promises: source and target hold the same bytes, the versions of every document
 // on the target only ever grew, and the counters add up.
-package verify
+package live
 
 import (
 	"bytes"
