@@ -123,13 +123,6 @@ func (w *World) Add(ctx context.Context, choice mongotest.Choice, syncOnCommit b
 	return place, err
 }
 
-// RelayWith prepares a relay between the two databases with settings of its own for single programs.
-func (w *World) RelayWith(ctx context.Context, programs Programs, flow string, env map[string]string, own map[string]map[string]string) (*Relay, error) {
-	return New(ctx, Options{
-		Programs: programs, Dir: w.Dir, Flow: flow, Source: w.Source.URI, Target: w.Target.URI, NATS: w.NATS, Env: env, Own: own,
-	})
-}
-
 // Between prepares a flow between any two databases, with its logs in a directory of its own: there may be several.
 func (w *World) Between(ctx context.Context, programs Programs, flow string, from, to Place, env map[string]string) (*Relay, error) {
 	dir := filepath.Join(w.Dir, flow)

@@ -22,6 +22,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/atlas-relay/atlas-relay/e2e/history"
 )
 
 // Options adjusts a load.
@@ -33,42 +35,19 @@ type Options struct {
 	Large   int           // documents of 16 MiB
 	Quiet   time.Duration // how long nothing is written, once, in the middle
 	Schema  bool          // collections come and go
+	Swap    bool          // values of the unique index change hands: the target has to free them (mongotest.Features)
 }
 
-// Log hears of every write before it is sent and after it was answered. Its methods are called by several goroutines.
+// Log takes a record of each change of a document once its write was answered, or will not be: *history.Writer is one.
 type Log interface {
-	Begin(w *Write) error
-	End(w *Write) error
-}
-
-// Result is what a client knows of a write.
-type Result string
-
-// The results.
-const (
-	OK      Result = "ok"
-	Failed  Result = "fail"    // it did not happen
-	Unknown Result = "unknown" // no answer came; Settled tells whether that was found out later
-)
-
-// Write is one call to the source, or one transaction.
-type Write struct {
-	Number      uint64 // of the write, counted over all writers
-	Writer      int
-	Transaction bool
-	Changes     []Change
-	Began       time.Time
-	Ended       time.Time
-	Result      Result
-	Error       string
+	Add(w history.Write) error
 }
 
 // Change is what a write does to one document.
 type Change struct {
-	Operation string // insert, update, replace, delete, or that of a schema change
-	DB, Coll  string
-	ID        bson.RawValue // zero for a schema change
-	Version   int64         // the document's afterwards; a deletion has one, too
+	DB, Coll string
+	ID       bson.RawValue // zero for a schema change
+	Version  int64         // the document's afterwards; a deletion has one, too
 }
 
 // Load writes to one database.
@@ -79,7 +58,7 @@ type Load struct {
 	writers []*writer
 	schema  *schemaWriter // nil: none
 
-	writes  atomic.Uint64
+	trans   atomic.Uint64 // transactions so far
 	unknown atomic.Uint64 // changes that no answer came to
 
 	mu      sync.Mutex
@@ -158,6 +137,23 @@ func (l *Load) Run(ctx context.Context) error {
 	}
 
 	return nil
+}
+
+// Last inserts one more document behind everything, and returns its filter: where it is, all before has been.
+func (l *Load) Last(ctx context.Context) (coll string, filter bson.D, err error) {
+	w := l.writers[0]
+	s := w.shelves[len(w.shelves)-1]
+	c := w.insert(s, 1, 0, nil)
+
+	for c.docs[0].version == 0 || !c.docs[0].live {
+		if err := l.execute(ctx, []call{c}); err != nil {
+			return "", nil, err
+		}
+
+		c = w.insertion(s, c.docs, 0)
+	}
+
+	return s.coll.Name(), c.docs[0].filter(), nil
 }
 
 // Changes is how many changes the source has acknowledged, or was found to have made: the number of the present moment.

@@ -91,6 +91,10 @@ func (w *writer) single(s *shelf, dice int, used map[*document]bool) call {
 
 		return w.insert(s, n, 0, used)
 	case choose(shareSwap):
+		if !w.load.options.Swap {
+			break
+		}
+
 		if a, b := pick(w.shelves[0].live), pick(w.shelves[0].live); a != nil && b != nil {
 			return w.swap(a, b)
 		}
@@ -145,7 +149,7 @@ func (w *writer) insertion(s *shelf, docs []*document, size int) call {
 	c := call{docs: docs, live: true}
 
 	for i, d := range docs {
-		change := d.change("insert", w.load.db.Name())
+		change := d.change(w.load.db.Name())
 		c.changes = append(c.changes, change)
 		images[i] = w.image(d, change.Version, size)
 	}
@@ -160,7 +164,7 @@ func (w *writer) insertion(s *shelf, docs []*document, size int) call {
 }
 
 func (w *writer) remove(s *shelf, d *document) call {
-	return call{docs: []*document{d}, changes: []Change{d.change("delete", w.load.db.Name())}, run: func(ctx context.Context) error {
+	return call{docs: []*document{d}, changes: []Change{d.change(w.load.db.Name())}, run: func(ctx context.Context) error {
 		result, err := s.coll.DeleteOne(ctx, d.filter())
 		if err == nil && result.DeletedCount != 1 {
 			err = fmt.Errorf("delete %s: %w", d.id, errNothing)
@@ -171,7 +175,7 @@ func (w *writer) remove(s *shelf, d *document) call {
 }
 
 func (w *writer) replace(s *shelf, d *document) call {
-	change := d.change("replace", w.load.db.Name())
+	change := d.change(w.load.db.Name())
 	image := w.image(d, change.Version, 0)
 
 	return call{docs: []*document{d}, live: true, changes: []Change{change}, run: func(ctx context.Context) error {
@@ -185,7 +189,7 @@ func (w *writer) replace(s *shelf, d *document) call {
 }
 
 func (w *writer) update(s *shelf, d *document) call {
-	change := d.change("update", w.load.db.Name())
+	change := d.change(w.load.db.Name())
 	update := w.updateOf(change.Version)
 
 	return call{docs: []*document{d}, live: true, changes: []Change{change}, run: w.updater(s, d, update)}
@@ -223,7 +227,7 @@ func (w *writer) swap(a, b *document) call {
 	for _, step := range steps {
 		versions[step.doc]++
 
-		change := step.doc.change("update", w.load.db.Name())
+		change := step.doc.change(w.load.db.Name())
 		change.Version = versions[step.doc]
 		c.docs, c.changes = append(c.docs, step.doc), append(c.changes, change)
 		set := bson.D{{Key: "v", Value: change.Version}, {Key: uniqueField, Value: step.value}}

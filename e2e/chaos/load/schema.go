@@ -58,7 +58,7 @@ func (w *schemaWriter) run(ctx context.Context) error {
 
 		before := w.load.Unknown()
 
-		if err := w.load.execute(ctx, len(w.load.writers), []call{*c}); err != nil {
+		if err := w.load.execute(ctx, []call{*c}); err != nil {
 			return err
 		}
 
@@ -102,13 +102,13 @@ func (w *schemaWriter) step(name string) *call {
 	default:
 		delete(w.there, name)
 
-		return w.command(w.load.db, "drop", name, bson.D{{Key: "drop", Value: name}})
+		return w.command(w.load.db, name, bson.D{{Key: "drop", Value: name}})
 	}
 }
 
-func (w *schemaWriter) command(db *mongo.Database, operation, name string, command bson.D) *call {
+func (w *schemaWriter) command(db *mongo.Database, name string, command bson.D) *call {
 	return &call{
-		changes: []Change{{Operation: operation, DB: w.load.db.Name(), Coll: name}},
+		changes: []Change{{DB: w.load.db.Name(), Coll: name}},
 		run:     func(ctx context.Context) error { return db.RunCommand(ctx, command).Err() },
 	}
 }
@@ -122,7 +122,7 @@ func (w *schemaWriter) create(name string) *call {
 
 	w.there[name] = []string{}
 
-	return w.command(w.load.db, "create", name, append(bson.D{{Key: "create", Value: name}}, kinds[w.rand.IntN(len(kinds))]...))
+	return w.command(w.load.db, name, append(bson.D{{Key: "create", Value: name}}, kinds[w.rand.IntN(len(kinds))]...))
 }
 
 func (w *schemaWriter) createIndex(name string) *call {
@@ -132,7 +132,7 @@ func (w *schemaWriter) createIndex(name string) *call {
 	w.there[name] = append(w.there[name], index)
 	spec := bson.D{{Key: "name", Value: index}, {Key: "key", Value: bson.D{{Key: field, Value: 1}}}}
 
-	return w.command(w.load.db, "createIndexes", name, bson.D{{Key: "createIndexes", Value: name}, {Key: "indexes", Value: bson.A{spec}}})
+	return w.command(w.load.db, name, bson.D{{Key: "createIndexes", Value: name}, {Key: "indexes", Value: bson.A{spec}}})
 }
 
 func (w *schemaWriter) dropIndex(name string) *call {
@@ -140,13 +140,13 @@ func (w *schemaWriter) dropIndex(name string) *call {
 	index := all[len(all)-1]
 	w.there[name] = all[:len(all)-1]
 
-	return w.command(w.load.db, "dropIndexes", name, bson.D{{Key: "dropIndexes", Value: name}, {Key: "index", Value: index}})
+	return w.command(w.load.db, name, bson.D{{Key: "dropIndexes", Value: name}, {Key: "index", Value: index}})
 }
 
 func (w *schemaWriter) modify(name string) *call {
 	w.serial++ // another validator each time: one that changes nothing is no event
 
-	return w.command(w.load.db, "modify", name, bson.D{
+	return w.command(w.load.db, name, bson.D{
 		{Key: "collMod", Value: name},
 		{Key: "validator", Value: bson.D{{Key: "v", Value: bson.D{{Key: "$gt", Value: -w.serial}}}}},
 		{Key: "validationAction", Value: "error"},
@@ -163,7 +163,7 @@ func (w *schemaWriter) rename(name string) *call {
 	w.there[to] = w.there[name]
 	delete(w.there, name)
 
-	return w.command(w.load.db.Client().Database("admin"), "rename", name, bson.D{
+	return w.command(w.load.db.Client().Database("admin"), name, bson.D{
 		{Key: "renameCollection", Value: w.load.db.Name() + "." + name},
 		{Key: "to", Value: w.load.db.Name() + "." + to},
 		{Key: "dropTarget", Value: true},
@@ -179,7 +179,7 @@ func (w *schemaWriter) insert(name string) *call {
 		w.serial++
 
 		d := &document{id: rawID(int64(len(w.load.writers))<<writerBits | w.serial), coll: name}
-		c.docs, c.changes = append(c.docs, d), append(c.changes, d.change("insert", w.load.db.Name()))
+		c.docs, c.changes = append(c.docs, d), append(c.changes, d.change(w.load.db.Name()))
 		images = append(images, bson.D{{Key: "_id", Value: d.id}, {Key: "v", Value: int64(1)}, {Key: "n", Value: w.rand.Int64()}})
 	}
 

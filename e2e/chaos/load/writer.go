@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -13,6 +14,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 
+	"github.com/atlas-relay/atlas-relay/e2e/history"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 )
 
@@ -86,7 +88,7 @@ func (w *writer) run(ctx context.Context) error {
 			return err
 		}
 
-		if err := w.load.execute(ctx, w.number, calls); err != nil {
+		if err := w.load.execute(ctx, calls); err != nil {
 			return err
 		}
 
@@ -118,41 +120,63 @@ func (w *writer) sort() {
 
 // execute sends the calls, several in one transaction, writes the log, and finds out what became of what was not
 // answered.
-func (l *Load) execute(ctx context.Context, writer int, calls []call) error {
-	w := &Write{Number: l.writes.Add(1), Writer: writer, Transaction: len(calls) > 1, Began: time.Now().UTC()}
-	for i := range calls {
-		w.Changes = append(w.Changes, calls[i].changes...)
-	}
-
-	if err := l.log.Begin(w); err != nil {
-		return err
-	}
-
+func (l *Load) execute(ctx context.Context, calls []call) error {
+	begun := time.Now().UTC()
 	err := l.send(ctx, calls)
+
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 
-	w.Ended, w.Result = time.Now().UTC(), OK
-	if err != nil {
-		w.Result, w.Error = Unknown, err.Error()
-	}
-
-	if err := l.log.End(w); err != nil {
+	if err := l.note(calls, begun, err); err != nil {
 		return err
 	}
 
-	if err == nil {
-		for i := range calls {
-			calls[i].took(l)
-		}
-
-		return nil
+	if err != nil {
+		return l.findOut(ctx, calls)
 	}
 
-	l.unknown.Add(uint64(len(w.Changes)))
+	for i := range calls {
+		calls[i].took(l)
+	}
 
-	return l.findOut(ctx, calls)
+	return nil
+}
+
+// note writes the log.
+func (l *Load) note(calls []call, begun time.Time, failed error) error {
+	w := history.Write{Begun: begun, Time: time.Now().UTC(), Result: history.OK}
+
+	if len(calls) > 1 {
+		w.Transaction = strconv.FormatUint(l.trans.Add(1), 10)
+	}
+
+	if failed != nil {
+		w.Result, w.Error = history.Unknown, failed.Error()
+	}
+
+	for i := range calls {
+		for n := range calls[i].docs {
+			change := &calls[i].changes[n]
+
+			id, err := bson.Marshal(bson.D{{Key: "_id", Value: change.ID}})
+			if err != nil {
+				return fmt.Errorf("encode an _id: %w", err)
+			}
+
+			w.Namespace, w.ID, w.Version, w.Deleted = change.DB+"."+change.Coll, id, change.Version, !calls[i].live
+
+			if err := l.log.Add(w); err != nil {
+				return err
+			}
+		}
+
+		if failed != nil {
+			l.unknown.Add(uint64(len(calls[i].changes)))
+		}
+	}
+
+	return nil
 }
 
 // took takes in that the call has happened.
@@ -261,6 +285,6 @@ func (l *Load) look(ctx context.Context, d *document) (version int64, err error)
 func (d *document) filter() bson.D { return bson.D{{Key: "_id", Value: bson.D{{Key: "$eq", Value: d.id}}}} }
 
 // change is what raises the document's version by one.
-func (d *document) change(operation, db string) Change {
-	return Change{Operation: operation, DB: db, Coll: d.coll, ID: d.id, Version: d.version + 1}
+func (d *document) change(db string) Change {
+	return Change{DB: db, Coll: d.coll, ID: d.id, Version: d.version + 1}
 }
