@@ -1,9 +1,12 @@
 package traffic
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
@@ -14,6 +17,19 @@ type Key string
 // KeyOf makes the key of a document.
 func KeyOf(ns string, id bson.RawValue) Key {
 	return Key(ns + "\x00" + string(rune(id.Type)) + string(id.Value))
+}
+
+// parts is the inverse: the namespace, and the document {_id: …}.
+func (k Key) parts() (ns string, id bson.Raw) {
+	ns, rest, _ := strings.Cut(string(k), "\x00")
+	kind, size := utf8.DecodeRuneInString(rest)
+
+	id, err := bson.Marshal(bson.D{{Key: "_id", Value: bson.RawValue{Type: bson.Type(kind), Value: []byte(rest[size:])}}})
+	if err != nil {
+		panic(fmt.Sprintf("traffic: marshal an _id: %v", err)) // our own values always can be
+	}
+
+	return ns, id
 }
 
 // Journal remembers which writes the source has acknowledged and when the target showed them. Its methods may be called

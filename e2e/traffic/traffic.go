@@ -18,6 +18,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/atlas-relay/atlas-relay/e2e/history"
 )
 
 // Options adjusts the traffic.
@@ -29,6 +31,9 @@ type Options struct {
 	Padding int     // bytes of filling in each document; 0 is 200
 	Schema  float64 // steps per second of a writer that changes the schema of collections of its own; 0 is none
 	Shelves int     // most of these collections at a time, up to 4; 0 is 4
+
+	// Told hears of the result of each change of a document; nil: nobody does. It is called from several goroutines.
+	Told func(history.Write)
 }
 
 // collections hold the documents. They exist before the first write: making one is an event too.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/atlas-relay/atlas-relay/e2e/history"
 )
 
 // write is one call to the source.
@@ -35,6 +37,8 @@ type writer struct {
 	rand    *rand.Rand
 	serial  int64
 	shelves []*shelf
+
+	transactions int // told of so far
 }
 
 func newWriter(t *Traffic, number int) *writer {
@@ -92,13 +96,41 @@ func (w *writer) execute(ctx context.Context, writes []write) error {
 		run = w.transaction
 	}
 
-	if err := run(ctx, writes); err != nil {
+	begun := time.Now()
+	err := run(ctx, writes)
+	w.tell(changes, len(writes) > 1, begun, err)
+
+	if err != nil {
 		return err
 	}
 
 	w.traffic.journal.acked(changes, time.Now())
 
 	return nil
+}
+
+// tell has the changes of a call recorded. Nobody knows what became of one that failed: the traffic ends with it.
+func (w *writer) tell(changes []change, transaction bool, begun time.Time, err error) {
+	if w.traffic.options.Told == nil {
+		return
+	}
+
+	r := history.Write{Begun: begun, Time: time.Now(), Result: history.OK}
+
+	if err != nil {
+		r.Result, r.Error = history.Unknown, err.Error()
+	}
+
+	if transaction {
+		w.transactions++
+		r.Transaction = fmt.Sprintf("%d/%d", w.number, w.transactions)
+	}
+
+	for _, c := range changes {
+		r.Namespace, r.ID = c.key.parts()
+		r.Version, r.Deleted = c.version, c.deleted
+		w.traffic.options.Told(r)
+	}
 }
 
 func runAll(ctx context.Context, writes []write) error {

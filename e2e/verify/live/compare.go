@@ -1,5 +1,6 @@
-// Package verify checks what the relay promises: source and target hold the same bytes, the versions of every document
-// on the target only ever grew, and the counters add up.
+// Package live asks servers that run whether what the relay promises holds, by the rules of e2e/verify: source and target
+// hold the same bytes, the versions of every document on the target only ever grew, and the counters add up. It is for
+// whoever has no record of the run.
 package live
 
 import (

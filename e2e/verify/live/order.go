@@ -2,7 +2,6 @@ package live
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -10,11 +9,10 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/atlas-relay/atlas-relay/e2e/history/record"
 	"github.com/atlas-relay/atlas-relay/e2e/traffic"
-	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
-	"github.com/atlas-relay/atlas-relay/pkg/retry"
+	"github.com/atlas-relay/atlas-relay/e2e/verify"
 )
 
 // sentinels is the prefix of the collection that marks the end of a recording.
@@ -29,8 +27,7 @@ type Order struct {
 	db       *mongo.Database
 	told     func(key traffic.Key, version int64, deleted bool, at time.Time)
 	sentinel string
-
-	token bson.Raw // resume after this event
+	feed     *record.Feed
 
 	mu         sync.Mutex
 	versions   map[traffic.Key]int64
@@ -47,62 +44,17 @@ func NewOrder(ctx context.Context, target *mongo.Database, told func(traffic.Key
 		versions: map[traffic.Key]int64{},
 	}
 
-	stream, err := o.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-
-	o.token = stream.ResumeToken()
-
-	return o, stream.Close(ctx)
-}
-
-func (o *Order) open(ctx context.Context) (*mongo.ChangeStream, error) {
-	settings := options.ChangeStream().SetMaxAwaitTime(time.Second)
-	if o.token != nil {
-		settings.SetResumeAfter(o.token)
-	}
-
-	stream, err := o.db.Watch(ctx, mongo.Pipeline{}, settings)
-	if err != nil {
+	var err error
+	if o.feed, err = record.NewFeed(ctx, record.WatchDatabase(target)); err != nil {
 		return nil, fmt.Errorf("watch the target: %w", err)
 	}
 
-	return stream, nil
+	return o, nil
 }
 
 // Run records until it meets the sentinel that Finish writes. A target that is away is waited for.
 func (o *Order) Run(ctx context.Context) error {
-	return retry.Do(ctx, retry.Policy{Initial: 20 * time.Millisecond, Max: time.Second}, func(ctx context.Context) error {
-		err := o.record(ctx)
-		if err != nil && !mongodb.IsResumableChangeStreamError(err) {
-			return retry.Permanent(err)
-		}
-
-		return err
-	})
-}
-
-func (o *Order) record(ctx context.Context) error {
-	stream, err := o.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = stream.Close(context.WithoutCancel(ctx)) }()
-
-	for stream.Next(ctx) {
-		if o.take(stream.Current, time.Now()) {
-			return nil
-		}
-
-		o.token = append(o.token[:0:0], stream.ResumeToken()...)
-	}
-
-	if err := stream.Err(); err != nil {
-		return fmt.Errorf("watch the target: %w", err)
-	}
-
-	return errors.New("the change stream of the target ended")
+	return o.feed.Run(ctx, func(event bson.Raw, at time.Time) (bool, error) { return o.take(event, at), nil })
 }
 
 // take checks one event; the sentinel says true.
@@ -168,8 +120,8 @@ func (o *Order) check(operation string, key traffic.Key, version int64, deleted 
 		return
 	}
 
-	if last := o.versions[key]; version <= last {
-		o.violate("%s of %q brought version %d after version %d", operation, key, version, last)
+	if err := verify.Grows(o.versions[key], version); err != nil {
+		o.violate("%s of %q brought %v", operation, key, err)
 	}
 
 	o.versions[key] = version

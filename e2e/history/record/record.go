@@ -1,0 +1,243 @@
+// Package record writes the record of a run (e2e/history) from live servers.
+//
+// It follows the change streams of both sides and the flow's stream while the run goes on, whatever is restarted
+// meanwhile, and dumps what is there at the end. What only the run itself knows, it writes beside: writes, faults, usage.
+// All of it is asked from the servers directly, never through a link that the run breaks.
+package record
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/atlas-relay/atlas-relay/e2e/history"
+	"github.com/atlas-relay/atlas-relay/pkg/retry"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+)
+
+// Options says what to record.
+type Options struct {
+	Folder string       // made if it is not there; the files must not be
+	Meta   history.Meta // Partitions, Publish and the times are filled in
+
+	Source, Target *mongo.Client
+	JetStream      jetstream.JetStream
+	// Sample asks the statistics; nil: nobody does. SampleEvery is how often; 0 is once in half a second.
+	Sample      func(ctx context.Context) (*relayv1.Stats, error)
+	SampleEvery time.Duration
+}
+
+// Recorder is a recording that goes on.
+type Recorder struct {
+	o Options
+
+	source, target *side
+	messages       *messages
+	samples        *history.Writer[history.Sample]
+	writes         *history.Writer[history.Write]
+	faults         *history.Writer[history.Fault]
+	usage          *history.Writer[history.Usage]
+
+	following *errgroup.Group
+	cancel    context.CancelFunc
+	stop      chan struct{} // closed by Finish: what samples and messages are there now is all
+
+	mu   sync.Mutex
+	meta history.Meta
+	err  error // of a file
+}
+
+// Start begins a recording, before flow init. Finish ends it; ctx ends it too, without a record that is whole.
+func Start(ctx context.Context, o Options) (*Recorder, error) {
+	if err := os.MkdirAll(filepath.Join(o.Folder, history.LogsDir), 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the record: %w", err)
+	}
+
+	r := &Recorder{o: o, meta: o.Meta, stop: make(chan struct{})}
+	r.meta.Started = time.Now()
+
+	if err := r.open(ctx); err != nil {
+		return nil, err
+	}
+
+	ctx, r.cancel = context.WithCancel(ctx)
+	r.following, ctx = errgroup.WithContext(ctx)
+	r.following.Go(func() error { return r.source.run(ctx) })
+	r.following.Go(func() error { return r.target.run(ctx) })
+	r.following.Go(func() error { return r.messages.run(ctx, r.stop) })
+	r.following.Go(func() error { return r.sample(ctx) })
+
+	return r, nil
+}
+
+func (r *Recorder) open(ctx context.Context) (err error) {
+	folder := r.o.Folder
+
+	if r.source, err = newSide(ctx, r.o.Source, folder, history.SourceFile); err != nil {
+		return fmt.Errorf("record the source: %w", err)
+	}
+
+	if r.target, err = newSide(ctx, r.o.Target, folder, history.TargetFile); err != nil {
+		return fmt.Errorf("record the target: %w", err)
+	}
+
+	r.messages = &messages{js: r.o.JetStream, stream: "CDC_" + r.meta.Flow, ids: map[uint64]string{}, info: r.streamFound}
+
+	var errs [5]error
+
+	r.messages.file, errs[0] = history.Create[history.Message](folder, history.StreamFile)
+	r.samples, errs[1] = history.Create[history.Sample](folder, history.SamplesFile)
+	r.writes, errs[2] = history.Create[history.Write](folder, history.WritesFile)
+	r.faults, errs[3] = history.Create[history.Fault](folder, history.FaultsFile)
+	r.usage, errs[4] = history.Create[history.Usage](folder, history.UsageFile)
+
+	return errors.Join(errs[:]...)
+}
+
+// streamFound takes what the stream's metadata says of the run.
+func (r *Recorder) streamFound(info *jetstream.StreamInfo) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	r.meta.Partitions, _ = strconv.Atoi(info.Config.Metadata["relay.partitions"]) // 0 is refused by the checker
+	r.meta.Publish = info.Config.Metadata["relay.publish"]
+}
+
+// sample asks the statistics until the end.
+func (r *Recorder) sample(ctx context.Context) error {
+	if r.o.Sample == nil {
+		return nil
+	}
+
+	every := r.o.SampleEvery
+	if every == 0 {
+		every = 500 * time.Millisecond
+	}
+
+	for ctx.Err() == nil {
+		if err := r.takeSample(ctx); err != nil {
+			return err
+		}
+
+		select {
+		case <-r.stop:
+			return nil
+		default:
+			retry.Pause(ctx, every)
+		}
+	}
+
+	return nil
+}
+
+func (r *Recorder) takeSample(ctx context.Context) error {
+	answer, err := r.o.Sample(ctx)
+
+	s := history.Sample{Time: time.Now()}
+	if err != nil {
+		s.Error = err.Error()
+
+		return r.samples.Add(s)
+	}
+
+	if s.Stats, err = protojson.Marshal(answer); err != nil {
+		return fmt.Errorf("record a sample: %w", err)
+	}
+
+	return r.samples.Add(s)
+}
+
+// Write records what a client knows. Its error is that of Finish too.
+func (r *Recorder) Write(w history.Write) { r.note(r.writes.Add(w)) }
+
+// Fault records something that was broken and is whole again.
+func (r *Recorder) Fault(f history.Fault) { r.note(r.faults.Add(f)) }
+
+// Usage records what a process has in use.
+func (r *Recorder) Usage(u history.Usage) { r.note(r.usage.Add(u)) }
+
+// note keeps an error of a file until Finish.
+func (r *Recorder) note(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	r.err = cmp.Or(r.err, err)
+}
+
+// KeepLog copies the log of a service into the record.
+func (r *Recorder) KeepLog(file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("keep a log: %w", err)
+	}
+
+	if err := os.WriteFile(filepath.Join(r.o.Folder, history.LogsDir, filepath.Base(file)), text, 0o600); err != nil {
+		return fmt.Errorf("keep a log: %w", err)
+	}
+
+	return nil
+}
+
+// Finish ends the recording: everything has been written that will be, and nothing is pending. The servers run; nobody
+// writes to them until it returns. It may be called once.
+func (r *Recorder) Finish(ctx context.Context) error {
+	defer r.cancel()
+
+	r.mu.Lock()
+	r.meta.Ended = time.Now()
+	r.mu.Unlock()
+
+	close(r.stop)
+
+	if err := errors.Join(r.source.finish(ctx), r.target.finish(ctx)); err != nil {
+		r.cancel()
+
+		return errors.Join(err, r.following.Wait(), r.close())
+	}
+
+	if err := errors.Join(r.following.Wait(), r.err, r.close()); err != nil {
+		return err
+	}
+
+	if err := r.dump(ctx); err != nil {
+		return err
+	}
+
+	return history.WriteMeta(r.o.Folder, r.meta)
+}
+
+// Abandon ends a recording that is of no use any more.
+func (r *Recorder) Abandon() {
+	r.cancel()
+	_ = r.following.Wait()
+	_ = r.close()
+}
+
+func (r *Recorder) close() error {
+	return errors.Join(r.source.file.Close(), r.target.file.Close(), r.messages.file.Close(), r.samples.Close(),
+		r.writes.Close(), r.faults.Close(), r.usage.Close())
+}
+
+func (r *Recorder) dump(ctx context.Context) error {
+	folder, meta := r.o.Folder, &r.meta
+
+	return errors.Join(
+		documents(ctx, r.o.Source, meta, folder, history.SourceDocuments),
+		documents(ctx, r.o.Target, meta, folder, history.TargetDocuments),
+		definitions(ctx, r.o.Source, meta, folder, history.SourceDefinitions),
+		definitions(ctx, r.o.Target, meta, folder, history.TargetDefinitions),
+		relayDocuments(ctx, r.o.Target, "parked", folder, history.ParkedFile),
+		relayDocuments(ctx, r.o.Target, "gaps", folder, history.GapsFile),
+	)
+}
