@@ -23,7 +23,6 @@ type Hit struct {
 	Victim    string // the service, server or link
 	Detail    string
 	LosesTail bool // messages are gone from the end of the stream
-	Rewrites  bool // the target went back to what it was
 }
 
 // Ending says what a class does to the flow.
@@ -41,6 +40,8 @@ type Class struct {
 	Name   string
 	Says   string // in one line
 	Ending Ending
+	// Rewrites tells that the target goes back to what it was.
+	Rewrites bool
 	// Short tells that a run of a test has time for it.
 	Short bool
 	// Fits tells whether a plan leaves room for it; nil: every plan does.

@@ -77,7 +77,9 @@ func killClass() Class {
 }
 
 // String implements Fault.
-func (f *kill) String() string { return fmt.Sprintf("kill -9 %s, away for %d changes", f.victim, f.away) }
+func (f *kill) String() string {
+	return fmt.Sprintf("kill -9 %s, away for %d changes", f.victim, f.away)
+}
 
 // Strike implements Fault.
 func (f *kill) Strike(ctx context.Context, s *Stage) (Hit, error) {

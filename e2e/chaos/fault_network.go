@@ -46,7 +46,7 @@ func networkClass() Class {
 			return &network{
 				link: Links()[r.IntN(len(Links()))], trouble: troubles[r.IntN(len(troubles))],
 				towards: fault.Direction(r.IntN(2)), bytes: r.IntN(64 << 10), rate: 64 << 10,
-				delay: []time.Duration{5, 50, 500}[r.IntN(3)] * time.Millisecond, lasts: 100 + uint64(r.IntN(500)),
+				delay: []time.Duration{5 * time.Millisecond, 50 * time.Millisecond, 500 * time.Millisecond}[r.IntN(3)], lasts: 100 + uint64(r.IntN(500)),
 			}
 		},
 	}

@@ -16,7 +16,7 @@ type targetBack struct {
 
 func targetBackClass() Class {
 	return Class{
-		Name: "target-back", Says: "the target is restored from a backup, its checkpoints with it",
+		Name: "target-back", Says: "the target is restored from a backup, its checkpoints with it", Rewrites: true,
 		Draw: func(r *rand.Rand, _ *Plan) Fault { return &targetBack{changes: 50 + uint64(r.IntN(300))} },
 	}
 }
@@ -58,5 +58,5 @@ func (f *targetBack) Strike(ctx context.Context, s *Stage) (hit Hit, err error) 
 		return hit, err
 	}
 
-	return Hit{Times: 1, Victim: string(target), Detail: f.String(), Rewrites: true}, s.recording.beginTarget(ctx)
+	return Hit{Times: 1, Victim: string(target), Detail: f.String()}, s.recording.beginTarget(ctx)
 }

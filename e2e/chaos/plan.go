@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -90,7 +91,8 @@ func (p *Plan) schedule(r *rand.Rand, o *Options) {
 
 	for n := range steps {
 		at := uint64((n + 1) * p.Changes / (steps + 1))
-		c := Class{}
+
+		var c Class
 
 		switch {
 		case last && n == steps-1:
@@ -147,6 +149,11 @@ func (p *Plan) draw(r *rand.Rand, place *failpoint.Place) failpoint.Armed {
 	}
 
 	return a
+}
+
+// rewrites tells whether the target goes back to what it was.
+func (p *Plan) rewrites() bool {
+	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Class.Rewrites })
 }
 
 // Settings are those of the services, beside what they connect.

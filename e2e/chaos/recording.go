@@ -4,35 +4,133 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/e2e/history"
+	"github.com/atlas-relay/atlas-relay/e2e/history/record"
+	"github.com/atlas-relay/atlas-relay/e2e/verify"
 	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 )
 
-// recording keeps the record of a run (package history) and watches the order of writes on the target.
+// errUnjudged says that the record of a run is not whole, so that only what is compared live was judged.
+var errUnjudged = errors.New("the run was not recorded to its end")
+
+// finishPatience is how long the recorders may take for what they have not read yet.
+const finishPatience = time.Minute
+
+// recording keeps the record of a run (package history), which e2e/verify judges in the end, and watches the order of
+// writes on the target. A target that is restored from a backup has no change stream that could be followed: there only
+// the order is watched, before and after.
 type recording struct {
 	stage  *Stage
-	writes *history.Writer[history.Write]
-	faults *history.Writer[history.Fault]
+	folder string
+
+	recorder *record.Recorder // nil: there is none
+	nc       *nats.Conn
 
 	order    *live.Order
 	watched  chan error
-	events   int // of the target
 	findings []error
 }
 
-func newRecording(folder string) (r *recording, err error) {
-	r = &recording{}
+// begin starts before flow init.
+func (r *recording) begin(ctx context.Context, whole bool) error {
+	if err := r.beginTarget(ctx); err != nil || !whole {
+		return err
+	}
 
-	if r.writes, err = history.Create[history.Write](folder, history.WritesFile); err != nil {
+	nc, js, err := r.stage.World.NATS.JetStream()
+	if err != nil {
+		return err
+	}
+
+	r.nc = nc
+	plan := r.stage.Plan
+
+	r.recorder, err = record.Start(ctx, record.Options{
+		Folder: r.folder, Source: r.stage.World.Source.Client, Target: r.stage.World.Target.Client, JetStream: js, Sample: r.stage.Relay.Sample,
+		Meta: history.Meta{
+			Flow: flow, Seed: strconv.FormatUint(plan.Seed, 10), Namespaces: []string{r.stage.DB + ".*"}, Schema: plan.Schema, LeaseTTL: plan.Lease,
+		},
+	})
+
+	return err
+}
+
+// write takes what a client knows.
+func (r *recording) write(w history.Write) {
+	if r.recorder != nil {
+		r.recorder.Write(w)
+	}
+}
+
+func (r *recording) fault(f history.Fault) {
+	if r.recorder != nil {
+		r.recorder.Fault(f)
+	}
+}
+
+// judge ends the recording and has it judged. Of a flow that has ended only what can be said of that is: that its target
+// took no write twice, late or back, as far as it was watched.
+func (r *recording) judge(ctx context.Context, ended bool) (findings []string, err error) {
+	if err := r.endTarget(ctx); err != nil {
 		return nil, err
 	}
 
-	r.faults, err = history.Create[history.Fault](folder, history.FaultsFile)
+	for _, finding := range r.findings {
+		findings = append(findings, finding.Error())
+	}
 
-	return r, err
+	if r.recorder == nil || ended {
+		return findings, nil
+	}
+
+	recorder := r.recorder
+	r.recorder = nil
+
+	// Whoever waits for an event that never comes would wait for ever.
+	watchdog := time.AfterFunc(finishPatience, recorder.Abandon)
+	defer watchdog.Stop()
+
+	if err := recorder.Finish(ctx); err != nil {
+		return findings, fmt.Errorf("%w: %w", errUnjudged, err)
+	}
+
+	// A source transaction may be cut where a batch ends, and a fault that missed is told beside.
+	report, err := verify.Check(r.folder, verify.Limits{SplitTransactions: true})
+	if err != nil {
+		return nil, err
+	}
+
+	for i := range report.Findings {
+		if f := &report.Findings[i]; f.Invariant != verify.Vacuity {
+			findings = append(findings, f.String())
+		}
+	}
+
+	file, err := os.Create(filepath.Join(r.folder, "check.txt"))
+	if err != nil {
+		return findings, fmt.Errorf("write the checker's report: %w", err)
+	}
+
+	return findings, errors.Join(report.Write(file), file.Close())
+}
+
+// close ends what is still going on.
+func (r *recording) close() {
+	if r.recorder != nil {
+		r.recorder.Abandon()
+	}
+
+	if r.nc != nil {
+		r.nc.Close()
+	}
 }
 
 // beginTarget watches the target from now on. It may have come back just now.
@@ -84,14 +182,9 @@ func (r *recording) endTarget(ctx context.Context) error {
 		return errors.New("the change stream of the target does not end")
 	}
 
-	events, err := order.Verdict()
-	r.events += events
-
-	if err != nil {
+	if _, err := order.Verdict(); err != nil {
 		r.findings = append(r.findings, err)
 	}
 
 	return nil
 }
-
-func (r *recording) close() error { return errors.Join(r.writes.Close(), r.faults.Close()) }

@@ -52,12 +52,20 @@ func readPoints(dir string, p *Plan) Points {
 	return points
 }
 
-// Verdict is what came of the run, in at most three lines.
-func (o *Outcome) Verdict(options *Options) string {
-	if len(o.Wrong) == 0 {
+// Verdict is what came of the run, in at most three lines; err is why it could not be made.
+func (o *Outcome) Verdict(options *Options, err error) string {
+	switch {
+	case err != nil && len(o.Wrong) == 0:
+		return fmt.Sprintf("seed %d: could not be made: %s\n  after: %s\n  again: %s   folder: %s",
+			o.Plan.Seed, shorten(err.Error()), o.Struck(), options.Replay(), o.Folder)
+	case len(o.Wrong) == 0:
 		how := fmt.Sprintf("%d changes applied", o.Changes)
 		if o.Ended != "" {
 			how = "ended as it must: " + shorten(o.Ended)
+		}
+
+		if o.Unjudged != "" {
+			how += ", not judged by the checker: " + shorten(o.Unjudged)
 		}
 
 		return fmt.Sprintf("seed %d: good, %s, %s", o.Plan.Seed, how, o.Struck())
@@ -112,7 +120,7 @@ func (o *Outcome) Struck() string {
 
 // Summary adds runs up.
 type Summary struct {
-	runs, wrong, failed, ended int
+	runs, wrong, failed, ended, unjudged int
 
 	classes map[string]*tally
 	points  map[failpoint.Point]*tally
@@ -141,6 +149,8 @@ func (s *Summary) Add(o *Outcome, err error) {
 		s.wrong++
 	case o.Ended != "":
 		s.ended++
+	case o.Unjudged != "":
+		s.unjudged++
 	}
 
 	for _, strike := range o.Strikes {
@@ -179,8 +189,8 @@ func entry[K comparable](all map[K]*tally, key K) *tally {
 
 // Write writes it for people.
 func (s *Summary) Write(out io.Writer) {
-	fmt.Fprintf(out, "%d runs: %d good, of them %d ended as they must; %d broke a promise; %d could not be made\n\n",
-		s.runs, s.runs-s.wrong-s.failed, s.ended, s.wrong, s.failed)
+	fmt.Fprintf(out, "%d runs: %d good, of them %d ended as they must and %d were compared but not judged; %d broke a promise; %d could not be made\n\n",
+		s.runs, s.runs-s.wrong-s.failed, s.ended, s.unjudged, s.wrong, s.failed)
 	fmt.Fprintf(out, "%-14s %8s %8s %22s\n", "class", "planned", "struck", "with 100 changes in it")
 
 	for _, name := range slices.Sorted(maps.Keys(s.classes)) {
@@ -205,6 +215,15 @@ func (s *Summary) Write(out io.Writer) {
 	if len(never) > 0 {
 		fmt.Fprintf(out, "\nnever passed: %s\n", strings.Join(never, ", "))
 	}
+}
+
+// Struck is how many faults have struck.
+func (s *Summary) Struck() (n int) {
+	for _, t := range s.classes {
+		n += t.struck
+	}
+
+	return n
 }
 
 // Err is nil when every run was made and found nothing.

@@ -38,14 +38,15 @@ type Options struct {
 
 // Outcome is what came of a run.
 type Outcome struct {
-	Plan    *Plan
-	Folder  string // empty: it was removed
-	Took    time.Duration
-	Changes uint64
-	Strikes []Strike
-	Points  Points
-	Ended   string   // the state that the flow ended in, as a class wants it; empty: it healed
-	Wrong   []string // what is wrong; nothing: the relay kept its promises
+	Plan     *Plan
+	Folder   string // empty: it was removed
+	Took     time.Duration
+	Changes  uint64
+	Strikes  []Strike
+	Points   Points
+	Ended    string   // the state that the flow ended in, as a class wants it; empty: it healed
+	Unjudged string   // why the checker could not say anything; empty: it could, or was not asked
+	Wrong    []string // what is wrong; nothing: the relay kept its promises
 }
 
 // Strike is a step of the plan that was taken.
@@ -72,9 +73,9 @@ type run struct {
 }
 
 // Run makes one run. An error says that it could not be made: nothing is known of the relay then. The folder stays, too.
-func Run(ctx context.Context, o Options) (*Outcome, error) {
-	plan := NewPlan(&o)
-	r := &run{options: o, plan: plan, folder: filepath.Join(o.Dir, fmt.Sprintf("seed-%d", o.Seed)), outcome: &Outcome{Plan: plan}}
+func Run(ctx context.Context, o *Options) (*Outcome, error) {
+	plan := NewPlan(o)
+	r := &run{options: *o, plan: plan, folder: filepath.Join(o.Dir, fmt.Sprintf("seed-%d", o.Seed)), outcome: &Outcome{Plan: plan}}
 	r.outcome.Folder = r.folder
 	r.hits = filepath.Join(r.folder, "failpoints")
 
@@ -161,12 +162,8 @@ func (r *run) on(ctx context.Context, world *harness.World) (err error) {
 
 	r.Stage = &Stage{World: world, Relay: relay, Links: links, Plan: r.plan, DB: db, Note: r.note}
 
-	if r.recording, err = newRecording(r.folder); err != nil {
-		return err
-	}
-
-	r.recording.stage = r.Stage
-	defer func() { err = errors.Join(err, r.recording.close()) }()
+	r.recording = &recording{stage: r.Stage, folder: r.folder}
+	defer r.recording.close()
 
 	if err := r.sow(ctx); err != nil {
 		return err
@@ -208,7 +205,7 @@ func (r *run) sow(ctx context.Context) (err error) {
 	}
 
 	r.plan.Load.Swap = features.FreesUniqueValues
-	r.Load = load.New(r.own.Database(r.DB), r.recording.writes, r.plan.Load)
+	r.Load = load.New(r.own.Database(r.DB), r.recording.write, r.plan.Load)
 
 	for service, all := range r.services() {
 		for _, s := range all {
@@ -216,11 +213,11 @@ func (r *run) sow(ctx context.Context) (err error) {
 		}
 	}
 
-	if err := r.Relay.Init(ctx); err != nil {
+	if err := r.recording.begin(ctx, !r.plan.rewrites()); err != nil {
 		return err
 	}
 
-	return r.recording.beginTarget(ctx)
+	return r.Relay.Init(ctx)
 }
 
 func (r *run) services() map[string][]*harness.Service {
@@ -340,10 +337,12 @@ func (r *run) take(ctx context.Context, step *Step) error {
 
 	r.note("whole again after %d changes and %s: struck %d times (%s)", strike.Changes, time.Since(began).Round(time.Millisecond), hit.Times, hit.Victim)
 
-	return errors.Join(err, r.recording.faults.Add(history.Fault{
-		Class: step.Class.Name, Victim: hit.Victim, Detail: step.Fault.String(), From: began.UTC(), To: time.Now().UTC(), Hits: hit.Times,
+	r.recording.fault(history.Fault{
+		Class: step.Class.Name, Victim: hit.Victim, Detail: step.Fault.String(), From: began, To: time.Now(), Hits: hit.Times,
 		Quiet: strike.Changes == 0, LosesTail: hit.LosesTail,
-	}))
+	})
+
+	return err
 }
 
 // wrong keeps a finding.

@@ -38,10 +38,9 @@ type Options struct {
 	Swap    bool          // values of the unique index change hands: the target has to free them (mongotest.Features)
 }
 
-// Log takes a record of each change of a document once its write was answered, or will not be: *history.Writer is one.
-type Log interface {
-	Add(w history.Write) error
-}
+// Log takes a record of each change of a document once its write was answered, or will not be. It is called by several
+// goroutines.
+type Log func(w history.Write)
 
 // Change is what a write does to one document.
 type Change struct {

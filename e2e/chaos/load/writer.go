@@ -166,9 +166,7 @@ func (l *Load) note(calls []call, begun time.Time, failed error) error {
 
 			w.Namespace, w.ID, w.Version, w.Deleted = change.DB+"."+change.Coll, id, change.Version, !calls[i].live
 
-			if err := l.log.Add(w); err != nil {
-				return err
-			}
+			l.log(w)
 		}
 
 		if failed != nil {
@@ -282,7 +280,9 @@ func (l *Load) look(ctx context.Context, d *document) (version int64, err error)
 	return version, nil
 }
 
-func (d *document) filter() bson.D { return bson.D{{Key: "_id", Value: bson.D{{Key: "$eq", Value: d.id}}}} }
+func (d *document) filter() bson.D {
+	return bson.D{{Key: "_id", Value: bson.D{{Key: "$eq", Value: d.id}}}}
+}
 
 // change is what raises the document's version by one.
 func (d *document) change(db string) Change {
