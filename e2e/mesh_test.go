@@ -35,7 +35,7 @@ type mesh struct {
 type site struct {
 	place   harness.Place
 	traffic *traffic.Traffic // nil where nobody but the flows writes
-	order   *live.Order    // every change of a document there, whoever made it
+	order   *live.Order      // every change of a document there, whoever made it
 	watched chan error
 }
 

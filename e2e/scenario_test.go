@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
+	"github.com/atlas-relay/atlas-relay/e2e/history"
 	"github.com/atlas-relay/atlas-relay/e2e/traffic"
 	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
@@ -30,10 +31,11 @@ type scenario struct {
 	db    string
 	ddl   bool // schema changes are replicated
 
-	seed     uint64  // of everything random; 0: as the environment says
-	rate     float64 // of the traffic, changes per second; 0: as fast as possible
-	schema   float64 // schema changes and writes between them, per second; 0: none
-	shelves  int     // names of the collections that they are about; 0: as many as traffic has
+	seed     uint64              // of everything random; 0: as the environment says
+	rate     float64             // of the traffic, changes per second; 0: as fast as possible
+	schema   float64             // schema changes and writes between them, per second; 0: none
+	told     func(history.Write) // hears of each write of the traffic; nil: nobody does
+	shelves  int                 // names of the collections that they are about; 0: as many as traffic has
 	traffic  *traffic.Traffic
 	failed   uint64 // changes that are meant to
 	others   uint64 // changes beside the traffic, in the database beside
@@ -136,7 +138,7 @@ func (s *scenario) sow() {
 		s.seed = seed(s.t)
 	}
 
-	s.traffic = traffic.New(s.source(), traffic.Options{Seed: s.seed, Rate: s.rate, Schema: s.schema, Shelves: s.shelves})
+	s.traffic = traffic.New(s.source(), traffic.Options{Seed: s.seed, Rate: s.rate, Schema: s.schema, Shelves: s.shelves, Told: s.told})
 	require.NoError(s.t, s.traffic.Prepare(s.t.Context()))
 }
 

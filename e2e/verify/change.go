@@ -75,7 +75,8 @@ type change struct {
 	to          string // of a rename
 	id          bson.RawValue
 	t, i        uint32 // cluster time
-	transaction string // of the server; empty outside
+	session     string // of its transaction; empty outside
+	transaction string // the session, and the number of the transaction in it; empty outside
 	version     int64  // v of the document after it; 0 where the event does not tell
 	capped      bool   // it makes a capped collection
 
@@ -104,7 +105,8 @@ func parseChange(raw bson.Raw) (change, error) {
 
 	if lsid, ok := raw.Lookup("lsid").DocumentOK(); ok {
 		_, id, _ := lsid.Lookup("id").BinaryOK()
-		c.transaction = string(id) + "/" + strconv.FormatInt(number(raw, "txnNumber"), 10)
+		c.session = string(id)
+		c.transaction = c.session + "/" + strconv.FormatInt(number(raw, "txnNumber"), 10)
 	}
 
 	c.capped, _ = raw.Lookup("operationDescription", "capped").BooleanOK()
@@ -129,7 +131,8 @@ func namespace(raw bson.Raw, field string) string {
 
 // join adds what another fragment of the same event tells.
 func (c *change) join(other *change) {
-	c.operation, c.ns, c.transaction = cmp.Or(c.operation, other.operation), cmp.Or(c.ns, other.ns), cmp.Or(c.transaction, other.transaction)
+	c.operation, c.ns = cmp.Or(c.operation, other.operation), cmp.Or(c.ns, other.ns)
+	c.session, c.transaction = cmp.Or(c.session, other.session), cmp.Or(c.transaction, other.transaction)
 	c.version, c.t, c.i = cmp.Or(c.version, other.version), cmp.Or(c.t, other.t), cmp.Or(c.i, other.i)
 	c.fragment = other.fragment
 

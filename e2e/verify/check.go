@@ -6,7 +6,7 @@
 //	I2   the target at the end is the source byte for byte, order and types of fields included; where schema changes are
 //	     replicated, collections, views and indexes have the same definitions
 //	I3   the version of a document on the target only grows: no write comes twice, none after a later one
-//	I4   what a transaction of the source wrote in one partition is committed at once
+//	I4   what a transaction of the source wrote in one partition is committed at once (counted; judged where asked for)
 //	I5   the stream has each event once, in order, with numbers that have no gap; each message names the one before it
 //	I6   a partition is committed to by one owner at a time, never by one of a lower epoch behind one of a higher
 //	I7   at each commit of the target its documents are what its checkpoint says: no change is passed over, none is early
@@ -48,8 +48,9 @@ type Limits struct {
 	// Recovery is how long after the last fault the state has to be OK; 0 only measures it. A busy machine is slow for
 	// reasons of its own: give what it can do.
 	Recovery time.Duration
-	// SplitTransactions only counts what breaks I4: for a relay that does not promise it.
-	SplitTransactions bool
+	// WholeTransactions makes a finding of what breaks I4. Without it such transactions are only counted: the relay does
+	// not promise that a transaction of the source stays one on the target.
+	WholeTransactions bool
 }
 
 // DefaultLimits are those of the command.

@@ -139,7 +139,7 @@ func check(t *testing.T, w *world, limits verify.Limits) *verify.Report {
 	return report
 }
 
-var few = verify.Limits{FaultChanges: 10} //nolint:gochecknoglobals // of every test
+var few = verify.Limits{FaultChanges: 10, WholeTransactions: true} //nolint:gochecknoglobals // of every test
 
 func TestGoodHistoriesPass(t *testing.T) {
 	t.Parallel()
@@ -165,6 +165,17 @@ func TestGoodHistoriesPass(t *testing.T) {
 			w.show("insert", shop, "of the target", bson.D{{Key: "_id", Value: "of the target"}, {Key: "v", Value: int64(1)}}, false)
 			w.sourceDocs["of the target"] = bson.D{{Key: "_id", Value: "of the target"}, {Key: "v", Value: int64(1)}}
 			w.targetDocs["of the target"] = w.sourceDocs["of the target"]
+		},
+		"transactions whose events come mixed": func(w *world) {
+			w.do("a", what{op: "update"})
+			w.do("b", what{op: "replace"})
+
+			before := len(w.target)
+			w.apply(0, 0)
+			w.apply(1, 0)
+
+			own := w.target[before:] // checkpoint and data of both
+			w.target = append(w.target[:before:before], own[0], own[2], own[1], own[3])
 		},
 		"rewound":                             rewind,
 		"the end of the stream lost":          loseTail,
@@ -473,6 +484,19 @@ func TestRecoveryIsMeasured(t *testing.T) {
 		limits.Recovery = limit
 		require.Equal(t, broken, check(t, w, limits).Broken(), "%s", limit)
 	}
+}
+
+// TestPiecesOfTransactionsAreCounted where nobody asks for whole ones.
+func TestPiecesOfTransactionsAreCounted(t *testing.T) {
+	t.Parallel()
+
+	w := good()
+	damages()["a transaction in two commits"].do(w)
+
+	report := check(t, w, verify.Limits{})
+	require.True(t, report.OK(), "%s", text(t, report))
+	require.Equal(t, 1, report.Figures.Split)
+	require.Equal(t, 1, report.Figures.Together)
 }
 
 // TestManyFindingsOfAKindAreCounted and the first ones printed.

@@ -50,6 +50,7 @@ type lane struct {
 	events []int // in the source's order
 	next   int   // the first of them that no checkpoint is past
 
+	open       *commit // that was not judged yet
 	checkpoint checkpoint
 	changed    string // the last change of its owner, for people
 	split      map[int32]bool
@@ -67,6 +68,7 @@ type commit struct {
 	transaction string
 	at          time.Time
 	foreign     bool // of another flow
+	closed      bool // it was judged
 	lane        *lane
 	partition   int
 	after       checkpoint
@@ -216,7 +218,7 @@ func (m *model) judgeTogether(c *commit, from int) {
 	l.split[t] = true
 	m.report.Figures.Split++
 
-	if m.limits.SplitTransactions {
+	if !m.limits.WholeTransactions {
 		return
 	}
 

@@ -102,6 +102,7 @@ type model struct {
 
 	transactions map[string]int32
 	refetched    map[string]*document       // by _id of atlas_relay.refetched
+	open         map[string]*commit         // the last one of each session
 	loose        map[*document][]looseWrite // writes of the target that no checkpoint came with
 }
 
@@ -111,7 +112,7 @@ func newModel(folder string, meta history.Meta, limits Limits) *model {
 	m := &model{
 		folder: folder, meta: meta, limits: limits,
 		documents: map[string]*document{}, exempt: exempt{}, transactions: map[string]int32{}, records: recordBook{},
-		refetched: map[string]*document{}, loose: map[*document][]looseWrite{},
+		refetched: map[string]*document{}, open: map[string]*commit{}, loose: map[*document][]looseWrite{},
 	}
 	m.report.Figures.Recovery = -1
 

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,38 +39,37 @@ func (m *model) changes(file string, visit func(at time.Time, c *change)) error 
 }
 
 // readTarget goes through all that the target showed, commit by commit: I3, I4, I6, I7, and the order of I9.
+//
+// Events of transactions that ran at the same time may come mixed. So a commit is judged when its session or its partition
+// goes on to the next one: both do one thing after the other, and a document belongs to one partition.
 func (m *model) readTarget() error {
-	var open *commit
+	err := m.changes(history.TargetFile, func(at time.Time, ch *change) {
+		m.exemptBy(ch)
 
-	err := m.changes(history.TargetFile, func(at time.Time, c *change) {
-		m.exemptBy(c)
-
-		if open != nil && open.transaction != c.transaction {
-			m.close(open)
-
-			open = nil
-		}
-
-		if c.transaction == "" {
+		if ch.transaction == "" {
 			alone := newCommit("")
-			m.take(alone, at, c)
+			m.take(alone, at, ch)
 			m.close(alone)
 
 			return
 		}
 
-		if open == nil {
-			open = newCommit(c.transaction)
+		c := m.open[ch.session]
+		if c == nil || c.transaction != ch.transaction {
+			m.close(c)
+
+			c = newCommit(ch.transaction)
+			m.open[ch.session] = c
 		}
 
-		m.take(open, at, c)
+		m.take(c, at, ch)
 	})
 	if err != nil {
 		return err
 	}
 
-	if open != nil {
-		m.close(open)
+	for _, session := range slices.Sorted(maps.Keys(m.open)) {
+		m.close(m.open[session])
 	}
 
 	m.judgeLoose()
@@ -110,8 +110,10 @@ func (m *model) takeCheckpoint(c *commit, ch *change) {
 	}
 
 	if c.lane == nil {
+		m.close(m.lanes[partition].open)
+
 		c.lane, c.partition = m.lanes[partition], partition
-		c.after = c.lane.checkpoint
+		c.after, c.lane.open = c.lane.checkpoint, c
 	}
 
 	switch {
@@ -123,8 +125,14 @@ func (m *model) takeCheckpoint(c *commit, ch *change) {
 	}
 }
 
-// close judges a commit whose changes are all known.
+// close judges a commit whose changes are all known; nil, or one that was judged, is none.
 func (m *model) close(c *commit) {
+	if c == nil || c.closed {
+		return
+	}
+
+	c.closed = true
+
 	if c.lane == nil {
 		if !c.foreign {
 			m.loosen(c)
@@ -150,7 +158,7 @@ func (m *model) close(c *commit) {
 		m.judgeDocument(c, d)
 	}
 
-	c.lane.checkpoint = c.after
+	c.lane.checkpoint, c.lane.open = c.after, nil
 }
 
 // loosen keeps writes that no checkpoint came with: those of clients in a two-way flow, and those of a commit outside of a

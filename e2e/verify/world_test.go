@@ -52,7 +52,7 @@ type world struct {
 	versions                       map[string]int64
 	lane                           [partitions]built
 	event, skipped, generation     uint64
-	commits                        int
+	session                        string
 	records                        map[string]bson.D
 	transaction, sourceTransaction int64
 }
@@ -306,7 +306,7 @@ func (w *world) show(op, ns, id string, content bson.D, inTransaction bool) {
 	}
 
 	if inTransaction {
-		event = append(append(event, lsid("owner")...), bson.E{Key: "txnNumber", Value: w.transaction})
+		event = append(append(event, lsid(w.session)...), bson.E{Key: "txnNumber", Value: w.transaction})
 	}
 
 	w.target = append(w.target, told{w.tick(), event})
@@ -318,7 +318,7 @@ func (w *world) begin(p int, place bson.D) {
 	l.commits++
 	l.place = place
 	w.transaction++
-	w.commits++
+	w.session = fmt.Sprintf("owner %d", p)
 
 	// Servers tell a nested document as a whole, or field by field.
 	set := bson.D{{Key: "commits", Value: l.commits}, {Key: "place", Value: place}}

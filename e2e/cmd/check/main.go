@@ -37,7 +37,7 @@ func run(args []string, out io.Writer) (code int, err error) {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
 	flags.IntVar(&limits.FaultChanges, "fault-changes", limits.FaultChanges, "changes that have to be written during each fault")
 	flags.DurationVar(&limits.Recovery, "recovery", limits.Recovery, "how long after the last fault the state has to be OK; 0: only measured")
-	flags.BoolVar(&limits.SplitTransactions, "split-transactions", limits.SplitTransactions, "only count transactions of the source that were committed in pieces")
+	flags.BoolVar(&limits.WholeTransactions, "whole-transactions", limits.WholeTransactions, "refuse transactions of the source that were committed in pieces, which are counted otherwise")
 
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return fine, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,6 +33,7 @@ type messages struct {
 	file   *history.Writer[history.Message]
 
 	last uint64            // sequence of the last message recorded
+	at   atomic.Uint64     // the same, for others
 	ids  map[uint64]string // of the last messages, by sequence
 	info func(*jetstream.StreamInfo)
 }
@@ -81,7 +83,7 @@ func (m *messages) follow(ctx context.Context, stop <-chan struct{}) error {
 	}
 	defer delivered.Stop()
 
-	for first := true; ; {
+	for first, behind := true, 0; ; {
 		wait, cancel := context.WithTimeout(ctx, pause)
 		msg, err := delivered.Next(jetstream.NextContext(wait))
 
@@ -93,11 +95,15 @@ func (m *messages) follow(ctx context.Context, stop <-chan struct{}) error {
 				return err
 			}
 
-			first = false
+			first, behind = false, 0
 		case !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout):
 			return fmt.Errorf("read stream %s: %w", m.stream, err)
 		default:
-			done, err := m.idle(ctx, stream, stop)
+			if behind++; behind > mostBehind {
+				behind = 0
+			}
+
+			done, err := m.idle(ctx, stream, stop, behind == 0)
 			if done || err != nil {
 				return err
 			}
@@ -137,8 +143,12 @@ func (m *messages) consumer(ctx context.Context, stream jetstream.Stream) (jetst
 // errAnew says that the record has to go on from another message than the next one delivered.
 var errAnew = errors.New("the stream does not go on where the record ends")
 
-// idle is asked when nothing came for a while.
-func (m *messages) idle(ctx context.Context, stream jetstream.Stream, stop <-chan struct{}) (done bool, err error) {
+// mostBehind is how often in a row nothing may come although the stream has more: a server that was restarted has forgotten
+// the consumer, and says so to nobody who waits for messages.
+const mostBehind = 10
+
+// idle is asked when nothing came for a while; long says that it was so for long.
+func (m *messages) idle(ctx context.Context, stream jetstream.Stream, stop <-chan struct{}, long bool) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, request)
 	defer cancel()
 
@@ -147,7 +157,7 @@ func (m *messages) idle(ctx context.Context, stream jetstream.Stream, stop <-cha
 	switch {
 	case err != nil:
 		return false, fmt.Errorf("ask stream %s: %w", m.stream, err)
-	case info.State.LastSeq < m.last: // its end was lost
+	case info.State.LastSeq < m.last, long && info.State.LastSeq > m.last: // its end was lost; or the consumer
 		return false, errAnew
 	}
 
@@ -189,6 +199,7 @@ func (m *messages) add(msg jetstream.Msg, first bool) error {
 	}
 
 	m.last = r.Sequence
+	m.at.Store(m.last)
 	m.ids[r.Sequence] = r.Header[jetstream.MsgIDHeader]
 	delete(m.ids, r.Sequence-mostLost)
 

@@ -1,0 +1,152 @@
+package record
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/atlas-relay/atlas-relay/e2e/history"
+	"github.com/atlas-relay/atlas-relay/pkg/natstest"
+)
+
+const patience = time.Minute
+
+// recording is a recorder of messages on a server of its own.
+type recording struct {
+	t      *testing.T
+	server *natstest.Server
+	js     jetstream.JetStream
+	last   string // id of the last message
+	folder string
+	stop   chan struct{}
+	ended  chan error
+	m      *messages
+}
+
+func startRecording(t *testing.T) *recording {
+	t.Helper()
+
+	r := &recording{t: t, server: natstest.New(t), folder: t.TempDir(), stop: make(chan struct{}), ended: make(chan error, 1)}
+	r.js = r.server.JetStream(t)
+
+	_, err := r.js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: "CDC_test", Subjects: []string{"cdc.test.>"}, Metadata: map[string]string{"relay.partitions": "2"},
+	})
+	require.NoError(t, err)
+
+	file, err := history.Create[history.Message](r.folder, history.StreamFile)
+	require.NoError(t, err)
+
+	r.m = &messages{js: r.server.JetStream(t), stream: "CDC_test", file: file, ids: map[uint64]string{}, info: func(*jetstream.StreamInfo) {}}
+
+	go func() { r.ended <- r.m.run(t.Context(), r.stop) }()
+
+	return r
+}
+
+// publish adds messages, each of which names the one before it.
+func (r *recording) publish(n int, name string) {
+	r.t.Helper()
+
+	for i := range n {
+		msg := nats.NewMsg("cdc.test.m")
+		msg.Data = []byte("four")
+		id := fmt.Sprintf("%s-%d", name, i)
+		msg.Header.Set(jetstream.MsgIDHeader, id)
+
+		if r.last != "" {
+			msg.Header.Set(jetstream.ExpectedLastMsgIDHeader, r.last)
+		}
+
+		require.Eventually(r.t, func() bool {
+			_, err := r.js.PublishMsg(r.t.Context(), msg)
+
+			return err == nil
+		}, patience, 10*time.Millisecond)
+
+		r.last = id
+	}
+}
+
+// finish returns what was recorded.
+func (r *recording) finish() (ids []string, sequences []uint64) {
+	r.t.Helper()
+
+	close(r.stop)
+	require.NoError(r.t, <-r.ended)
+	require.NoError(r.t, r.m.file.Close())
+	require.NoError(r.t, history.Each(r.folder, history.StreamFile, func(m *history.Message) error {
+		require.Equal(r.t, 4, m.Size)
+		require.NotContains(r.t, m.Header, sizeHeader)
+
+		ids, sequences = append(ids, m.Header[jetstream.MsgIDHeader]), append(sequences, m.Sequence)
+
+		return nil
+	}))
+
+	return ids, sequences
+}
+
+// recorded waits until this many messages are in the file's buffer.
+func (r *recording) recorded(n uint64) {
+	r.t.Helper()
+	require.Eventually(r.t, func() bool { return r.m.at.Load() >= n }, patience, 10*time.Millisecond)
+}
+
+// TestMessagesAreRecordedAcrossRestarts once each, in order.
+func TestMessagesAreRecordedAcrossRestarts(t *testing.T) {
+	t.Parallel()
+
+	r := startRecording(t)
+
+	for round := range 3 {
+		r.publish(50, fmt.Sprintf("round%d", round))
+		r.recorded(uint64(50*round + 25))
+		r.server.Restart(t)
+	}
+
+	r.publish(10, "end")
+
+	ids, sequences := r.finish()
+	require.Len(t, ids, 160)
+
+	for i, sequence := range sequences {
+		require.Equal(t, uint64(i+1), sequence)
+	}
+}
+
+// TestALostEndIsRecorded with what took its place.
+func TestALostEndIsRecorded(t *testing.T) {
+	t.Parallel()
+
+	r := startRecording(t)
+	r.publish(20, "kept")
+	r.recorded(20)
+
+	before := t.TempDir() + "/store"
+	kept := r.last
+
+	r.server.Stop()
+	require.NoError(t, os.CopyFS(before, os.DirFS(r.server.StoreDir())))
+	require.NoError(t, r.server.Resume())
+
+	r.publish(5, "lost")
+	r.recorded(25)
+	r.server.Stop()
+	require.NoError(t, os.RemoveAll(r.server.StoreDir()))
+	require.NoError(t, os.CopyFS(r.server.StoreDir(), os.DirFS(before)))
+	require.NoError(t, r.server.Resume())
+
+	r.last = kept
+	r.publish(8, "new")
+
+	ids, sequences := r.finish()
+	require.Equal(t, []string{"lost-4", "new-0", "new-1"}, ids[24:27])
+	require.Equal(t, []uint64{25, 21, 22}, sequences[24:27])
+	require.Len(t, ids, 33)
+}
