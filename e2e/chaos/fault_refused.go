@@ -30,12 +30,12 @@ func refusedClass() Class {
 
 // String implements Fault.
 func (f *refusedDocuments) String() string {
-	return fmt.Sprintf("the target refuses documents of %s with n < 0, for %d changes", f.collection, f.lasts)
+	return fmt.Sprintf("the target refuses half of the documents of %s, for %d changes", f.collection, f.lasts)
 }
 
 // Strike implements Fault.
 func (f *refusedDocuments) Strike(ctx context.Context, s *Stage) (Hit, error) {
-	rule := bson.D{{Key: "n", Value: bson.D{{Key: "$gte", Value: int64(0)}}}}
+	rule := bson.D{{Key: "n", Value: bson.D{{Key: "$gte", Value: int64(1) << 62}}}} // of 63 random bits
 	if err := f.validate(ctx, s, rule); err != nil {
 		return Hit{}, err
 	}

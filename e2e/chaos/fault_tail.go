@@ -58,6 +58,11 @@ func (f *tail) Strike(ctx context.Context, s *Stage) (hit Hit, err error) {
 	saved := filepath.Join(s.World.Dir, "stream-of-before")
 	defer func() { err = errors.Join(err, os.RemoveAll(saved)) }()
 
+	kept, err := s.State(ctx)
+	if err != nil {
+		return hit, err
+	}
+
 	if err := s.whileNATSIsDown(func(dir string) error { return os.CopyFS(saved, os.DirFS(dir)) }); err != nil {
 		return hit, err
 	}
@@ -80,11 +85,9 @@ func (f *tail) Strike(ctx context.Context, s *Stage) (hit Hit, err error) {
 		return hit, err
 	}
 
-	after, err := s.State(ctx)
-	lost := int(before.LastSeq) - int(after.LastSeq) // those that the listener has published anew by now are not counted
-	hit = Hit{Times: max(lost, 0), Victim: string(natsServer), LosesTail: true, Detail: fmt.Sprintf("%d messages lost, %s", lost, f)}
+	lost := int(before.LastSeq - kept.LastSeq) // or fewer: the listener published until NATS was ended
 
-	return hit, err
+	return Hit{Times: lost, Victim: string(natsServer), LosesTail: true, Detail: fmt.Sprintf("%d messages lost, %s", lost, f)}, nil
 }
 
 // whileNATSIsDown kills NATS, does something with the directory of the flow's stream, and starts NATS.

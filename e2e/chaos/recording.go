@@ -103,7 +103,7 @@ func (r *recording) judge(ctx context.Context, ended bool) (findings []string, e
 	}
 
 	// A source transaction may be cut where a batch ends, and a fault that missed is told beside.
-	report, err := verify.Check(r.folder, verify.Limits{SplitTransactions: true})
+	report, err := verify.Check(r.folder, verify.Limits{})
 	if err != nil {
 		return nil, err
 	}
