@@ -12,11 +12,61 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/e2e/history"
 	"github.com/atlas-relay/atlas-relay/e2e/history/record"
 	"github.com/atlas-relay/atlas-relay/e2e/verify"
 )
+
+// recordVariable names a folder: then every run of traffic of these tests is recorded there, each in a folder of its own,
+// and judged.
+const recordVariable = "E2E_RECORD"
+
+// record begins the record of the run; finish judges it. It comes before the flow is made.
+func (s *scenario) record(folder string) {
+	s.t.Helper()
+
+	nc, js, err := s.world.NATS.JetStream()
+	require.NoError(s.t, err)
+	s.t.Cleanup(nc.Close)
+
+	s.folder = folder
+	s.recorder, err = record.Start(s.t.Context(), record.Options{
+		Folder: folder, JetStream: js, Source: s.world.Source.Client, Target: s.world.Target.Client, Sample: s.relay.Sample,
+		Meta: history.Meta{
+			Flow: "test", Seed: strconv.FormatUint(s.seed, 10), Schema: s.ddl, Namespaces: []string{s.db + ".*"},
+		},
+	})
+	require.NoError(s.t, err)
+}
+
+// told is who hears of the traffic's writes.
+func (s *scenario) told() func(history.Write) {
+	return func(w history.Write) {
+		if s.recorder != nil {
+			s.recorder.Write(w)
+		}
+	}
+}
+
+// judge ends the record, if there is one, and has it judged. Who wants to see something happen during the faults says so
+// to the checker himself.
+func (s *scenario) judge() {
+	s.t.Helper()
+
+	if s.recorder == nil {
+		return
+	}
+
+	recorder := s.recorder
+	s.recorder = nil
+
+	require.NoError(s.t, recorder.Finish(s.t.Context()))
+
+	report, err := verify.Check(s.folder, verify.Limits{})
+	require.NoError(s.t, err)
+	require.True(s.t, report.OK(), "%s: %s", s.folder, printed(s.t, report))
+	s.t.Log(printed(s.t, report))
+}
 
 // during is how many changes are written while a fault lasts.
 const during = 100
@@ -30,7 +80,6 @@ func TestRecordedRunIsJudged(t *testing.T) {
 	report, err := verify.Check(folder, limits)
 	require.NoError(t, err)
 	require.True(t, report.OK(), "%s", printed(t, report))
-	t.Log(printed(t, report))
 
 	figures := &report.Figures
 	require.Greater(t, figures.Writes, 500)
@@ -58,26 +107,7 @@ func recordRun(t *testing.T) (folder string) {
 	s := open(t)
 	folder = t.TempDir()
 
-	nc, js, err := s.world.NATS.JetStream()
-	require.NoError(t, err)
-
-	defer nc.Close()
-
-	recorder, err := record.Start(t.Context(), record.Options{
-		Folder: folder, JetStream: js, Source: s.world.Source.Client, Target: s.world.Target.Client, Sample: s.relay.Sample,
-		Meta: history.Meta{Flow: "test", Namespaces: []string{s.db + ".*"}, Seed: strconv.FormatUint(s.seed, 10)},
-	})
-	require.NoError(t, err)
-
-	finished := false
-
-	defer func() {
-		if !finished {
-			recorder.Abandon()
-		}
-	}()
-
-	s.told = recorder.Write
+	s.record(folder)
 	s.write()
 
 	server := s.world.Target.Server
@@ -101,16 +131,11 @@ func recordRun(t *testing.T) (folder string) {
 		require.NoError(t, victim.start())
 
 		fault.To = time.Now()
-		recorder.Fault(fault)
+		s.recorder.Fault(fault)
 	}
 
 	s.progress(steady)
 	s.finish()
-	s.await("nothing to worry about", harness.Replicating)
-
-	finished = true
-
-	require.NoError(t, recorder.Finish(t.Context()))
 
 	return folder
 }

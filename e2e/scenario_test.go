@@ -4,6 +4,8 @@ import (
 	"context"
 	"maps"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,7 +14,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
-	"github.com/atlas-relay/atlas-relay/e2e/history"
+	"github.com/atlas-relay/atlas-relay/e2e/history/record"
 	"github.com/atlas-relay/atlas-relay/e2e/traffic"
 	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
@@ -31,11 +33,12 @@ type scenario struct {
 	db    string
 	ddl   bool // schema changes are replicated
 
-	seed     uint64              // of everything random; 0: as the environment says
-	rate     float64             // of the traffic, changes per second; 0: as fast as possible
-	schema   float64             // schema changes and writes between them, per second; 0: none
-	told     func(history.Write) // hears of each write of the traffic; nil: nobody does
-	shelves  int                 // names of the collections that they are about; 0: as many as traffic has
+	seed     uint64           // of everything random; 0: as the environment says
+	rate     float64          // of the traffic, changes per second; 0: as fast as possible
+	schema   float64          // schema changes and writes between them, per second; 0: none
+	recorder *record.Recorder // of the run; nil: nobody records it
+	folder   string           // of the record
+	shelves  int              // names of the collections that they are about; 0: as many as traffic has
 	traffic  *traffic.Traffic
 	failed   uint64 // changes that are meant to
 	others   uint64 // changes beside the traffic, in the database beside
@@ -138,7 +141,7 @@ func (s *scenario) sow() {
 		s.seed = seed(s.t)
 	}
 
-	s.traffic = traffic.New(s.source(), traffic.Options{Seed: s.seed, Rate: s.rate, Schema: s.schema, Shelves: s.shelves, Told: s.told})
+	s.traffic = traffic.New(s.source(), traffic.Options{Seed: s.seed, Rate: s.rate, Schema: s.schema, Shelves: s.shelves, Told: s.told()})
 	require.NoError(s.t, s.traffic.Prepare(s.t.Context()))
 }
 
@@ -147,6 +150,10 @@ func (s *scenario) write() {
 	s.t.Helper()
 
 	s.sow()
+
+	if folder := os.Getenv(recordVariable); folder != "" && s.recorder == nil {
+		s.record(filepath.Join(folder, strings.ReplaceAll(s.t.Name(), "/", "-")+"-"+s.db))
+	}
 
 	var err error
 
@@ -215,6 +222,7 @@ func (s *scenario) finish() {
 	require.NoError(s.t, err)
 	require.NoError(s.t, live.Counters(sample, changes, s.failed))
 	s.equal()
+	s.judge()
 
 	s.t.Logf("%d changes, %d writes on the target, latency %+v", changes, events, s.traffic.Journal().Latency())
 }
@@ -243,6 +251,10 @@ func (s *scenario) close() {
 		for _, service := range s.relay.Services() {
 			s.t.Logf("the log of %s ends:\n%s", service.Name, service.LastWords())
 		}
+	}
+
+	if s.recorder != nil {
+		s.recorder.Abandon()
 	}
 
 	if s.relay != nil {

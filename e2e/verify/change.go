@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -139,4 +140,31 @@ func (c *change) join(other *change) {
 	if c.id.Type == 0 {
 		c.id = other.id
 	}
+}
+
+// changes reads a change stream; fragments of an event that the server has split come as one.
+func (m *model) changes(file string, visit func(at time.Time, c *change)) error {
+	var open *change
+
+	return history.Each(m.folder, file, func(read *history.Change) error {
+		c, err := parseChange(read.Event)
+		if err != nil {
+			return err
+		}
+
+		if open != nil {
+			open.join(&c)
+			c, open = *open, nil
+		}
+
+		if c.fragment < c.fragments {
+			open = &c
+
+			return nil
+		}
+
+		visit(read.Time, &c)
+
+		return nil
+	})
 }

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/atlas-relay/atlas-relay/e2e/history"
@@ -85,7 +86,7 @@ func (m *model) addMessage(read *message, r *history.Message) {
 	if i == none {
 		m.find(Finding{
 			Invariant: I5, Kind: "unknown event", At: r.Time,
-			Verdict: violation("", "message %d is an event at position %s, where the source told none", read.sequence, read.at).Text,
+			Verdict: fmt.Sprintf("message %d is an event at position %s, where the source told none", read.sequence, read.at),
 		})
 
 		return
@@ -95,7 +96,7 @@ func (m *model) addMessage(read *message, r *history.Message) {
 	if read.kind == ofEvent && read.ns != e.ns {
 		m.find(Finding{
 			Invariant: I5, Kind: "another event", At: r.Time,
-			Verdict: violation("", "message %d is of %s, the source's event at its position %s is of %s", read.sequence, read.ns, read.at, e.ns).Text,
+			Verdict: fmt.Sprintf("message %d is of %s, the source's event at its position %s is of %s", read.sequence, read.ns, read.at, e.ns),
 		})
 	}
 

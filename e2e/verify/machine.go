@@ -122,7 +122,7 @@ func (m *model) judgeUsage() error {
 		}
 
 		e := end[service]
-		m.judgeUse(service, "bytes of memory", b.Memory, e.Memory, int64(memoryFactor*b.Memory+memorySlack))
+		m.judgeUse(service, "bytes of memory", b.Memory, e.Memory, memoryFactor*b.Memory+memorySlack)
 		m.judgeUse(service, "goroutines", int64(b.Goroutines), int64(e.Goroutines), int64(goroutineFactor*float64(b.Goroutines))+goroutineSlack)
 		m.judgeUse(service, "open files", int64(b.Files), int64(e.Files), int64(b.Files)+filesSlack)
 	}

@@ -47,6 +47,7 @@ type document struct {
 	ns string
 	id bson.RawValue
 
+	known   bool    // a client told of a write of it
 	acked   []write // in the order of their versions
 	deletes []int64 // versions of the deletions that clients asked for, in order
 	poison  []int64 // versions that the target is meant to refuse, in order
@@ -180,7 +181,7 @@ func (m *model) readWrites() error {
 		}
 
 		d := m.document(w.Namespace, id)
-
+		d.known = true
 		figures.Writes++
 
 		switch w.Result {
@@ -305,9 +306,9 @@ func (m *model) eventAt(at position) int {
 
 // byVersion returns the index of the document's event that brought a version.
 func (m *model) byVersion(d *document, version int64) int {
-	for i := len(d.events) - 1; i >= 0; i-- {
-		if m.events[d.events[i]].version == version {
-			return d.events[i]
+	for _, i := range slices.Backward(d.events) {
+		if m.events[i].version == version {
+			return i
 		}
 	}
 

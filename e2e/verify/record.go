@@ -2,6 +2,7 @@ package verify
 
 import (
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"time"
 
@@ -216,7 +217,7 @@ func (m *model) overtaken(c *commit, d *document, wrote bool) {
 		}
 
 		if v := m.events[i].version; v > 0 && v <= d.shown && d.image < v {
-			m.findIn(d, m.orderFinding(c, c.at, violation("", "v%d was applied while v%d before it waits in %s.%s", d.shown, v, Database, Parked).Text))
+			m.findIn(d, m.orderFinding(c, c.at, fmt.Sprintf("v%d was applied while v%d before it waits in %s.%s", d.shown, v, Database, Parked)))
 		}
 	}
 }

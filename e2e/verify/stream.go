@@ -7,17 +7,17 @@ import (
 	"github.com/atlas-relay/atlas-relay/e2e/history"
 )
 
-// Violation is something that a rule does not allow.
-type Violation struct {
+// StreamError is something that the rule of the stream does not allow.
+type StreamError struct {
 	Kind string
 	Text string
 }
 
 // Error implements error.
-func (v *Violation) Error() string { return v.Text }
+func (v *StreamError) Error() string { return v.Text }
 
-func violation(kind, format string, args ...any) *Violation {
-	return &Violation{Kind: kind, Text: fmt.Sprintf(format, args...)}
+func wrong(kind, format string, args ...any) *StreamError {
+	return &StreamError{Kind: kind, Text: fmt.Sprintf(format, args...)}
 }
 
 // StreamOptions says what a flow's stream may have.
@@ -67,7 +67,7 @@ func NewStream(o StreamOptions) *Stream {
 }
 
 // Add takes the next message and returns the first thing that is wrong with it; what follows is judged as if it were
-// right. The error is a *Violation.
+// right. The error is a *StreamError.
 func (s *Stream) Add(r *history.Message) error {
 	_, v := s.add(r)
 	if v != nil {
@@ -77,18 +77,18 @@ func (s *Stream) Add(r *history.Message) error {
 	return nil
 }
 
-func (s *Stream) add(r *history.Message) (message, *Violation) {
+func (s *Stream) add(r *history.Message) (message, *StreamError) {
 	m, err := parseMessage(r)
 	if err != nil {
 		s.resume(r.Sequence, r.Header[HeaderID])
 
-		return m, violation("malformed", "message %d was written by no listener: %v", r.Sequence, err)
+		return m, wrong("malformed", "message %d was written by no listener: %v", r.Sequence, err)
 	}
 
 	if m.partition >= len(s.lanes) {
 		s.resume(m.sequence, m.id)
 
-		return m, violation("malformed", "message %d is of partition %d, the stream has %d", m.sequence, m.partition, len(s.lanes))
+		return m, wrong("malformed", "message %d is of partition %d, the stream has %d", m.sequence, m.partition, len(s.lanes))
 	}
 
 	v := s.follows(&m)
@@ -113,7 +113,7 @@ func (s *Stream) resume(sequence uint64, id string) {
 }
 
 // follows judges the place of a message: identity, sequence, the id chain, the generation.
-func (s *Stream) follows(m *message) (v *Violation) {
+func (s *Stream) follows(m *message) (v *StreamError) {
 	switch {
 	case !s.begun:
 		s.start(m)
@@ -121,14 +121,14 @@ func (s *Stream) follows(m *message) (v *Violation) {
 		s.forget()
 		s.start(m)
 	case m.stream != s.last.stream:
-		v = violation("another stream", "message %d is of stream %s, the one before of %s, and nobody has accepted that", m.sequence, m.stream, s.last.stream)
+		v = wrong("another stream", "message %d is of stream %s, the one before of %s, and nobody has accepted that", m.sequence, m.stream, s.last.stream)
 		s.forget()
 	case m.sequence > s.last.sequence+1:
-		v = violation("hole", "messages %d to %d are missing in the stream", s.last.sequence+1, m.sequence-1)
+		v = wrong("hole", "messages %d to %d are missing in the stream", s.last.sequence+1, m.sequence-1)
 		s.forget()
 	case m.sequence <= s.last.sequence:
 		if !s.o.LosesTail {
-			v = violation("tail replaced", "message %d came again as another one: the end of the stream was lost, and nothing that was broken explains it", m.sequence)
+			v = wrong("tail replaced", "message %d came again as another one: the end of the stream was lost, and nothing that was broken explains it", m.sequence)
 		}
 
 		s.forget()
@@ -140,7 +140,7 @@ func (s *Stream) follows(m *message) (v *Violation) {
 
 	if m.generation != s.last.generation && s.begun && !s.adopt {
 		if m.generation != s.last.generation+1 || m.kind != ofMarker {
-			v = violation("generation", "message %d is of generation %d behind one of %d, and no marker begins it", m.sequence, m.generation, s.last.generation)
+			v = wrong("generation", "message %d is of generation %d behind one of %d, and no marker begins it", m.sequence, m.generation, s.last.generation)
 		}
 
 		s.forget()
@@ -183,21 +183,21 @@ func (s *Stream) forget() {
 }
 
 // chain judges the id that a message names.
-func (s *Stream) chain(m *message) *Violation {
+func (s *Stream) chain(m *message) *StreamError {
 	before, known := s.lastID[m.sequence-1]
 
 	switch {
 	case s.o.Batch || !known || m.sequence == 1:
 		return nil
 	case m.expected != before:
-		return violation("chain", "message %d names %q as the one before it, which is %q", m.sequence, m.expected, before)
+		return wrong("chain", "message %d names %q as the one before it, which is %q", m.sequence, m.expected, before)
 	default:
 		return nil
 	}
 }
 
 // judge judges the numbers of a message.
-func (s *Stream) judge(m *message) *Violation {
+func (s *Stream) judge(m *message) *StreamError {
 	if s.adopt {
 		s.number, s.skipped, s.at = m.event, m.skipped, m.at
 		if m.kind != ofMarker {
@@ -227,7 +227,7 @@ func (s *Stream) judge(m *message) *Violation {
 		return v
 	}
 
-	for _, next := range []*Violation{s.counts(m, 1), s.laneCounts(m), s.order(m)} {
+	for _, next := range []*StreamError{s.counts(m, 1), s.laneCounts(m), s.order(m)} {
 		if v == nil {
 			v = next
 		}
@@ -239,9 +239,9 @@ func (s *Stream) judge(m *message) *Violation {
 }
 
 // counts judges the running numbers: what is neither this event nor left out is missing.
-func (s *Stream) counts(m *message, own uint64) (v *Violation) {
+func (s *Stream) counts(m *message, own uint64) (v *StreamError) {
 	if m.event-s.number != m.skipped-s.skipped+own {
-		v = violation("number", "message %d is event %d with %d left out, behind event %d with %d", m.sequence, m.event, m.skipped, s.number, s.skipped)
+		v = wrong("number", "message %d is event %d with %d left out, behind event %d with %d", m.sequence, m.event, m.skipped, s.number, s.skipped)
 	}
 
 	s.number, s.skipped = m.event, m.skipped
@@ -250,10 +250,10 @@ func (s *Stream) counts(m *message, own uint64) (v *Violation) {
 }
 
 // laneCounts judges the running number of a partition.
-func (s *Stream) laneCounts(m *message) (v *Violation) {
+func (s *Stream) laneCounts(m *message) (v *StreamError) {
 	l := &s.lanes[m.partition]
 	if l.known && m.count != l.count+1 {
-		v = violation("count", "message %d: partition %d: count %d after %d", m.sequence, m.partition, m.count, l.count)
+		v = wrong("count", "message %d: partition %d: count %d after %d", m.sequence, m.partition, m.count, l.count)
 	}
 
 	l.known, l.count = true, m.count
@@ -262,14 +262,14 @@ func (s *Stream) laneCounts(m *message) (v *Violation) {
 }
 
 // order judges that an event comes behind all before it, and once.
-func (s *Stream) order(m *message) (v *Violation) {
+func (s *Stream) order(m *message) (v *StreamError) {
 	first, again := s.tokens[m.token]
 
 	switch {
 	case again:
-		v = violation("token twice", "message %d carries the resume token of message %d", m.sequence, first)
+		v = wrong("token twice", "message %d carries the resume token of message %d", m.sequence, first)
 	case m.at.compare(s.at) <= 0:
-		v = violation("position", "message %d is at position %s, behind %s", m.sequence, m.at, s.at)
+		v = wrong("position", "message %d is at position %s, behind %s", m.sequence, m.at, s.at)
 	}
 
 	s.tokens[m.token], s.at = m.sequence, m.at
@@ -278,7 +278,7 @@ func (s *Stream) order(m *message) (v *Violation) {
 }
 
 // assemble judges the parts of an event: anything but the next part of the same attempt begins anew.
-func (s *Stream) assemble(m *message) (v *Violation) {
+func (s *Stream) assemble(m *message) (v *StreamError) {
 	l := &s.lanes[m.partition]
 	before := l.part
 
@@ -287,7 +287,7 @@ func (s *Stream) assemble(m *message) (v *Violation) {
 	case m.part == 1:
 		l.size = 0
 	case !next && l.known:
-		v = violation("part", "message %d is part %d of %d of event %d, attempt %d; the part before it was not seen", m.sequence, m.part, m.parts, m.event, m.attempt)
+		v = wrong("part", "message %d is part %d of %d of event %d, attempt %d; the part before it was not seen", m.sequence, m.part, m.parts, m.event, m.attempt)
 	case !next:
 		l.size = m.size - m.payload // the parts before are not known
 	}
@@ -295,7 +295,7 @@ func (s *Stream) assemble(m *message) (v *Violation) {
 	l.size += m.payload
 
 	if v == nil && m.part == m.parts && l.size != m.size {
-		v = violation("size", "message %d completes an event of %d bytes with %d", m.sequence, m.size, l.size)
+		v = wrong("size", "message %d completes an event of %d bytes with %d", m.sequence, m.size, l.size)
 	}
 
 	if l.part = *m; m.part == m.parts {
@@ -307,16 +307,16 @@ func (s *Stream) assemble(m *message) (v *Violation) {
 
 // copy takes in what a schema change tells another partition. It is no event: a listener that was stopped before the
 // change itself tells all of them again.
-func (s *Stream) copy(m *message) (v *Violation) {
+func (s *Stream) copy(m *message) (v *StreamError) {
 	l := &s.lanes[m.partition]
 
 	switch {
 	case l.known && m.count != l.count:
-		v = violation("copy", "message %d: partition %d: a copy has count %d after %d", m.sequence, m.partition, m.count, l.count)
+		v = wrong("copy", "message %d: partition %d: a copy has count %d after %d", m.sequence, m.partition, m.count, l.count)
 	case m.at.compare(s.at) <= 0:
-		v = violation("copy", "message %d: partition %d: a copy of a schema change at %s after %s", m.sequence, m.partition, m.at, s.at)
+		v = wrong("copy", "message %d: partition %d: a copy of a schema change at %s after %s", m.sequence, m.partition, m.at, s.at)
 	case m.event <= s.number:
-		v = violation("copy", "message %d: partition %d: a copy of event %d after event %d", m.sequence, m.partition, m.event, s.number)
+		v = wrong("copy", "message %d: partition %d: a copy of event %d after event %d", m.sequence, m.partition, m.event, s.number)
 	}
 
 	l.known, l.count = true, m.count
@@ -332,7 +332,7 @@ func (s *Stream) copy(m *message) (v *Violation) {
 
 // complete judges that in front of a schema change stand the copies of the same attempt, from the last partition down to
 // 1, and nowhere else.
-func (s *Stream) complete(m *message) *Violation {
+func (s *Stream) complete(m *message) *StreamError {
 	copies := s.copies
 	s.copies = nil
 
@@ -341,13 +341,13 @@ func (s *Stream) complete(m *message) *Violation {
 	}
 
 	if len(copies) != len(s.lanes)-1 {
-		return violation("copies", "message %d: schema change, event %d: %d of %d copies", m.sequence, m.event, len(copies), len(s.lanes)-1)
+		return wrong("copies", "message %d: schema change, event %d: %d of %d copies", m.sequence, m.event, len(copies), len(s.lanes)-1)
 	}
 
 	for i := range copies {
 		c := &copies[i]
 		if c.partition != len(s.lanes)-1-i || c.event != m.event || c.at != m.at || c.attempt != m.attempt {
-			return violation("copies", "message %d: schema change, event %d at %s, attempt %d: partition %d was told of event %d at %s, attempt %d",
+			return wrong("copies", "message %d: schema change, event %d at %s, attempt %d: partition %d was told of event %d at %s, attempt %d",
 				m.sequence, m.event, m.at, m.attempt, c.partition, c.event, c.at, c.attempt)
 		}
 	}

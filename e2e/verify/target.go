@@ -11,33 +11,6 @@ import (
 	"github.com/atlas-relay/atlas-relay/e2e/history"
 )
 
-// changes reads a change stream; fragments of an event that the server has split come as one.
-func (m *model) changes(file string, visit func(at time.Time, c *change)) error {
-	var open *change
-
-	return history.Each(m.folder, file, func(read *history.Change) error {
-		c, err := parseChange(read.Event)
-		if err != nil {
-			return err
-		}
-
-		if open != nil {
-			open.join(&c)
-			c, open = *open, nil
-		}
-
-		if c.fragment < c.fragments {
-			open = &c
-
-			return nil
-		}
-
-		visit(read.Time, &c)
-
-		return nil
-	})
-}
-
 // readTarget goes through all that the target showed, commit by commit: I3, I4, I6, I7, and the order of I9.
 //
 // Events of transactions that ran at the same time may come mixed. So a commit is judged when its session or its partition

@@ -39,13 +39,17 @@ func run(args []string, out io.Writer) (code int, err error) {
 	flags.DurationVar(&limits.Recovery, "recovery", limits.Recovery, "how long after the last fault the state has to be OK; 0: only measured")
 	flags.BoolVar(&limits.WholeTransactions, "whole-transactions", limits.WholeTransactions, "refuse transactions of the source that were committed in pieces, which are counted otherwise")
 
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return fine, nil
-	} else if err != nil {
-		return refused, nil // flags has said why
-	}
+	flags.SetOutput(io.Discard) // main says what is wrong
 
-	if flags.NArg() != 1 {
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		flags.SetOutput(out)
+		flags.PrintDefaults()
+
+		return fine, nil
+	case err != nil:
+		return refused, fmt.Errorf("read the options: %w", err)
+	case flags.NArg() != 1:
 		return refused, errors.New("name the folder of one record, behind the options")
 	}
 
