@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,12 +55,11 @@ func (f *block) Strike(ctx context.Context, s *Stage) (Hit, error) {
 	hit := Hit{Victim: string(natsServer), LosesTail: true}
 
 	err := s.whileNATSIsDown(func(dir string) error {
-		blocks, err := filepath.Glob(filepath.Join(dir, "msgs", "*.blk"))
-		if err != nil || len(blocks) == 0 {
-			return errors.Join(err, errors.New("the stream has no block"))
+		blocks, err := blocksOf(dir)
+		if err != nil {
+			return err
 		}
 
-		slices.SortFunc(blocks, func(a, b string) int { return len(a) - len(b) + strings.Compare(a, b) })
 		path := blocks[int(f.where*float64(len(blocks)))]
 		hit.Detail = fmt.Sprintf("%s of %d: %s", filepath.Base(path), len(blocks), f)
 
@@ -84,6 +84,18 @@ func (f *block) Strike(ctx context.Context, s *Stage) (Hit, error) {
 	s.Pass(ctx, 200, networkMost)
 
 	return hit, nil
+}
+
+// blocksOf are the block files of a stream, in the order of its messages; at least one.
+func blocksOf(dir string) ([]string, error) {
+	blocks, err := filepath.Glob(filepath.Join(dir, "msgs", "*.blk"))
+	if err != nil || len(blocks) == 0 {
+		return nil, errors.Join(err, errors.New("the stream has no block"))
+	}
+
+	slices.SortFunc(blocks, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) }) // by number
+
+	return blocks, nil
 }
 
 // apply damages the file.

@@ -96,16 +96,26 @@ func (s *Stage) whileNATSIsDown(do func(dir string) error) error {
 		return err
 	}
 
+	dir, err := s.streamDir()
+	if err == nil {
+		err = do(dir)
+	}
+
+	return errors.Join(err, s.World.NATS.Start())
+}
+
+// streamDir is where NATS keeps the flow's stream.
+func (s *Stage) streamDir() (string, error) {
 	dirs, err := filepath.Glob(filepath.Join(s.World.NATS.Store(), "jetstream", "*", "streams", topology.StreamName(flow)))
 	if err == nil && len(dirs) != 1 {
 		err = fmt.Errorf("NATS keeps %d streams of the flow", len(dirs))
 	}
 
-	if err == nil {
-		err = do(dirs[0])
+	if err != nil {
+		return "", err
 	}
 
-	return errors.Join(err, s.World.NATS.Start())
+	return dirs[0], nil
 }
 
 // awaitApplied waits until little is pending; not for ever, because the load goes on.

@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
-	"path/filepath"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +14,7 @@ import (
 // does on a full disk. A stream that could not be written stays frozen until the server is started again
 // (nats-server 2.14), which is what an operator does.
 type writeError struct {
-	room  uint64 // bytes that the largest file may still grow by
+	room  uint64 // bytes that the stream's last block may still grow by
 	lasts uint64 // changes
 }
 
@@ -23,26 +22,36 @@ func writeErrorClass() Class {
 	return Class{
 		Name: "write-error", Says: "the system refuses what NATS writes, until it is started again with room",
 		Draw: func(r *rand.Rand, _ *Plan) Fault {
-			return &writeError{room: uint64(r.IntN(256 << 10)), lasts: 200 + uint64(r.IntN(300))}
+			return &writeError{room: uint64(r.IntN(32 << 10)), lasts: 200 + uint64(r.IntN(300))}
 		},
 	}
 }
 
 // String implements Fault.
 func (f *writeError) String() string {
-	return fmt.Sprintf("NATS may write %d bytes more to its largest file, for %d changes", f.room, f.lasts)
+	return fmt.Sprintf("NATS may write %d bytes more to a file that is as large as the last block, for %d changes", f.room, f.lasts)
 }
 
 // Strike implements Fault.
 func (f *writeError) Strike(ctx context.Context, s *Stage) (Hit, error) {
 	nats := s.World.NATS
 
-	largest, err := largestFile(nats.Store())
+	dir, err := s.streamDir()
 	if err != nil {
 		return Hit{}, err
 	}
 
-	limit := unix.Rlimit{Cur: largest + f.room, Max: unix.RLIM_INFINITY}
+	blocks, err := blocksOf(dir)
+	if err != nil {
+		return Hit{}, err
+	}
+
+	last, err := os.Stat(blocks[len(blocks)-1])
+	if err != nil {
+		return Hit{}, fmt.Errorf("look at the last block: %w", err)
+	}
+
+	limit := unix.Rlimit{Cur: uint64(last.Size()) + f.room, Max: unix.RLIM_INFINITY}
 	if err := unix.Prlimit(nats.Process().PID(), unix.RLIMIT_FSIZE, &limit, nil); err != nil {
 		return Hit{}, fmt.Errorf("limit the files of NATS: %w", err)
 	}
@@ -63,25 +72,4 @@ func (f *writeError) Strike(ctx context.Context, s *Stage) (Hit, error) {
 
 	// The process goes, and its limit with it.
 	return hit, errors.Join(nats.Kill(), nats.Start())
-}
-
-func largestFile(dir string) (size uint64, err error) {
-	err = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-
-		info, err := entry.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // a file of a moment
-		}
-
-		if err == nil {
-			size = max(size, uint64(info.Size()))
-		}
-
-		return err
-	})
-
-	return size, err
 }

@@ -66,6 +66,10 @@ func NewPlan(o *Options) *Plan {
 	p.schedule(r, o)
 	p.arm(r)
 
+	if len(o.Points) > 0 {
+		p.armThese(o.Points)
+	}
+
 	return p
 }
 
@@ -131,6 +135,21 @@ func (p *Plan) arm(r *rand.Rand) {
 
 		for _, i := range r.Perm(len(places))[:min(armed, len(places))] {
 			p.Armed[service] = append(p.Armed[service], p.draw(r, &places[i]))
+		}
+	}
+}
+
+// armThese arms points in every service that has them.
+func (p *Plan) armThese(points []failpoint.Armed) {
+	clear(p.Armed)
+
+	for _, place := range failpoint.Table() {
+		for _, a := range points {
+			for _, service := range place.In {
+				if a.Point == place.Point {
+					p.Armed[service] = append(p.Armed[service], a)
+				}
+			}
 		}
 	}
 }

@@ -19,6 +19,10 @@ func (o *Options) Replay() string {
 		command += " CLASSES=" + strings.Join(Names(o.Classes), ",")
 	}
 
+	if len(o.Points) > 0 {
+		command += " POINTS=" + failpoint.List(o.Points)
+	}
+
 	if o.Short {
 		command += " SHORT=1"
 	}

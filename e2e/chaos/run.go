@@ -29,6 +29,7 @@ type Options struct {
 	Changes  int
 	Rate     float64 // changes a second
 	Classes  []Class
+	Points   []failpoint.Armed // armed instead of those that the seed chooses
 	Short    bool // only what a test has time for
 	Keep     bool // the folder stays although nothing is wrong
 	Choice   mongotest.Choice

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/atlas-relay/atlas-relay/e2e/chaos"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
 )
 
@@ -15,6 +16,7 @@ type Config struct {
 	Changes  int           `env:"CHANGES"  envDefault:"2000" min:"100" max:"10000000" help:"of documents in each run"`
 	Rate     int           `env:"RATE"     envDefault:"250"  min:"1"   max:"100000"   help:"changes per second"`
 	Classes  string        `env:"CLASSES"  help:"comma list of the classes of faults; empty: all"`
+	Points   string        `env:"POINTS"   help:"failpoints to arm, as RELAY_FAILPOINTS has them; empty: those that the seed chooses"`
 	Short    bool          `env:"SHORT"    help:"only what the tests have time for"`
 	Keep     bool          `env:"KEEP"     help:"keep the folders of good runs, too"`
 	Dir      string        `env:"CHAOS_DIR"      help:"where each run has its folder; empty: below the temporary directory"`
@@ -27,6 +29,10 @@ type Config struct {
 func (c *Config) Validate() error {
 	if _, err := c.classes(); err != nil {
 		return settings.Mistake{Name: "CLASSES", Value: c.Classes, Rule: err.Error(), Fix: "leave it empty for all"}
+	}
+
+	if _, err := failpoint.Parse(c.Points); err != nil {
+		return settings.Mistake{Name: "POINTS", Value: c.Points, Rule: err.Error(), Fix: "pkg/failpoint lists them"}
 	}
 
 	return nil

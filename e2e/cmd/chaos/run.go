@@ -11,6 +11,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/e2e/chaos"
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 )
 
@@ -19,6 +20,11 @@ const seeds = 1_000_000
 
 func run(ctx context.Context, cfg *Config, out io.Writer) error {
 	classes, err := cfg.classes()
+	if err != nil {
+		return err
+	}
+
+	points, err := failpoint.Parse(cfg.Points)
 	if err != nil {
 		return err
 	}
@@ -40,7 +46,7 @@ func run(ctx context.Context, cfg *Config, out io.Writer) error {
 	}
 
 	options := chaos.Options{
-		Programs: programs, Dir: cfg.Dir, Changes: cfg.Changes, Rate: float64(cfg.Rate), Classes: classes, Short: cfg.Short, Keep: cfg.Keep,
+		Programs: programs, Dir: cfg.Dir, Changes: cfg.Changes, Rate: float64(cfg.Rate), Classes: classes, Points: points, Short: cfg.Short, Keep: cfg.Keep,
 		Choice: choice, Patience: cfg.Patience, Seed: cfg.Seed,
 	}
 
