@@ -30,8 +30,8 @@ type Options struct {
 	Rate     float64 // changes a second
 	Classes  []Class
 	Points   []failpoint.Armed // armed instead of those that the seed chooses
-	Short    bool // only what a test has time for
-	Keep     bool // the folder stays although nothing is wrong
+	Short    bool              // only what a test has time for
+	Keep     bool              // the folder stays although nothing is wrong
 	Choice   mongotest.Choice
 	Patience time.Duration // of each wait for the relay
 	Progress io.Writer     // the run's own log goes there, too; nil: to its file alone
