@@ -76,10 +76,10 @@ const runs = 3
 
 // TestShortRuns makes a few runs with the faults that take little time. A run that finds something keeps its folder.
 func TestShortRuns(t *testing.T) {
-	summary := chaos.NewSummary()
+	summary, first := chaos.NewSummary(), seed(t)
 
 	for n := range uint64(runs) {
-		o := options(t, seed(t)+n)
+		o := options(t, first+n)
 
 		// The programs of a test look for races and the command's do not, so the command is only near to this run.
 		outcome, err := chaos.Run(t.Context(), o)

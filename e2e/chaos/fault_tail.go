@@ -68,6 +68,7 @@ func (f *tail) Strike(ctx context.Context, s *Stage) (hit Hit, err error) {
 	}
 
 	s.Pass(ctx, f.changes, 2*networkMost)
+	s.awaitStored(ctx, kept.LastSeq+1+f.changes/2)
 
 	if f.applied {
 		s.awaitApplied(ctx)
@@ -116,6 +117,20 @@ func (s *Stage) streamDir() (string, error) {
 	}
 
 	return dirs[0], nil
+}
+
+// awaitStored waits until the stream has a message, but not for ever: the listener may have to find NATS first.
+func (s *Stage) awaitStored(ctx context.Context, sequence uint64) {
+	ctx, cancel := context.WithTimeout(ctx, networkMost)
+	defer cancel()
+
+	for ctx.Err() == nil {
+		if state, err := s.State(ctx); err == nil && state.LastSeq >= sequence {
+			return
+		}
+
+		Linger(ctx, natsRetry)
+	}
 }
 
 // awaitApplied waits until little is pending; not for ever, because the load goes on.
