@@ -131,7 +131,7 @@ func TestLoadWritesWhatItLogs(t *testing.T) {
 	require.GreaterOrEqual(t, l.Changes()-l.SchemaChanges(), uint64(1200))
 	require.Zero(t, l.Unknown())
 	require.Positive(t, l.SchemaChanges())
-	require.Len(t, log.writes, int(l.Changes()-l.SchemaChanges())) //nolint:gosec // a few thousand
+	require.Len(t, log.writes, int(l.Changes()-l.SchemaChanges()))
 
 	transactions := map[string]map[string]bool{}
 
