@@ -14,6 +14,9 @@
 //  6. Where schema changes are replicated (DDL=on), collections, views and indexes of both sides have the same definitions,
 //     but for the value of an expiry.
 //
-// harness starts servers and services and waits on conditions; traffic writes to the source; fault breaks things; verify
-// checks the invariants.
+// harness starts servers and services and waits on conditions; traffic writes to the source; fault breaks things; verify/live
+// checks these invariants while the servers run. With E2E_RECORD=folder each run of traffic is recorded there as history
+// describes it, and judged by verify, which knows more of them and nothing of the relay's code:
+//
+//	go run ./e2e/cmd/check folder/run
 package e2e

@@ -208,6 +208,7 @@ func rewind(w *world) {
 
 	w.apply(0, 0)
 	w.apply(1, 0)
+	w.sample("OK", 0)
 }
 
 // loseTail has the server lose two messages, one of which is applied already.
@@ -229,6 +230,10 @@ func loseTail(w *world) {
 	w.stream = append(slices.Clone(again), lost...)
 	w.apply(1, 0)
 	w.faults = append(w.faults, history.Fault{Class: "power cut", From: w.meta.Started, To: w.now, Hits: 1, LosesTail: true})
+
+	w.event-- // what the stream counts goes back for a moment
+	w.sample("OK", 0)
+	w.event++
 	w.sample("OK", 0)
 }
 

@@ -22,6 +22,7 @@ type streamIndex struct {
 	first    uint64
 	last     uint64
 	replaced uint64 // messages from this sequence on have been others before; 0 for none
+	rewound  bool   // a generation has followed another
 }
 
 // readStream judges the stream (I5) and puts its events into their partitions.
@@ -67,13 +68,14 @@ func (m *model) addMessage(read *message, r *history.Message) {
 	s := &m.stream
 
 	if read.stream != s.id {
-		s.id, s.first, s.replaced = read.stream, read.sequence, 0
+		s.id, s.first = read.stream, read.sequence
 		clear(s.messages)
 	} else if read.sequence <= s.last && (s.replaced == 0 || read.sequence < s.replaced) {
 		s.replaced = read.sequence
 	}
 
 	s.last = read.sequence
+	s.rewound = s.rewound || read.generation > 0
 	s.messages[read.sequence] = stored{read.event, read.count, read.generation, read.at, read.kind, read.partition}
 
 	if !read.completes() {

@@ -165,13 +165,17 @@ func (s *sampling) judge(at time.Time) {
 	}
 }
 
-// judgeGrowth: what was counted stays counted.
+// judgeGrowth: what was counted stays counted. What the stream counts is counted anew where it has lost its end, or was
+// rewound: until everything is published again the sample is right and yet less than one before.
 func (s *sampling) judgeGrowth(at time.Time, t *Totals) {
+	anew := s.m.stream.replaced > 0 || s.m.stream.rewound
+
 	for _, c := range []struct {
-		name  string
-		value *uint64
-	}{{"total", t.Total}, {"processed", t.Processed}, {"failed", t.Failed}, {"skipped", t.Skipped}} {
-		if c.value == nil || !t.Consistent { // a rewind in progress is told by the others
+		name     string
+		value    *uint64
+		ofStream bool
+	}{{"total", t.Total, true}, {"processed", t.Processed, false}, {"failed", t.Failed, false}, {"skipped", t.Skipped, true}} {
+		if c.value == nil || !t.Consistent || anew && c.ofStream {
 			continue
 		}
 

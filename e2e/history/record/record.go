@@ -50,6 +50,7 @@ type Recorder struct {
 	usage          *history.Writer[history.Usage]
 
 	following *errgroup.Group
+	sampling  errgroup.Group
 	cancel    context.CancelFunc
 	stop      chan struct{} // closed by Finish: what samples and messages are there now is all
 
@@ -76,7 +77,7 @@ func Start(ctx context.Context, o Options) (*Recorder, error) {
 	r.following.Go(func() error { return r.source.run(ctx) })
 	r.following.Go(func() error { return r.target.run(ctx) })
 	r.following.Go(func() error { return r.messages.run(ctx, r.stop) })
-	r.following.Go(func() error { return r.sample(ctx) })
+	r.sampling.Go(func() error { return r.sample(ctx) })
 
 	return r, nil
 }
@@ -175,6 +176,13 @@ func (r *Recorder) note(err error) {
 	r.err = cmp.Or(r.err, err)
 }
 
+func (r *Recorder) fileError() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	return r.err
+}
+
 // KeepLog copies the log of a service into the record.
 func (r *Recorder) KeepLog(file string) error {
 	text, err := os.ReadFile(file)
@@ -200,13 +208,16 @@ func (r *Recorder) Finish(ctx context.Context) error {
 
 	close(r.stop)
 
-	if err := errors.Join(r.source.finish(ctx), r.target.finish(ctx)); err != nil {
-		r.cancel()
-
-		return errors.Join(err, r.following.Wait(), r.close())
+	// What ends the recording of the source is an event too: no sample shall count it.
+	if err := r.sampling.Wait(); err != nil {
+		return errors.Join(err, r.end())
 	}
 
-	if err := errors.Join(r.following.Wait(), r.err, r.close()); err != nil {
+	if err := errors.Join(r.source.finish(ctx), r.target.finish(ctx)); err != nil {
+		return errors.Join(err, r.end())
+	}
+
+	if err := errors.Join(r.following.Wait(), r.fileError(), r.close()); err != nil {
 		return err
 	}
 
@@ -217,11 +228,14 @@ func (r *Recorder) Finish(ctx context.Context) error {
 	return history.WriteMeta(r.o.Folder, r.meta)
 }
 
-// Abandon ends a recording that is of no use any more.
-func (r *Recorder) Abandon() {
+// Abandon ends a recording that is of no use any more. It may be called while Finish waits, which then fails.
+func (r *Recorder) Abandon() { _ = r.end() }
+
+// end lets go of everything, however far it has come.
+func (r *Recorder) end() error {
 	r.cancel()
-	_ = r.following.Wait()
-	_ = r.close()
+
+	return errors.Join(r.following.Wait(), r.sampling.Wait(), r.close())
 }
 
 func (r *Recorder) close() error {
