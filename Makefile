@@ -6,7 +6,8 @@ SERVICES := listener processor stats relayctl
 MODULES   = $(shell go list -m -f '{{.Dir}}')
 PACKAGES  = $(addsuffix /...,$(MODULES))
 SERVICE  ?= listener
-export MONGODB FUZZ_SECONDS GOVULNDB DEMO_SECONDS DEMO_RATE DEMO_KEEP DEMO_SEED DEMO_CHAOS DEMO_TWO_WAY PROCESSORS SOURCE_URI TARGET_URI
+export SEED RUNS CHANGES RATE CLASSES POINTS SHORT KEEP MONGODB FUZZ_SECONDS GOVULNDB DEMO_SECONDS DEMO_RATE DEMO_KEEP DEMO_SEED DEMO_CHAOS DEMO_TWO_WAY
+export PROCESSORS SOURCE_URI TARGET_URI
 
 .PHONY: help
 help: ## Show this list
@@ -36,6 +37,10 @@ build: ## Build the binaries into bin/
 .PHONY: bench
 bench: ## Measure speed and memory beside the ceilings of the same run
 	@go run ./e2e/cmd/bench
+
+.PHONY: chaos
+chaos: ## Break the relay under load and judge it (SEED, RUNS, CHANGES, RATE, CLASSES, POINTS, SHORT, KEEP)
+	@go run ./e2e/cmd/chaos
 
 .PHONY: lint
 lint: ## Run all linters, and look for known vulnerabilities (GOVULNDB=file://copy: offline)

@@ -27,8 +27,8 @@ type breakage struct {
 	passes     bool          // it is told for a while only: an instance that says nothing is taken for gone after 15 s
 }
 
-// record is when each view told of a breakage, and of its end.
-type record struct {
+// telling is when each view told of a breakage, and of its end.
+type telling struct {
 	breakage
 
 	named, gone, fine map[string]time.Duration // by view; since its begin, and since its end
@@ -169,7 +169,7 @@ func (v *views) breakAndMend(b breakage) {
 
 		return l.facts[factStatus] == b.status && (!has || strings.Contains(reasons, reason))
 	}
-	r := record{breakage: b, named: v.await(begin, b.name, b.passes, names)}
+	r := telling{breakage: b, named: v.await(begin, b.name, b.passes, names)}
 	end := time.Now()
 
 	require.NoError(t, b.end())

@@ -12,7 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
@@ -114,7 +114,7 @@ func (s *scenario) refetched() {
 
 	s.others++
 	require.Eventually(s.t, func() bool {
-		result, err := verify.Compare(s.t.Context(), source, target)
+		result, err := live.Compare(s.t.Context(), source, target)
 
 		return err == nil && result.Equal()
 	}, patience, 50*time.Millisecond)

@@ -77,7 +77,7 @@ type views struct {
 	looks   map[sampleTime][]look
 	screens []sighting // of relayctl top, in order
 
-	records []record // of what was broken
+	records []telling // of what was broken
 }
 
 func allViews() []string {

@@ -16,7 +16,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/e2e/traffic"
-	"github.com/atlas-relay/atlas-relay/e2e/verify"
+	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
@@ -29,7 +29,7 @@ type load struct {
 	s       *stack
 	db      string
 	traffic *traffic.Traffic
-	order   *verify.Order
+	order   *live.Order
 	end     chan struct{}
 	running chan error // of the traffic
 	watched chan error // of the recording
@@ -69,7 +69,7 @@ func (s *stack) load(t *testing.T) *load {
 
 	var err error
 
-	l.order, err = verify.NewOrder(t.Context(), s.target.Database(l.db), l.traffic.Journal().Seen)
+	l.order, err = live.NewOrder(t.Context(), s.target.Database(l.db), l.traffic.Journal().Seen)
 	require.NoError(t, err)
 
 	require.NoError(t, l.traffic.Prepare(t.Context()))
@@ -118,7 +118,7 @@ func (l *load) finish() *relayv1.Stats {
 
 	events, err := l.order.Verdict()
 	require.NoError(l.t, err)
-	require.NoError(l.t, verify.Counters(sample, l.s.changes, 0))
+	require.NoError(l.t, live.Counters(sample, l.s.changes, 0))
 	l.equal()
 	l.chained()
 
@@ -131,7 +131,7 @@ func (l *load) finish() *relayv1.Stats {
 func (l *load) equal() {
 	l.t.Helper()
 
-	result, err := verify.Compare(l.t.Context(), l.s.source.Database(l.db), l.s.target.Database(l.db))
+	result, err := live.Compare(l.t.Context(), l.s.source.Database(l.db), l.s.target.Database(l.db))
 	require.NoError(l.t, err)
 	require.True(l.t, result.Equal(), "%d documents differ: %v", result.Different, result.Differences)
 	require.Positive(l.t, result.Documents)
@@ -149,7 +149,7 @@ func (l *load) chained() {
 	js, err := jetstream.New(nc)
 	require.NoError(l.t, err)
 
-	events, writers, err := verify.Stream(l.t.Context(), js, flow)
+	events, writers, err := live.Stream(l.t.Context(), js, flow)
 	require.NoError(l.t, err)
 	l.t.Logf("%d events in the stream, of %d listeners", events, writers)
 }

@@ -29,7 +29,7 @@ func TestAnotherSource(t *testing.T) {
 	s.compose.Env = map[string]string{"SOURCE_URI": "mongodb://outside:27017/?replicaSet=outside"}
 	s.up(t)
 
-	client, err := mongodb.Connect(settings.URI("mongodb://"+outside+"/?directConnection=true"), mongodb.Options{})
+	client, err := mongodb.Connect(settings.NewURI("mongodb://"+outside+"/?directConnection=true"), mongodb.Options{})
 	require.NoError(t, err)
 
 	defer func() { require.NoError(t, mongodb.Disconnect(t.Context(), client)) }()

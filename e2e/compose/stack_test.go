@@ -113,11 +113,11 @@ func (s *stack) connect() (err error) {
 		return nil
 	}
 
-	if s.source, err = mongodb.Connect(settings.URI(sourceURI), mongodb.Options{}); err != nil {
+	if s.source, err = mongodb.Connect(settings.NewURI(sourceURI), mongodb.Options{}); err != nil {
 		return err
 	}
 
-	if s.target, err = mongodb.Connect(settings.URI(targetURI), mongodb.Options{}); err != nil {
+	if s.target, err = mongodb.Connect(settings.NewURI(targetURI), mongodb.Options{}); err != nil {
 		return err
 	}
 

@@ -19,7 +19,7 @@ const slicesPerSecond = 50
 // faults is what a proxy does at present. It is a state machine without I/O: next says what becomes of bytes.
 type faults struct {
 	refuse  bool
-	swallow bool
+	swallow [directions]bool
 	delay   [directions]time.Duration
 	rate    int                   // bytes a second; 0: no limit
 	free    [directions]time.Time // when the limited line has sent what it was given
@@ -39,7 +39,7 @@ type step struct {
 // next decides about n bytes, at least one, that came in at a time.
 func (f *faults) next(now, came time.Time, d Direction, n int) step {
 	switch wait := f.wait(now, came, d); {
-	case f.swallow:
+	case f.swallow[d]:
 		return step{drop: true}
 	case wait > 0:
 		return step{wait: wait}

@@ -155,7 +155,7 @@ func (l *link) next(d Direction, c *chunk) (step, <-chan struct{}) {
 
 	now := time.Now()
 
-	if len(c.data) > 0 || p.faults.swallow {
+	if len(c.data) > 0 || p.faults.swallow[d] {
 		s := p.faults.next(now, c.came, d, len(c.data))
 		l.lost = l.lost || s.drop
 

@@ -93,7 +93,21 @@ func (p *Proxy) Limit(bytesPerSecond int) {
 func (p *Proxy) Refuse() { p.change(func(f *faults) { f.refuse = true }) }
 
 // Swallow goes half-open: everything sent, the end of a connection too, is taken and never arrives, and nobody is told.
-func (p *Proxy) Swallow() { p.change(func(f *faults) { f.swallow = true }) }
+func (p *Proxy) Swallow() {
+	p.change(func(f *faults) { f.swallow = [directions]bool{true, true} })
+}
+
+// SwallowOnly goes half-open in one direction: the other one works.
+func (p *Proxy) SwallowOnly(d Direction) { p.change(func(f *faults) { f.swallow[d] = true }) }
+
+// String is the direction for people.
+func (d Direction) String() string {
+	if d == ToTarget {
+		return "to the server"
+	}
+
+	return "to the client"
+}
 
 // CutAfter lets n more bytes of a direction pass and then resets the connection that carries the last of them; once. So
 // a frame of a protocol is cut in the middle. What the peer has not read by then may be lost with it.

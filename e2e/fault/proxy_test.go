@@ -297,6 +297,32 @@ func TestSwallow(t *testing.T) {
 	require.NoError(t, talk(dial(t, p), "again"))
 }
 
+// TestSwallowOnly: what the target sends arrives, what it is sent does not.
+func TestSwallowOnly(t *testing.T) {
+	t.Parallel()
+
+	for _, towards := range []fault.Direction{fault.ToTarget, fault.ToClient} {
+		t.Run(towards.String(), func(t *testing.T) {
+			t.Parallel()
+
+			p, _ := newProxy(t)
+			conn, other := dial(t, p), dial(t, p)
+			require.NoError(t, talk(conn, "before"))
+			require.NoError(t, talk(other, "before"))
+
+			p.SwallowOnly(towards)
+
+			_, err := io.WriteString(conn, "lost")
+			require.NoError(t, err)
+			requireSilence(t, conn)
+
+			p.Heal()
+			requireReset(t, talk(conn, "after"))
+			require.NoError(t, talk(other, "after"), "nothing of it was lost")
+		})
+	}
+}
+
 func TestCutAfter(t *testing.T) {
 	t.Parallel()
 

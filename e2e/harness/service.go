@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -27,7 +28,19 @@ type Service struct {
 }
 
 func newService(name, path string, args []string, env map[string]string, dir string) *Service {
-	return &Service{Name: name, path: path, args: args, env: env, log: filepath.Join(dir, name+".log"), seen: map[int]Usage{}}
+	return &Service{Name: name, path: path, args: args, env: maps.Clone(env), log: filepath.Join(dir, name+".log"), seen: map[int]Usage{}}
+}
+
+// Configure changes settings, beside those that the service has, from its next start on. An empty value takes one away.
+func (s *Service) Configure(settings map[string]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	env := map[string]string{}
+	maps.Copy(env, s.env)
+	maps.Copy(env, settings)
+	maps.DeleteFunc(env, func(_, value string) bool { return value == "" })
+	s.env = env
 }
 
 // Start runs the service; one that runs already is an error.

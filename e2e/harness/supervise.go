@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"syscall"
 	"time"
 )
 
@@ -80,7 +81,7 @@ func (l *life) look(s *Service, told func(Death)) error {
 	}
 
 	switch l.short++; {
-	case killed:
+	case killed, proc.signaled(syscall.SIGKILL): // nobody does that to himself
 		l.short = 0
 	case time.Since(l.begin) > shortLife:
 		l.short = 1
@@ -97,6 +98,13 @@ func (l *life) look(s *Service, told func(Death)) error {
 	told(Death{Service: s, PID: proc.PID(), How: proc.How(), NewPID: s.Process().PID()})
 
 	return nil
+}
+
+// signaled tells whether a process that has ended was ended by this signal.
+func (p *Process) signaled(by syscall.Signal) bool {
+	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+
+	return ok && status.Signaled() && status.Signal() == by
 }
 
 // run is the present run, whether it was asked to end, and whether it was ended by Kill.

@@ -147,6 +147,61 @@ func TestSuperviseStartsWhatIsKilledAgainAndAgain(t *testing.T) {
 	require.NoError(t, <-supervised)
 }
 
+// TestSuperviseStartsWhatSIGKILLEnds, whoever sent it: a failpoint ends its own process so.
+func TestSuperviseStartsWhatSIGKILLEnds(t *testing.T) {
+	t.Parallel()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	service := program(t, "sh", "-c", "kill -9 $$")
+	deaths := make(chan Death)
+	supervised := make(chan error, 1)
+
+	go func() {
+		supervised <- Supervise(ctx, func() []*Service { return []*Service{service} }, func(d Death) { deaths <- d })
+	}()
+
+	for range 2 * shortLives {
+		require.Equal(t, "signal: killed", (<-deaths).How)
+	}
+
+	cancel()
+	drain(deaths, supervised)
+}
+
+// drain lets a supervisor end that may be telling of one more death.
+func drain(deaths <-chan Death, supervised <-chan error) {
+	for {
+		select {
+		case <-deaths:
+		case <-supervised:
+			return
+		}
+	}
+}
+
+// TestConfigureHoldsFromTheNextStart: settings are added, changed and taken away.
+func TestConfigureHoldsFromTheNextStart(t *testing.T) {
+	t.Parallel()
+
+	path, err := exec.LookPath("sh")
+	require.NoError(t, err)
+
+	given := map[string]string{"A": "1", "B": "1"}
+	s := newService("sh", path, []string{"-c", `echo "A=$A B=$B C=$C"`}, given, t.TempDir())
+
+	said := func() string {
+		require.NoError(t, s.Start())
+		require.Zero(t, s.Process().ExitCode())
+
+		return s.LastWords()
+	}
+
+	require.Equal(t, "A=1 B=1 C=\n", said())
+	s.Configure(map[string]string{"A": "2", "B": "", "C": "2"})
+	require.Equal(t, "A=1 B=1 C=\nA=2 B= C=2\n", said())
+	require.Equal(t, map[string]string{"A": "1", "B": "1"}, given, "what others share is left alone")
+}
+
 func TestSuperviseLeavesAloneWhatWasStopped(t *testing.T) {
 	t.Parallel()
 

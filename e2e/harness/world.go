@@ -38,8 +38,10 @@ type World struct {
 // WorldOptions says which MongoDB the two places are.
 type WorldOptions struct {
 	Programs Programs
-	Source   mongotest.Choice
-	Target   mongotest.Choice
+	// Dir takes the files of NATS and the logs, and stays when the world ends; empty: a temporary directory that does not.
+	Dir    string
+	Source mongotest.Choice
+	Target mongotest.Choice
 	// SyncOnCommit makes the stand-ins keep acknowledged writes when they are killed.
 	SyncOnCommit bool
 	// StandaloneTarget makes the target a server without transactions.
@@ -54,12 +56,16 @@ type WorldOptions struct {
 
 // StartWorld starts servers on free ports with their files in temporary directories. The caller must Stop it.
 func StartWorld(ctx context.Context, o WorldOptions) (*World, error) {
-	dir, remove, err := tempDir()
-	if err != nil {
-		return nil, err
-	}
+	w := &World{Dir: o.Dir, keepDir: o.Dir != ""}
 
-	w := &World{Dir: dir, removeDir: remove}
+	if !w.keepDir {
+		dir, remove, err := tempDir()
+		if err != nil {
+			return nil, err
+		}
+
+		w.Dir, w.removeDir = dir, remove
+	}
 
 	if err := w.start(ctx, o); err != nil {
 		return nil, errors.Join(err, w.Stop(ctx))

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 )
 
 // The headers by which a KV bucket and its server tell what a message is; nats.go
@@ -67,6 +69,10 @@ func (b *Bucket) Acquire(ctx context.Context, key, value string, ttl time.Durati
 
 	if errors.Is(err, errChanged) {
 		return nil, &HeldError{Key: key, Value: "somebody who came first"}
+	}
+
+	if err == nil {
+		err = failpoint.Error(failpoint.LeaseTaken)
 	}
 
 	if err != nil {

@@ -20,6 +20,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 )
 
 // MinTTL is the shortest that the server takes.
@@ -162,6 +164,10 @@ func (l *Lease) Renew(ctx context.Context) error {
 	sent := time.Now()
 
 	revision, err = l.bucket.put(ctx, l.key, l.value, l.ttl, revision)
+	if err == nil {
+		err = failpoint.Error(failpoint.LeaseRenewed)
+	}
+
 	if errors.Is(err, errChanged) {
 		sent, revision, err = l.reclaim(ctx)
 	}
@@ -248,6 +254,10 @@ func (l *Lease) Keep(ctx context.Context, trouble func(error)) error {
 func (l *Lease) Release(ctx context.Context) error {
 	if !l.finish(ErrReleased) {
 		return nil
+	}
+
+	if err := failpoint.Error(failpoint.LeaseReleased); err != nil {
+		return err
 	}
 
 	// A renewal under way may still be stored.

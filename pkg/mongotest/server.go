@@ -100,6 +100,13 @@ func (s *Server) Addr() string {
 	return net.JoinHostPort(loopback, strconv.Itoa(s.port.number))
 }
 
+// DataDir is where a server that was started here keeps its data. The files may be copied and exchanged while it does
+// not run.
+func (s *Server) DataDir() string { return s.dir.data() }
+
+// LogFile is where the output of a server that was started here goes.
+func (s *Server) LogFile() string { return s.dir.log() }
+
 // PID is the process of a server that was started here and runs, else 0.
 func (s *Server) PID() int {
 	s.mu.Lock()

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
@@ -131,6 +132,10 @@ func (r *reporter) put(ctx context.Context) error {
 
 	if _, err := r.bucket.Put(ctx, r.key, value); err != nil {
 		return fmt.Errorf("put key %s of bucket %s: %w", r.key, topology.StatsBucket, err)
+	}
+
+	if err := failpoint.Error(failpoint.ReportPut); err != nil {
+		return err
 	}
 
 	r.last, r.quiet = content, 0

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
@@ -235,6 +236,10 @@ func (c *Capture) openTail(ctx context.Context) (*topology.Stream, *chain.Tail, 
 	}
 
 	tail, err := chain.ReadTail(ctx, stream)
+	if err == nil {
+		err = failpoint.Error(failpoint.TailRead)
+	}
+
 	if err != nil {
 		return nil, nil, streamTrouble(err, c.options.Flow, c.seen != nil)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
@@ -23,7 +24,11 @@ func (s *session) sendMarker(ctx context.Context, dry bool) error {
 
 	m := s.ledger.Marker(payload)
 
-	return s.send(ctx, &m, dry)
+	if err := s.send(ctx, &m, dry); err != nil {
+		return err
+	}
+
+	return failpoint.Error(failpoint.MarkerSent)
 }
 
 func (c *Capture) markerFilter() *relayv1.Filter {

@@ -3,6 +3,7 @@ package capture
 import (
 	"context"
 
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/changestream"
 )
 
@@ -37,6 +38,10 @@ func read(ctx context.Context, stream *changestream.Stream, out chan<- []changes
 			if change.Dry {
 				break
 			}
+		}
+
+		if err := failpoint.Error(failpoint.SourceRead); err != nil {
+			return sourceTrouble(err)
 		}
 
 		select {

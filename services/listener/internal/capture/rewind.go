@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/routing"
@@ -100,6 +101,10 @@ func (s *session) look(ctx context.Context, watch *rewind.Watch, stream *topolog
 	s.setState(Streaming, watch.Reason(missing))
 
 	if point != nil {
+		if err := failpoint.Error(failpoint.RewindFound); err != nil {
+			return streamTrouble(err, s.options.Flow, true)
+		}
+
 		s.rewindTo = point
 
 		return &interruption{state: Waiting, err: fmt.Errorf("%w: %s", errRewind, point.Why)}
@@ -280,6 +285,10 @@ func (s *session) beginGeneration(ctx context.Context, stream *topology.Stream) 
 
 	if err := s.sendMarker(ctx, true); err != nil {
 		return err
+	}
+
+	if err := failpoint.Error(failpoint.GenerationBegun); err != nil {
+		return streamTrouble(err, s.options.Flow, true)
 	}
 
 	// Once it is stored it is the tail, and the next session goes on from it. If

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/routing"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
@@ -127,6 +128,10 @@ func (s *session) stream(ctx context.Context, stream *topology.Stream, tail *cha
 	}
 
 	defer s.closeStream(ctx, changes)
+
+	if err := failpoint.Error(failpoint.SourceOpened); err != nil {
+		return false, sourceTrouble(err)
+	}
 
 	disconnected := s.nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
 	defer s.nc.RemoveStatusListener(disconnected)
@@ -269,7 +274,7 @@ func (s *session) takeEvent(ctx context.Context, change *changestream.Change, sk
 		return ledgerTrouble(err)
 	}
 
-	return nil
+	return failpoint.Error(failpoint.EventSkipped)
 }
 
 // capture publishes an event.
@@ -294,6 +299,12 @@ func (s *session) capture(ctx context.Context, e *event.Event, change *changestr
 		messages[i].TraceParent = traceParent
 		if err := s.send(ctx, &messages[i], change.Dry && i == len(messages)-1); err != nil {
 			return err
+		}
+
+		if i < len(messages)-1 {
+			if err := failpoint.Error(failpoint.PartSent); err != nil {
+				return streamTrouble(err, s.options.Flow, true)
+			}
 		}
 	}
 
@@ -329,6 +340,10 @@ func (s *session) send(ctx context.Context, m *event.Message, dry bool) error {
 
 	s.traces.sent++
 
+	if err := failpoint.Error(failpoint.PublishSent); err != nil {
+		return streamTrouble(err, s.options.Flow, true)
+	}
+
 	if s.room.take(m) {
 		s.ledger.RequestMarker()
 	}
@@ -356,6 +371,10 @@ func (s *session) awaitReply(ctx context.Context) error {
 // handle takes in a reply of the server, and what it proves.
 func (s *session) handle(reply *nats.Msg) error {
 	if err := s.publisher.Handle(reply); err != nil {
+		return streamTrouble(err, s.options.Flow, true)
+	}
+
+	if err := failpoint.Error(failpoint.PublishAcked); err != nil {
 		return streamTrouble(err, s.options.Flow, true)
 	}
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
@@ -122,8 +123,15 @@ func (j *Janitor) turn(ctx context.Context) (tight bool) {
 		return v.IsTight()
 	}
 
+	failpoint.Pass(failpoint.PurgeDecided)
+
 	// One that was not answered may have happened; the next look shows it.
-	if err := stream.Purge(ctx, d.KeepFrom); err != nil {
+	err = stream.Purge(ctx, d.KeepFrom)
+	if err == nil {
+		err = failpoint.Error(failpoint.PurgeSent)
+	}
+
+	if err != nil {
 		j.log.WarnContext(ctx, "stream not purged", slog.Any(telemetry.KeyError, err))
 
 		return v.IsTight()

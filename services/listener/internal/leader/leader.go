@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/lease"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
@@ -129,6 +130,7 @@ func (l *Leader) ask(ctx context.Context) error {
 		})
 	}()
 
+	failpoint.Pass(failpoint.Led)
 	l.log.InfoContext(ctx, "active by the flow's lease", slog.Uint64(telemetry.KeyEpoch, held.Revision()))
 
 	return nil
@@ -175,6 +177,8 @@ func (l *Leader) release(ctx context.Context) {
 	if l.held == nil {
 		return
 	}
+
+	failpoint.Pass(failpoint.StoodBack)
 
 	// What ends the term must not end giving it back.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)

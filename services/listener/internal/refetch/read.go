@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/refetch"
 )
@@ -45,6 +46,10 @@ func read(ctx context.Context, source *mongo.Client, ns event.Namespace, id bson
 
 	if _, err := find(ctx, collection, id, bson.D{{Key: "_id", Value: 1}}); err != nil {
 		return refetch.Image{}, fmt.Errorf("read the source's time: %w", err)
+	}
+
+	if err := failpoint.Error(failpoint.RefetchTimed); err != nil {
+		return refetch.Image{}, err
 	}
 
 	known := session.OperationTime()

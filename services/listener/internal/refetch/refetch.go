@@ -16,6 +16,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/refetch"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 )
@@ -238,6 +239,8 @@ func (r *Responder) answer(stop, work context.Context, j *job) {
 	ctx, cancel := context.WithTimeout(work, left)
 	defer cancel()
 
+	failpoint.Pass(failpoint.RefetchTaken)
+
 	image, err := read(ctx, r.source, j.request.Namespace, j.id, j.request.NotBefore)
 	if err != nil {
 		r.log.DebugContext(ctx, "refetch failed",
@@ -279,6 +282,10 @@ func (r *Responder) send(ctx context.Context, reply string, image refetch.Image)
 			if err := r.flush(ctx); err != nil {
 				return fmt.Errorf("publish part %d of %d: %w", i+1, len(messages), err)
 			}
+		}
+
+		if err := failpoint.Error(failpoint.RefetchSent); err != nil {
+			return err
 		}
 	}
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 )
 
@@ -62,13 +63,25 @@ func (a *Applier) steps(ctx context.Context, plan *Plan, last, next *checkpoint.
 			return err
 		}
 
+		if err := failpoint.Error(failpoint.IntentsWritten); err != nil {
+			return err
+		}
+
 		if err := a.writeAlone(ctx, plan); err != nil {
+			return err
+		}
+
+		if err := failpoint.Error(failpoint.WrittenAlone); err != nil {
 			return err
 		}
 
 		if err := a.move(ctx, last, next); err != nil {
 			return err
 		}
+	}
+
+	if err := failpoint.Error(failpoint.DebtsOwed); err != nil {
+		return err
 	}
 
 	return pay(ctx, a.client, next.Owed)

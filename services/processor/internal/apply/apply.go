@@ -14,6 +14,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 )
 
 // Deadlines of the calls to the target. A call that outlives its deadline is
@@ -136,6 +137,10 @@ func (a *Applier) judge(ctx context.Context, last, next *checkpoint.Document) (V
 	defer cancel()
 
 	held, present, err := checkpoint.LoadOne(ctx, a.client, last.Flow, last.Partition)
+	if err == nil {
+		err = failpoint.Error(failpoint.InDoubt)
+	}
+
 	if err != nil {
 		return Unknown, err
 	}
@@ -164,7 +169,12 @@ func (a *Applier) transaction(ctx context.Context, plan *Plan, last, next *check
 		return fmt.Errorf("start transaction: %w", err)
 	}
 
-	if err := a.write(mongo.NewSessionContext(ctx, session), plan, last, next); err != nil {
+	err = a.write(mongo.NewSessionContext(ctx, session), plan, last, next)
+	if err == nil {
+		err = failpoint.Error(failpoint.WritesDone)
+	}
+
+	if err != nil {
 		// The driver keeps the error of an abort to itself, so one that follows
 		// an error of the network is taken for one that did not arrive.
 		a.spent = mongo.IsNetworkError(err) || mongo.IsTimeout(err)
@@ -190,7 +200,12 @@ func (a *Applier) commit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 
-	if err := a.session.CommitTransaction(ctx); err != nil {
+	err := a.session.CommitTransaction(ctx)
+	if err == nil {
+		err = failpoint.Error(failpoint.CommitSent)
+	}
+
+	if err != nil {
 		a.spent = true
 
 		return fmt.Errorf("%w: commit: %w", errInDoubt, err)

@@ -12,12 +12,17 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 )
 
 // write runs the statements of the transaction: the checkpoint first, then what
 // the relay remembers, then the data.
 func (a *Applier) write(ctx context.Context, plan *Plan, last, next *checkpoint.Document) error {
+	if err := failpoint.Error(failpoint.TransactionBegun); err != nil {
+		return err
+	}
+
 	notes := append(unsupportedNotes(last.Flow, plan.unsupported), plan.notes...)
 
 	if a.options.ClientBulkWrite {
@@ -50,6 +55,10 @@ func (a *Applier) bulkWrite(ctx context.Context, plan *Plan, last, next *checkpo
 		n, err := a.sendBulk(ctx, models)
 		if err != nil {
 			return bulkWriteError(plan.writes[:plan.scouts], 1, 1, err)
+		}
+
+		if err := failpoint.Error(failpoint.ScoutsWritten); err != nil {
+			return err
 		}
 
 		matched, models = n, models[:0]
@@ -153,6 +162,10 @@ func (a *Applier) writeByCollection(ctx context.Context, plan *Plan, last, next 
 
 	if result.MatchedCount != 1 {
 		return errGuard
+	}
+
+	if err := failpoint.Error(failpoint.CheckpointWritten); err != nil {
+		return err
 	}
 
 	matched := int64(1)

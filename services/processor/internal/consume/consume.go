@@ -10,6 +10,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 )
 
 // Delivery is a whole event, or the place of a schema change, that the partition
@@ -107,6 +108,10 @@ func (r *Reader) Next(ctx context.Context) (*Delivery, error) {
 // applied before.
 func (r *Reader) take(ctx context.Context, msg jetstream.Msg) (*Delivery, error) {
 	metadata, err := msg.Metadata()
+	if err == nil {
+		err = failpoint.Error(failpoint.MessagePulled)
+	}
+
 	if err != nil {
 		return nil, fmt.Errorf("read delivery: %w", err)
 	}

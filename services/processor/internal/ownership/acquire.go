@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
@@ -92,6 +93,10 @@ func (c *claim) isStale(held *checkpoint.Document) bool {
 // trouble of target or NATS.
 func acquire(ctx context.Context, target *mongo.Client, stream *topology.Stream, c claim) (owned checkpoint.Document, back bool, err error) {
 	held, present, err := checkpoint.LoadOne(ctx, target, stream.Flow(), c.partition)
+	if err == nil {
+		err = failpoint.Error(failpoint.CheckpointRead)
+	}
+
 	if err != nil {
 		return checkpoint.Document{}, false, err
 	}
@@ -132,6 +137,10 @@ func acquire(ctx context.Context, target *mongo.Client, stream *topology.Stream,
 	// Where this is not allowed, the next statement has to wait.
 	_ = apply.EndTransactions(ctx, target, held.Session)
 
+	if err := failpoint.Error(failpoint.SessionEnded); err != nil {
+		return checkpoint.Document{}, back, err
+	}
+
 	if !present {
 		_, err = checkpoint.Checkpoints(target).InsertOne(ctx, owned)
 		if mongodb.IsDuplicateKey(err) {
@@ -139,6 +148,10 @@ func acquire(ctx context.Context, target *mongo.Client, stream *topology.Stream,
 		}
 	} else {
 		err = raise(ctx, target, &held, &owned, moved)
+	}
+
+	if err == nil {
+		err = failpoint.Error(failpoint.EpochRaised)
 	}
 
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/park"
@@ -51,6 +52,10 @@ func (l *lane) make(running, stop, work context.Context, c *schema.Change, prepa
 		}
 
 		err := l.options.Schema.Execute(ctx, c, prepared)
+		if err == nil {
+			err = failpoint.Error(failpoint.SchemaMade)
+		}
+
 		if err != nil && (schema.IsOwn(err) || work.Err() != nil) {
 			return retry.Permanent(err)
 		}

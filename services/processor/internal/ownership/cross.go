@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/barrier"
@@ -176,6 +177,10 @@ func (p *passing) claim(ctx context.Context, v *barrier.Verdict) {
 
 	if fresh {
 		prepared, err := p.options.Schema.Prepare(ctx, &p.change)
+		if err == nil {
+			err = failpoint.Error(failpoint.SchemaPrepared)
+		}
+
 		if err != nil {
 			p.shown = explain(err)
 
@@ -192,7 +197,12 @@ func (p *passing) claim(ctx context.Context, v *barrier.Verdict) {
 		}
 	}
 
-	if err := barrier.WriteExecution(ctx, p.target, p.held.Flow, v.Executing, &execution); err != nil {
+	err := barrier.WriteExecution(ctx, p.target, p.held.Flow, v.Executing, &execution)
+	if err == nil {
+		err = failpoint.Error(failpoint.SchemaClaimed)
+	}
+
+	if err != nil {
 		p.shown = explain(err)
 	}
 
@@ -295,6 +305,7 @@ func (p *passing) tryDeparture(stop, work context.Context, why *park.Refusal, ch
 
 // passed takes in that the partition has gone on.
 func (p *passing) passed() {
+	failpoint.Pass(failpoint.BarrierLeft)
 	p.passage.Pass(p.at())
 
 	if p.change.Operation == event.Rename && p.executing.HandsOver(p.at()) {

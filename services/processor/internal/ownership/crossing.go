@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/barrier"
@@ -215,7 +216,12 @@ func (o *Owner) announce(ctx context.Context, list []*standing) error {
 		lanes[i] = s.lane
 	}
 
-	if err := barrier.WriteArrivals(ctx, o.target, o.options.Flow, lanes); err != nil {
+	err := barrier.WriteArrivals(ctx, o.target, o.options.Flow, lanes)
+	if err == nil {
+		err = failpoint.Error(failpoint.BarrierArrived)
+	}
+
+	if err != nil {
 		return err
 	}
 

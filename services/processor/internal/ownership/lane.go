@@ -10,6 +10,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/batch"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
@@ -234,6 +235,9 @@ func (l *lane) dispatch(timer *time.Timer) {
 	if l.inFlight == 0 && l.batcher.Due(now, false) {
 		events := l.batcher.Take()
 		l.inFlight, l.flying = len(events), l.waiting
+
+		failpoint.Pass(failpoint.BatchClosed)
+
 		l.batches <- events
 
 		if d := l.aside; d != nil {

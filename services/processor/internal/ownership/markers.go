@@ -12,6 +12,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
@@ -177,6 +178,10 @@ func (l *lane) moveTo(stop, work context.Context, m *marker) error {
 	count, ok := l.settledAt(m)
 	if !ok {
 		return nil
+	}
+
+	if err := failpoint.Error(failpoint.MarkerReached); err != nil {
+		return err
 	}
 
 	if err := l.slots.Acquire(work, 1); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
@@ -69,7 +70,7 @@ func (p *partition) loadParked(ctx context.Context) error {
 
 	p.board.update(func(s *Status) { s.Dead = p.parked.Dead() })
 
-	return nil
+	return failpoint.Error(failpoint.ParkedLoaded)
 }
 
 // tryParked tries what is due.
@@ -129,6 +130,10 @@ func (l *lane) settleParked(stop, work context.Context, lot *park.Lot) error {
 	u := &unit{lot: lot, changes: make([]apply.Change, len(lot.Items))}
 
 	err := l.readEvents(work, u)
+	if err == nil {
+		err = failpoint.Error(failpoint.ParkedRetried)
+	}
+
 	if err == nil && lot.Items[0].Key.IsChange() {
 		err, u.made = l.repeat(stop, work, u), true
 	}
@@ -194,6 +199,8 @@ func (l *lane) reload(err error) error {
 	if l.reloads++; l.reloads > maxReloads {
 		return err
 	}
+
+	failpoint.Pass(failpoint.RecordsReloaded)
 
 	return fmt.Errorf("%w: %w", errReload, err)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/lease"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/pkg/pause"
@@ -110,8 +111,12 @@ func (p *partition) under(drain, work context.Context, l *lease.Lease) error {
 		})
 	}()
 
+	failpoint.Pass(failpoint.LeaseHeld)
+
 	p.lease, p.mine = l, false
 	err := p.run(stop, bounded)
+
+	failpoint.Pass(failpoint.Drained)
 
 	cancelKeep()
 	<-kept
@@ -244,6 +249,9 @@ func (p *partition) begin(stop context.Context) (jetstream.Consumer, start, erro
 	}
 
 	consumer, err := p.openConsumer(ctx, began.after)
+	if err == nil {
+		err = failpoint.Error(failpoint.ConsumerCreated)
+	}
 
 	return consumer, began, err
 }
@@ -313,6 +321,8 @@ func (p *partition) deleteConsumers(ctx context.Context, older []uint64) {
 		if err := p.stream.DeleteConsumer(ctx, topology.ConsumerName(p.number, epoch)); err != nil {
 			p.log.DebugContext(ctx, "old consumer not deleted", slog.Int(telemetry.KeyPartition, p.number), slog.Any(telemetry.KeyError, err))
 		}
+
+		failpoint.Pass(failpoint.ConsumerDeleted)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/pkg/refetch"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
@@ -68,6 +69,9 @@ func (l *lane) fetch(ctx context.Context, a park.Ask) answer {
 	defer cancel()
 
 	records, err := parked.LoadIDs(ctx, l.target, []string{a.ID})
+	if err == nil {
+		err = failpoint.Error(failpoint.RefetchAsked)
+	}
 
 	switch {
 	case err != nil:
@@ -106,6 +110,8 @@ func (l *lane) answered(stop, work context.Context, a *answer) error {
 	if lot == nil {
 		return nil
 	}
+
+	failpoint.Pass(failpoint.RefetchAnswered)
 
 	r := &a.record
 	u := &unit{lot: lot, image: a.image.Document, changes: []apply.Change{{

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
@@ -79,6 +80,8 @@ func (p *partition) look(ctx context.Context) (start, error) {
 
 // awaitRewind tells the listener, by the next report, and everybody else.
 func (p *partition) awaitRewind(ctx context.Context, met *consume.HoleError) {
+	failpoint.Pass(failpoint.HoleMet)
+
 	if before := p.board.read(); before.Hole == nil || *before.Hole != met.Generation {
 		p.log.ErrorContext(ctx, "the stream has a hole; nothing is applied until the listener has rewound it",
 			slog.Int(telemetry.KeyPartition, p.number), slog.String(telemetry.KeyReason, met.Error()))
@@ -91,6 +94,7 @@ func (p *partition) awaitRewind(ctx context.Context, met *consume.HoleError) {
 // healed forgets a hole that a higher generation has filled.
 func (p *partition) healed(ctx context.Context, began *start) {
 	if began.moved {
+		failpoint.Pass(failpoint.PlaceMoved)
 		p.log.WarnContext(ctx, "the stream was rewound or lost its tail; what is applied is recognised by its position",
 			slog.Int(telemetry.KeyPartition, p.number), slog.Int64("generation", began.from.Generation),
 			slog.Uint64(telemetry.KeyStreamSeq, began.after), slog.String(telemetry.KeyPosition, p.held.Position.String()))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/pkg/retry"
@@ -75,6 +76,7 @@ func (l *lane) settle(stop, work context.Context, u *unit) error {
 		case own && u.reorder(err):
 		case own && u.lot.Refuse(int64(failed.Number), refusal(failed, l.options.Apply.NoTransactions)): //nolint:gosec // numbers of events stay far below 2^63
 			l.suspect(u, failed)
+			failpoint.Pass(failpoint.BatchRerun)
 		case errors.Is(err, apply.ErrRecords), errors.Is(err, parked.ErrRecords):
 			return l.reload(err)
 		default:
@@ -121,11 +123,22 @@ func (l *lane) try(stop, work context.Context, u *unit) error {
 		return err
 	}
 
+	failpoint.Pass(failpoint.Committed)
+
 	l.held = next
 	u.lot.Done(&fx, time.Now())
 	l.suspects.Acquit(plan)
 	traced.committed(u.lot)
 	l.committed(work, plan, u.batch)
+
+	if u.batch != nil && u.lot.Refused() {
+		failpoint.Pass(failpoint.ParkedWritten)
+	}
+
+	if fx.Failed > 0 {
+		failpoint.Pass(failpoint.DeadMarked)
+	}
+
 	l.tellParked(work, u, &fx)
 
 	return nil

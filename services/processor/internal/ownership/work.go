@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
@@ -53,6 +54,8 @@ func (l *lane) apply(running, stop, work context.Context) error {
 		if l.batch != nil && l.noRoom == "" {
 			// An ack that does not arrive costs a delivery later; nothing else.
 			_ = l.batch[len(l.batch)-1].Ack()
+
+			failpoint.Pass(failpoint.Acked)
 
 			if l.batch[0].IsBarrier() {
 				l.crossed <- struct{}{}

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/gap"
 	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
@@ -83,6 +84,8 @@ func (f *Flow) Sample(ctx context.Context) (tally.Stats, error) {
 
 	f.last, f.at = tally.Count(in), time.Now()
 	f.memory.Date(&f.last)
+
+	failpoint.Pass(failpoint.StatsSampled)
 
 	return f.last, nil
 }
@@ -170,6 +173,9 @@ func (f *Flow) readTarget(ctx context.Context, in *tally.Input) map[int]checkpoi
 	})
 
 	err, parkedErr := group.Wait(), <-parkedRead
+	if err == nil {
+		err = failpoint.Error(failpoint.StatsCheckpoints)
+	}
 
 	switch {
 	case err != nil:

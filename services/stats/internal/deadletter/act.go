@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 )
 
@@ -229,6 +230,10 @@ func (t *task) change(ctx context.Context, names []string) (uint64, error) {
 	}
 
 	result, err := parked.Records(t.target).UpdateMany(ctx, filter, append(update, bson.E{Key: "$set", Value: set}))
+	if err == nil {
+		err = failpoint.Error(failpoint.LettersChanged)
+	}
+
 	if err != nil {
 		return 0, t.failed(fmt.Errorf("%s: %w", t.Verb, err))
 	}

@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/pkg/audit"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 )
 
@@ -33,6 +34,10 @@ func (l *Letters) Audit(ctx context.Context, before string, limit int) ([]audit.
 func (l *Letters) audited(ctx context.Context, t *task) (Outcome, error) {
 	action := &audit.Action{Flow: l.flow, Action: actionPrefix + string(t.Verb), Who: t.Who, Why: t.Why, Selection: t.selection()}
 	if err := audit.Begin(ctx, l.target, action); err != nil {
+		return Outcome{}, l.failed(err)
+	}
+
+	if err := failpoint.Error(failpoint.AuditBegun); err != nil {
 		return Outcome{}, l.failed(err)
 	}
 

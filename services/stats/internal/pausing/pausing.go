@@ -11,6 +11,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/audit"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/pause"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/trouble"
 )
@@ -82,6 +83,9 @@ func (s *Switch) audited(ctx context.Context, name string, r *Request, act func(
 	}
 
 	n, err := act()
+	if err == nil {
+		err = failpoint.Error(failpoint.PauseWritten)
+	}
 
 	action.Close(ctx, s.target, n, err)
 

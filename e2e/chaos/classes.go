@@ -1,0 +1,91 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+)
+
+// Fault is one thing that goes wrong.
+type Fault interface {
+	// Strike breaks something and mends it again, as far as a person or a machine would. It returns an error where the
+	// world cannot be had any more: then the run says nothing about the relay.
+	Strike(ctx context.Context, s *Stage) (Hit, error)
+	// String says what was drawn.
+	String() string
+}
+
+// Hit is what a fault did.
+type Hit struct {
+	Times     int    // that it really struck; 0: it missed
+	Victim    string // the service, server or link
+	Detail    string
+	LosesTail bool // messages are gone from the end of the stream
+}
+
+// Ending says what a class does to the flow.
+type Ending int
+
+// The endings.
+const (
+	Heals  Ending = iota // by itself
+	MayEnd               // it heals, or ends in a state that says so and names the remedy
+	Ends                 // it ends in such a state
+)
+
+// Class is a kind of fault.
+type Class struct {
+	Name   string
+	Says   string // in one line
+	Ending Ending
+	// Rewrites tells that the target goes back to what it was.
+	Rewrites bool
+	// Short tells that a run of a test has time for it.
+	Short bool
+	// Fits tells whether a plan leaves room for it; nil: every plan does.
+	Fits func(p *Plan) bool
+	// Draw makes one fault of the class.
+	Draw func(r *rand.Rand, p *Plan) Fault
+}
+
+// Classes are all there are. Failpoints are none of them: each run arms some beside its schedule.
+func Classes() []Class {
+	return []Class{
+		killClass(), freezeClass(), networkClass(), slowTargetClass(), stormClass(), refusedClass(),
+		fullClass(), tailClass(), writeErrorClass(), blockClass(), targetBackClass(),
+		crowdClass(), rollingClass(), historyClass(), goneClass(),
+	}
+}
+
+// Select returns the classes of these names; all without any.
+func Select(names []string) ([]Class, error) {
+	all := Classes()
+	if len(names) == 0 {
+		return all, nil
+	}
+
+	var chosen []Class
+
+	for _, name := range names {
+		at := slices.IndexFunc(all, func(c Class) bool { return c.Name == name })
+		if at < 0 {
+			return nil, fmt.Errorf("there is no class %q of faults; there are %s", name, strings.Join(Names(all), ", "))
+		}
+
+		chosen = append(chosen, all[at])
+	}
+
+	return chosen, nil
+}
+
+// Names are those of classes.
+func Names(classes []Class) []string {
+	names := make([]string, len(classes))
+	for i, c := range classes {
+		names[i] = c.Name
+	}
+
+	return names
+}

@@ -1,0 +1,149 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+)
+
+// tail takes the end of the stream away, as a power cut or a backup of yesterday does: NATS is ended, its files are those
+// of a while ago, NATS starts.
+type tail struct {
+	changes uint64 // between then and now
+	applied bool   // the processors have read what is lost
+}
+
+func tailClass() Class {
+	return Class{
+		Name: "tail", Says: "the stream loses its end, or goes back to a backup, before or after that was applied", Short: true,
+		Draw: func(r *rand.Rand, _ *Plan) Fault {
+			return &tail{changes: 1 + uint64(r.ExpFloat64()*150), applied: r.IntN(2) == 0}
+		},
+	}
+}
+
+// String implements Fault.
+func (f *tail) String() string {
+	applied := "before they were applied"
+	if f.applied {
+		applied = "applied"
+	}
+
+	return fmt.Sprintf("the stream loses the messages of %d changes, %s", f.changes, applied)
+}
+
+// Strike implements Fault.
+func (f *tail) Strike(ctx context.Context, s *Stage) (hit Hit, err error) {
+	if !f.applied {
+		frozen := s.Relay.Processors()
+		for _, p := range frozen {
+			if err := p.Freeze(); err != nil {
+				return hit, err
+			}
+		}
+
+		defer func() {
+			for _, p := range frozen {
+				err = errors.Join(err, p.Thaw())
+			}
+		}()
+	}
+
+	saved := filepath.Join(s.World.Dir, "stream-of-before")
+	defer func() { err = errors.Join(err, os.RemoveAll(saved)) }()
+
+	kept, err := s.State(ctx)
+	if err != nil {
+		return hit, err
+	}
+
+	if err := s.whileNATSIsDown(func(dir string) error { return os.CopyFS(saved, os.DirFS(dir)) }); err != nil {
+		return hit, err
+	}
+
+	s.Pass(ctx, f.changes, 2*networkMost)
+	s.awaitStored(ctx, kept.LastSeq+1+f.changes/2)
+
+	if f.applied {
+		s.awaitApplied(ctx)
+	}
+
+	before, err := s.State(ctx)
+	if err != nil {
+		return hit, err
+	}
+
+	err = s.whileNATSIsDown(func(dir string) error {
+		return errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS(saved)))
+	})
+	if err != nil {
+		return hit, err
+	}
+
+	lost := int(before.LastSeq - kept.LastSeq) // or fewer: the listener published until NATS was ended
+
+	return Hit{Times: lost, Victim: string(natsServer), LosesTail: true, Detail: fmt.Sprintf("%d messages lost, %s", lost, f)}, nil
+}
+
+// whileNATSIsDown kills NATS, does something with the directory of the flow's stream, and starts NATS.
+func (s *Stage) whileNATSIsDown(do func(dir string) error) error {
+	if err := s.World.NATS.Kill(); err != nil {
+		return err
+	}
+
+	dir, err := s.streamDir()
+	if err == nil {
+		err = do(dir)
+	}
+
+	return errors.Join(err, s.World.NATS.Start())
+}
+
+// streamDir is where NATS keeps the flow's stream.
+func (s *Stage) streamDir() (string, error) {
+	dirs, err := filepath.Glob(filepath.Join(s.World.NATS.Store(), "jetstream", "*", "streams", topology.StreamName(flow)))
+	if err == nil && len(dirs) != 1 {
+		err = fmt.Errorf("NATS keeps %d streams of the flow", len(dirs))
+	}
+
+	if err != nil {
+		return "", err
+	}
+
+	return dirs[0], nil
+}
+
+// awaitStored waits until the stream has a message, but not for ever: the listener may have to find NATS first.
+func (s *Stage) awaitStored(ctx context.Context, sequence uint64) {
+	ctx, cancel := context.WithTimeout(ctx, networkMost)
+	defer cancel()
+
+	for ctx.Err() == nil {
+		if state, err := s.State(ctx); err == nil && state.LastSeq >= sequence {
+			return
+		}
+
+		Linger(ctx, natsRetry)
+	}
+}
+
+// awaitApplied waits until little is pending; not for ever, because the load goes on.
+func (s *Stage) awaitApplied(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+
+	for ctx.Err() == nil {
+		sample, err := s.Relay.Sample(ctx)
+		if err == nil && sample.PendingChanges != nil && sample.GetPendingChanges() < 10 {
+			return
+		}
+
+		Linger(ctx, natsRetry)
+	}
+}

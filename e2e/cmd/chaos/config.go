@@ -1,0 +1,43 @@
+package main
+
+import (
+	"strings"
+	"time"
+
+	"github.com/atlas-relay/atlas-relay/e2e/chaos"
+	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+)
+
+// Config is everything that a chaos run can be told.
+type Config struct {
+	Seed     uint64        `env:"SEED"     help:"of the first run, each further one has the next; 0: a new one each time"`
+	Runs     int           `env:"RUNS"     envDefault:"1"    min:"1"   max:"1000000"  help:"how many"`
+	Changes  int           `env:"CHANGES"  envDefault:"2000" min:"100" max:"10000000" help:"of documents in each run"`
+	Rate     int           `env:"RATE"     envDefault:"250"  min:"1"   max:"100000"   help:"changes per second"`
+	Classes  string        `env:"CLASSES"  help:"comma list of the classes of faults; empty: all"`
+	Points   string        `env:"POINTS"   help:"failpoints to arm, as RELAY_FAILPOINTS has them; empty: those that the seed chooses"`
+	Short    bool          `env:"SHORT"    help:"only what the tests have time for"`
+	Keep     bool          `env:"KEEP"     help:"keep the folders of good runs, too"`
+	Dir      string        `env:"CHAOS_DIR"      help:"where each run has its folder; empty: below the temporary directory"`
+	Patience time.Duration `env:"CHAOS_PATIENCE" envDefault:"3m" help:"how long the relay may take for anything"`
+	Race     bool          `env:"CHAOS_RACE"     help:"build the services with the race detector"`
+	Verbose  bool          `env:"CHAOS_VERBOSE"  help:"tell what happens meanwhile"`
+}
+
+// Validate implements the check that settings.Load makes.
+func (c *Config) Validate() error {
+	if _, err := c.classes(); err != nil {
+		return settings.Mistake{Name: "CLASSES", Value: c.Classes, Rule: err.Error(), Fix: "leave it empty for all"}
+	}
+
+	if _, err := failpoint.Parse(c.Points); err != nil {
+		return settings.Mistake{Name: "POINTS", Value: c.Points, Rule: err.Error(), Fix: "pkg/failpoint lists them"}
+	}
+
+	return nil
+}
+
+func (c *Config) classes() ([]chaos.Class, error) {
+	return chaos.Select(strings.FieldsFunc(c.Classes, func(r rune) bool { return r == ',' }))
+}
