@@ -1,6 +1,7 @@
 # Every verb of the project. A target is at most three lines; logic lives in Go.
 # Tools are pinned here and built by the go command, from its module cache.
 BUF      := go run github.com/bufbuild/buf/cmd/buf@v1.75.0
+RELEASER := go run github.com/goreleaser/goreleaser/v2@v2.15.1
 LINT     := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 SERVICES := listener processor stats relayctl
 MODULES   = $(shell go list -m -f '{{.Dir}}')
@@ -72,3 +73,7 @@ logs: ## Follow the services' logs
 .PHONY: image
 image: ## Build the image of one service (SERVICE=listener)
 	docker build -f deploy/Dockerfile --build-arg SERVICE=$(SERVICE) -t atlas-relay/$(SERVICE) .
+
+.PHONY: release
+release: ## Build binaries, archives, SBOMs, checksums and images into dist/ (RELEASE_SKIP=docker: no images)
+	GOWORK=off $(RELEASER) release --clean $(if $(shell git tag --points-at HEAD 'v*'),,--snapshot) --skip=publish$(if $(RELEASE_SKIP),$(comma)$(RELEASE_SKIP))
