@@ -1,6 +1,7 @@
 # Every verb of the project. A target is at most three lines; logic lives in Go.
 # Tools are pinned here and built by the go command, from its module cache.
 BUF      := go run github.com/bufbuild/buf/cmd/buf@v1.75.0
+RELEASER := go run github.com/goreleaser/goreleaser/v2@v2.15.1
 LINT     := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 SERVICES := listener processor stats relayctl
 MODULES   = $(shell go list -m -f '{{.Dir}}')
@@ -71,8 +72,8 @@ verify: generate ## Fail if generated or tidied files differ, or a module does n
 fuzz: ## Fuzz what reads other people's bytes, FUZZ_SECONDS each (30)
 	@go run ./e2e/cmd/fuzz
 
-# The version that images bear.
-up image: export RELAY_VERSION ?= $(shell git describe --tags --always --dirty)
+# The version that images and releases bear.
+up image archives: export RELAY_VERSION ?= $(shell git describe --tags --always --dirty)
 up image: export RELAY_REVISION ?= $(shell git rev-parse HEAD)
 
 .PHONY: up down logs
@@ -87,3 +88,11 @@ logs: ## Follow the services' logs
 image: ## Build the image of one service (SERVICE=listener)
 	docker build -f deploy/Dockerfile --build-arg SERVICE=$(SERVICE) --build-arg VERSION=$(RELAY_VERSION) \
 		--build-arg REVISION=$(RELAY_REVISION) -t atlas-relay/$(SERVICE) .
+
+.PHONY: release archives images
+release: archives images ## Build binaries, archives, SBOMs, checksums and images into dist/
+archives: ## Build what release does without Docker
+	GOWORK=off $(RELEASER) release --clean --skip=publish $(if $(shell git tag --points-at HEAD 'v*'),,--snapshot)
+images: archives ## Build the images of all services, and write them into dist/
+	for service in $(SERVICES); do $(MAKE) image SERVICE=$$service || exit 1; done
+	docker save $(SERVICES:%=atlas-relay/%) | gzip -n > dist/images.tar.gz
