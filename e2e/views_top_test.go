@@ -105,8 +105,12 @@ func (v *views) readTop(ctx context.Context) error {
 				v.addScreen(text)
 			}
 		case <-ctx.Done():
+			hangs := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 			_, _ = terminal.WriteString("q")
 			err = <-ended
+
+			hangs.Stop()
+
 			_ = terminal.Close()
 
 			following.Wait()

@@ -177,9 +177,17 @@ func (p *program) listLetters() *cobra.Command {
 			return p.list(cmd.Context(), &w, func(ctx context.Context) (*listing, error) {
 				found, err := fetchLetters(ctx, &q, &relayv1.ListDeadLettersRequest{Flow: q.flow, Filter: conditions, States: states}, limit)
 
-				return &listing{
-					message: found, text: func(to io.Writer) error { return show.Letters(to, found.GetDeadLetters()) }, notes: func() { p.noteLetters(found) },
-				}, err
+				text := func(to io.Writer) error {
+					if w.on && len(found.GetDeadLetters()) == 0 {
+						_, err := fmt.Fprintln(to, "nothing matches")
+
+						return err
+					}
+
+					return show.Letters(to, found.GetDeadLetters())
+				}
+
+				return &listing{message: found, text: text, notes: func() { p.noteLetters(found) }}, err
 			})
 		},
 	}

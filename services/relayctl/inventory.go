@@ -138,6 +138,8 @@ func fetchPartitions(ctx context.Context, q *question, request *relayv1.ListPart
 		last *relayv1.ListPartitionsResponse
 	)
 
+	request.PageToken = "" // an earlier try may have ended amid the pages
+
 	err := q.everyPage(ctx, func(ctx context.Context, client relayv1.StatsServiceClient) (bool, error) {
 		page, err := client.ListPartitions(ctx, request)
 		if err != nil {
@@ -213,6 +215,8 @@ func fetchInstances(ctx context.Context, q *question, request *relayv1.ListInsta
 		all  []*relayv1.InstanceStats
 		last *relayv1.ListInstancesResponse
 	)
+
+	request.PageToken = "" // as in fetchPartitions
 
 	err := q.everyPage(ctx, func(ctx context.Context, client relayv1.StatsServiceClient) (bool, error) {
 		page, err := client.ListInstances(ctx, request)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/creack/pty"
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
@@ -112,6 +113,11 @@ func TestAListIsWatchedOnATerminal(t *testing.T) {
 
 	x.press("\x03")
 	x.ends(0)
+
+	x = openTerminal(t, nil, "dead-letters", "list", "--watch", "--server", addr)
+	x.shows("nothing matches")
+	x.press("\x03")
+	x.ends(0)
 }
 
 // What is wrong from the start is told at once, and so is what no waiting makes right.
@@ -133,6 +139,27 @@ func TestAWatchThatCannotBegin(t *testing.T) {
 	r = relayctl(t, nil, "partitions", "77", "--watch", "--server", serveLists(t))
 	require.Equal(t, 2, r.code)
 	require.Contains(t, r.errOut, `no partition "77"`)
+}
+
+// A try that ended amid the pages leaves nothing behind for the next one.
+func TestAListBeginsWithItsFirstPage(t *testing.T) {
+	t.Parallel()
+
+	p := &program{environ: map[string]string{}}
+	cmd, q := new(cobra.Command), new(question)
+	p.addServerFlag(cmd, q)
+	q.server = serveLists(t)
+
+	partitions, err := fetchPartitions(t.Context(), q, &relayv1.ListPartitionsRequest{PageToken: "next"})
+	require.NoError(t, err)
+	require.Len(t, partitions.GetPartitions(), 3)
+
+	instances, err := fetchInstances(t.Context(), q, &relayv1.ListInstancesRequest{PageToken: "next"})
+	require.NoError(t, err)
+
+	again, err := fetchInstances(t.Context(), q, new(relayv1.ListInstancesRequest))
+	require.NoError(t, err)
+	require.Len(t, instances.GetInstances(), len(again.GetInstances()))
 }
 
 // lists answers what the inventory does not.

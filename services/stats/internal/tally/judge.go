@@ -395,7 +395,7 @@ func (a *SetAside) describe() string {
 	text := "; the oldest is in " + cmp.Or(a.Namespace.String(), "an unknown collection")
 
 	switch {
-	case a.Error != "" && a.Code != 0:
+	case a.Error != "" && a.Code != 0 && !strings.Contains(a.Error, fmt.Sprintf("(%d)", a.Code)):
 		return text + fmt.Sprintf(": %s (code %d)", a.Error, a.Code)
 	case a.Error != "":
 		return text + ": " + a.Error

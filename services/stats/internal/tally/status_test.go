@@ -164,6 +164,12 @@ func TestStatus(t *testing.T) {
 			in.Checkpoints[1] = d
 			in.Parked = &tally.Parked{OldestWaiting: &tally.SetAside{Namespace: event.Namespace{DB: "shop", Coll: "orders"}, Code: 121, Error: "refused"}}
 		}, tally.Degraded, "changes set aside and retried: 2; the oldest is in shop.orders: refused (code 121)"},
+		"parked and retried, with a text that has the code": {func(in *tally.Input) {
+			d := in.Checkpoints[1]
+			d.Parked, d.Counters.Processed = 2, 0
+			in.Checkpoints[1] = d
+			in.Parked = &tally.Parked{OldestWaiting: &tally.SetAside{Namespace: event.Namespace{DB: "shop", Coll: "orders"}, Code: 121, Error: "DocumentValidationFailure (121)"}}
+		}, tally.Degraded, "changes set aside and retried: 2; the oldest is in shop.orders: DocumentValidationFailure (121)"},
 		"dead letter": {func(in *tally.Input) {
 			in.Parked = &tally.Parked{Dead: 3, OldestDead: &tally.SetAside{Namespace: event.Namespace{DB: "shop", Coll: "orders"}}}
 		}, tally.Diverged, "dead letters: 3; the oldest is in shop.orders"},
@@ -195,6 +201,7 @@ func TestStatus(t *testing.T) {
 			}
 
 			require.Contains(t, s.Reasons[0], test.reason)
+			require.NotContains(t, s.Reasons[0], "(121) (code 121)", "a code is told once")
 			require.NotEmpty(t, s.NextStep)
 		})
 	}

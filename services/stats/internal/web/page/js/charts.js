@@ -27,7 +27,7 @@ export class Charts {
   #points = [[], ...fields.map(() => [])]; // x first
   #last = ""; // time of the last point, as the service wrote it
   #plots = [];
-  #limits = {}; // by field, in seconds; null: the listener does not say
+  #limits = {}; // by field, in seconds; null: there is none
   #stats = null; // the last sample
   #busy = false;
 
@@ -67,7 +67,9 @@ export class Charts {
 
     this.#stats = stats;
 
-    const limits = Object.fromEntries(kind.limits.map(([, field]) => [field, seconds(stats[field])]));
+    // Nothing is too short at a source that forgets nothing.
+    const holds = word("HISTORY_TREND", stats.history_trend) !== "STILL";
+    const limits = Object.fromEntries(kind.limits.map(([, field]) => [field, holds ? seconds(stats[field]) : null]));
     if (JSON.stringify(limits) === JSON.stringify(this.#limits)) return;
 
     this.#limits = limits;
