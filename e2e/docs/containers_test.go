@@ -44,7 +44,7 @@ func TestComposeComesBack(t *testing.T) {
 func TestComposeHealthIsReadiness(t *testing.T) {
 	t.Parallel()
 
-	const soon, time4start = 15 * time.Second, time.Minute
+	const soon, enough = 15 * time.Second, time.Minute
 
 	for name, service := range watched(t).Services {
 		if name == "init" || name == "jaeger" { // the one ends, the other has nothing to ask with
@@ -56,7 +56,7 @@ func TestComposeHealthIsReadiness(t *testing.T) {
 
 		// A check that fails at once; one that hangs takes its timeout each time.
 		require.LessOrEqual(t, time.Duration(*check.Retries)*time.Duration(*check.Interval), soon, name)
-		require.GreaterOrEqual(t, time.Duration(*check.StartPeriod), time4start, name)
+		require.GreaterOrEqual(t, time.Duration(*check.StartPeriod), enough, name)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 // plugin is a part of the docker client that is a program of its own.
@@ -26,30 +27,29 @@ var plugins = []plugin{ //nolint:gochecknoglobals // a constant list
 	{command: "buildx", module: "github.com/docker/buildx", version: "v0.29.1", main: "./cmd/buildx", stamp: "/version.Version"},
 }
 
-// complete gives the client the plugins that it lacks. With them it reads its configuration beside them, not that of this
-// user.
+// complete gives the client the plugins that it lacks. It then reads its configuration beside them, not that of this user.
 func (d *Docker) complete(ctx context.Context, cache string, progress io.Writer) error {
+	lacks := func(p plugin) bool {
+		_, err := d.Run(ctx, p.command, "version")
+
+		return err != nil
+	}
+
+	if !slices.ContainsFunc(plugins, lacks) {
+		return nil
+	}
+
 	config := filepath.Join(cache, "docker-client")
+	d.env["DOCKER_CONFIG"] = config
 
 	for _, p := range plugins {
-		if _, err := d.Run(ctx, p.command, "version"); err == nil {
-			continue
-		}
-
-		path := filepath.Join(config, "cli-plugins", "docker-"+p.command)
-		d.env["DOCKER_CONFIG"] = config
-
-		if _, err := d.Run(ctx, p.command, "version"); err == nil {
+		if !lacks(p) {
 			continue
 		}
 
 		_, _ = fmt.Fprintf(progress, "docker has no %s: building %s %s, once\n", p.command, p.module, p.version)
 
-		if err := p.build(ctx, path); err != nil {
-			return err
-		}
-
-		if _, err := d.Run(ctx, p.command, "version"); err != nil {
+		if err := p.build(ctx, filepath.Join(config, "cli-plugins", "docker-"+p.command)); err != nil {
 			return err
 		}
 	}

@@ -120,13 +120,19 @@ func (m *member) status() bson.D {
 		return refusal(notYetInitialized, "no replset config has been received")
 	}
 
+	self := bson.D{
+		{Key: "_id", Value: 0},
+		{Key: "name", Value: host},
+		{Key: "health", Value: 1.0},
+		{Key: "state", Value: 1},
+		{Key: "stateStr", Value: "PRIMARY"},
+		{Key: "self", Value: true},
+	}
+
 	return bson.D{
 		{Key: "set", Value: m.set},
 		{Key: "myState", Value: 1},
-		{Key: "members", Value: bson.A{bson.D{
-			{Key: "_id", Value: 0}, {Key: "name", Value: host}, {Key: "health", Value: 1.0},
-			{Key: "state", Value: 1}, {Key: "stateStr", Value: "PRIMARY"}, {Key: "self", Value: true},
-		}}},
+		{Key: "members", Value: bson.A{self}},
 		{Key: "ok", Value: 1.0},
 	}
 }
