@@ -119,14 +119,18 @@ func TestLicencesReference(t *testing.T) {
 	t.Parallel()
 
 	modules := linked(t)
-	text := licencesHead
+
+	var text strings.Builder
+
+	text.WriteString(licencesHead)
 
 	for _, path := range slices.Sorted(maps.Keys(modules)) {
-		text += fmt.Sprintf("| %s | %s |\n", path, licenceOf(t, path, modules[path]))
+		fmt.Fprintf(&text, "| %s | %s |\n", path, licenceOf(t, path, modules[path]))
 	}
 
 	name, allowed := classify(read(t, "services", "stats", "internal", "web", "page", "vendor", "uPlot.LICENSE"))
 	require.True(t, allowed)
 
-	requirePage(t, "LICENCES.md", text+fmt.Sprintf("| uPlot, in the page | %s |\n", name))
+	fmt.Fprintf(&text, "| uPlot, in the page | %s |\n", name)
+	requirePage(t, "LICENCES.md", text.String())
 }

@@ -79,8 +79,10 @@ func (f *forge) encode(t *testing.T, w *world, id string) *nats.Msg {
 	m.Kind, m.Partition, m.Namespace, m.Generation = event.KindEvent, 1, w.ns, 0
 	m.Event, m.Count, m.Position = m.Event+1, w.counts[1]+1, event.Position{T: m.Position.T + 1}
 	m.Payload = marshal(t, bson.D{
-		{Key: "operationType", Value: "insert"}, {Key: "ns", Value: bson.D{{Key: "db", Value: w.ns.DB}, {Key: "coll", Value: w.ns.Coll}}},
-		{Key: "documentKey", Value: bson.D{{Key: "_id", Value: id}}}, {Key: "fullDocument", Value: document},
+		{Key: "operationType", Value: "insert"},
+		{Key: "ns", Value: bson.D{{Key: "db", Value: w.ns.DB}, {Key: "coll", Value: w.ns.Coll}}},
+		{Key: "documentKey", Value: bson.D{{Key: "_id", Value: id}}},
+		{Key: "fullDocument", Value: document},
 	})
 
 	if f.payload != nil {

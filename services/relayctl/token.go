@@ -30,7 +30,7 @@ func newBearer(environ map[string]string) (bearer, error) {
 		return bearer{}, &refusedError{what: tokenFileVariable + " is set beside " + tokenVariable, next: "keep one of the two"}
 	}
 
-	content, err := os.ReadFile(path)
+	content, err := os.ReadFile(path) //nolint:gosec // who runs the program names its files
 	if err != nil {
 		return bearer{}, &refusedError{what: fmt.Sprintf("read %s: %v", tokenFileVariable, err), next: "check the path and its permissions"}
 	}

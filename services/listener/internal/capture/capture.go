@@ -124,7 +124,7 @@ func New(source *mongo.Client, nc *nats.Conn, js jetstream.JetStream, log *slog.
 		nc:      nc,
 		js:      js,
 		log:     log,
-		writer:  rand.Uint64(),
+		writer:  rand.Uint64(), //nolint:gosec // it tells processes apart
 	}
 	c.leader = leader.New(js, log, leader.Options{Flow: options.Flow, TTL: options.LeaseTTL, Holder: c.holder()})
 	c.setState(Starting, "connecting")

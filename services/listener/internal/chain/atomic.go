@@ -32,7 +32,7 @@ type atomicBatches struct {
 }
 
 func newAtomicBatches(w *wire) *atomicBatches {
-	return &atomicBatches{wire: w, id: strconv.FormatUint(rand.Uint64(), 36)}
+	return &atomicBatches{wire: w, id: strconv.FormatUint(rand.Uint64(), 36)} //nolint:gosec // it tells batches apart
 }
 
 func (a *atomicBatches) Publish(now time.Time, m *event.Message, _ bool) error {

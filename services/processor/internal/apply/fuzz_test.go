@@ -33,7 +33,7 @@ func FuzzEvent(f *testing.F) {
 	} {
 		raw, err := bson.Marshal(e)
 		require.NoError(f, err)
-		f.Add([]byte(raw))
+		f.Add(raw)
 	}
 
 	f.Fuzz(func(t *testing.T, raw []byte) {

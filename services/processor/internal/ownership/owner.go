@@ -188,7 +188,7 @@ func (o *Owner) ownStream(stop, work context.Context) {
 
 	partitions := make([]*partition, o.stream.Partitions)
 	for i := range partitions {
-		partitions[i] = &partition{Owner: o, number: i, owner: rand.Int64()}
+		partitions[i] = &partition{Owner: o, number: i, owner: rand.Int64()} //nolint:gosec // it tells owners apart
 		partitions[i].board.status = Status{Partition: i, State: Acquiring, Since: time.Now()}
 	}
 
