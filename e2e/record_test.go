@@ -33,7 +33,7 @@ func (s *scenario) record(folder string) {
 	s.recorder, err = record.Start(s.t.Context(), record.Options{
 		Folder: folder, JetStream: js, Source: s.world.Source.Client, Target: s.world.Target.Client, Sample: s.relay.Sample,
 		Meta: history.Meta{
-			Flow: "test", Seed: strconv.FormatUint(s.seed, 10), Schema: s.ddl, Namespaces: []string{s.db + ".*"},
+			Flow: "test", Seed: strconv.FormatUint(s.seed, 10), Schema: s.ddl, Namespaces: []string{s.db + ".*", s.beside() + ".*"},
 		},
 	})
 	require.NoError(s.t, err)
