@@ -62,6 +62,10 @@ func (s *scenario) judge() {
 
 	require.NoError(s.t, recorder.Finish(s.t.Context()))
 
+	for _, service := range s.relay.Services() {
+		require.NoError(s.t, recorder.KeepLog(service.LogFile()))
+	}
+
 	report, err := verify.Check(s.folder, verify.Limits{})
 	require.NoError(s.t, err)
 	require.True(s.t, report.OK(), "%s: %s", s.folder, printed(s.t, report))
