@@ -25,7 +25,12 @@ const recordVariable = "E2E_RECORD"
 func (s *scenario) record(folder string) {
 	s.t.Helper()
 
-	nc, js, err := s.world.NATS.JetStream()
+	connect := s.world.NATS.JetStream
+	if s.cluster != nil {
+		connect = s.cluster.JetStream
+	}
+
+	nc, js, err := connect()
 	require.NoError(s.t, err)
 	s.t.Cleanup(nc.Close)
 

@@ -39,6 +39,7 @@ type scenario struct {
 	schema   float64          // schema changes and writes between them, per second; 0: none
 	recorder *record.Recorder // of the run; nil: nobody records it
 	folder   string           // of the record
+	cluster  harness.Cluster  // that holds the stream; nil: the NATS of the world
 	shelves  int              // names of the collections that they are about; 0: as many as traffic has
 	traffic  *traffic.Traffic
 	failed   uint64 // changes that are meant to
