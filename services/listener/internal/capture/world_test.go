@@ -197,7 +197,7 @@ func awaitTotal(t *testing.T, stream *topology.Stream, n uint64) {
 			last = tail
 		}
 
-		return err == nil && tail.Event >= n
+		return err == nil && tail.Event >= n && tail.EndsEvent()
 	}, patience, 20*time.Millisecond)
 	require.Equal(t, n, last.Event)
 }
