@@ -69,7 +69,7 @@ func TestScoutsGoFirstAndKeepTheOrderOfTheirDocument(t *testing.T) {
 		var suspects apply.Suspects
 
 		refused := w.insert(t, bson.D{{Key: "_id", Value: 9}, {Key: "odd", Value: "x"}})
-		suspects.Remember(&refused)
+		suspects.Remember(&refused, true)
 
 		changes := []apply.Change{
 			w.insert(t, bson.D{{Key: "_id", Value: 1}, {Key: "v", Value: 1}}),
@@ -104,7 +104,7 @@ func TestRefusedScoutIsBlamed(t *testing.T) {
 		var suspects apply.Suspects
 
 		missing := w.update(t, 7, set(bson.E{Key: "deep.x", Value: 1}))
-		suspects.Remember(&missing)
+		suspects.Remember(&missing, true)
 
 		changes := []apply.Change{
 			w.insert(t, bson.D{{Key: "_id", Value: 1}, {Key: "deep", Value: 1}}),

@@ -2,6 +2,7 @@ package apply
 
 import (
 	"bytes"
+	"sync"
 
 	"github.com/cespare/xxhash/v2"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -24,9 +25,14 @@ import (
 //
 // Measured in CPU time of processor and target, 1 of 100 refused for a value that no other has: the rate falls to 60 % of
 // that without refusals when nothing is foreseen. What remains with signs is mostly the refusal itself: a transaction
-// that is undone, one that follows, and a record; retries are 3 to 5 % of the whole. To park what is suspect without
-// asking the target would save that, but set aside healthy documents too.
+// that is undone, one that follows, and a record. So what has a sign that was refused often, and never taken, is not sent
+// with its batch at all: it is parked and tried from there, one of few while batches come. If it is healthy after all,
+// say because the validator was changed, it is applied a moment later, and its sign is innocent from then on.
+//
+// All partitions of a processor share what one of them has learnt: each sign costs a batch or two that are sent twice,
+// which was a third of the cost of refusals while every partition had to learn by itself. Safe for concurrent use.
 type Suspects struct {
+	mu    sync.RWMutex
 	signs map[uint64]sign
 	order []uint64 // of signs, as they came; the oldest is forgotten first
 
@@ -44,21 +50,26 @@ type sign struct {
 const (
 	innocent = -1
 	// enough refusals make a value suspect: most values of a refused document are nothing special, as the documents show
-	// that are taken with it.
+	// that are taken with it. So many more make it certain enough not to ask with the batch.
 	enough = 2
-	// maxSigns bounds the memory of a partition, and maxSign the values that are looked at, in bytes.
-	maxSigns = 512
+	sure   = 8
+	// maxSigns bounds the memory, and maxSign the values that are looked at, in bytes.
+	maxSigns = 2048
 	maxSign  = 32
 	// ofShape stands for a field's name where the sign is a shape. No field has a name with a zero byte.
 	ofShape = "\x00"
 )
 
-// Remember takes in a change that was refused.
-func (s *Suspects) Remember(c *Change) {
+// Remember takes in a change that was refused; lasting tells that it will be again, whatever becomes of other documents.
+// Only such refusals make certain.
+func (s *Suspects) Remember(c *Change, lasting bool) {
 	writes, err := writesOf(c)
 	if err != nil || len(writes) == 0 {
 		return
 	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
 
 	if s.signs == nil {
 		s.signs = map[uint64]sign{}
@@ -71,9 +82,13 @@ func (s *Suspects) Remember(c *Change) {
 		case known.refusals == innocent:
 			return true
 		case string(field) == ofShape:
-			known.refusals = enough
+			known.refusals = max(enough, known.refusals+1)
 		default:
 			known.refusals++
+		}
+
+		if !lasting {
+			known.refusals = min(known.refusals, enough)
 		}
 
 		if !found {
@@ -114,27 +129,46 @@ func (s *Suspects) watch() {
 
 // Acquit takes in a plan that was committed: what its documents have is no sign.
 func (s *Suspects) Acquit(p *Plan) {
-	if len(s.watched) == 0 {
+	taken := s.accused(p)
+	if len(taken) == 0 {
 		return
 	}
 
-	acquitted := false
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	for _, hash := range taken {
+		if known, found := s.signs[hash]; found {
+			known.refusals = innocent
+			s.signs[hash] = known
+		}
+	}
+
+	s.watch()
+}
+
+// accused are the signs of the plan's documents that are known, and not known to be innocent.
+func (s *Suspects) accused(p *Plan) []uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+
+	if len(s.watched) == 0 {
+		return nil
+	}
+
+	var list []uint64
 
 	for i := range p.writes {
 		p.writes[i].signs(s.watches(1), func(hash uint64, _ []byte) bool {
 			if known, found := s.signs[hash]; found && known.refusals != innocent {
-				known.refusals = innocent
-				s.signs[hash] = known
-				acquitted = true
+				list = append(list, hash)
 			}
 
 			return true
 		})
 	}
 
-	if acquitted {
-		s.watch()
-	}
+	return list
 }
 
 // watches tells of a field whether one of its signs was refused so often.
@@ -142,16 +176,51 @@ func (s *Suspects) watches(refusals int) func(field []byte) bool {
 	return func(field []byte) bool { return s.watched[string(field)] >= refusals }
 }
 
-func (s *Suspects) has(w *write) bool {
-	suspect := false
+// among are the documents of a plan that look like refused ones, and the numbers of the changes that do so surely.
+func (s *Suspects) among(p *Plan) (suspect map[event.Key]bool, certain []uint64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 
+	if !s.any {
+		return nil, nil
+	}
+
+	for i := range p.writes {
+		w := &p.writes[i]
+
+		refusals := s.refusals(w)
+		if refusals < enough {
+			continue
+		}
+
+		key, err := event.NewKey(w.ns, w.id)
+		if err != nil {
+			return nil, nil
+		}
+
+		if suspect == nil {
+			suspect = map[event.Key]bool{}
+		}
+
+		suspect[key] = true
+
+		if refusals >= sure {
+			certain = append(certain, w.change.Number)
+		}
+	}
+
+	return suspect, certain
+}
+
+// refusals of the sign of the write that has most.
+func (s *Suspects) refusals(w *write) (most int) {
 	w.signs(s.watches(enough), func(hash uint64, _ []byte) bool {
-		suspect = s.signs[hash].refusals >= enough
+		most = max(most, s.signs[hash].refusals)
 
-		return !suspect
+		return most < sure
 	})
 
-	return suspect
+	return most
 }
 
 // signs visits the signs of a write that are of wanted fields until told to stop: its shape, then its short values.
@@ -241,26 +310,11 @@ func eachField(doc bson.Raw, visit func(kind bson.Type, name, value []byte) (mor
 
 // Scout sends the writes of suspicious documents ahead of the others, in a command of their own. What one document is
 // written in stays in order; other documents do not depend on it, save through a unique index: see NewOrderedPlan.
-func (p *Plan) Scout(s *Suspects) {
-	if !s.any || len(p.writes) < 2 {
-		return
-	}
-
-	ahead := map[event.Key]bool{}
-
-	for i := range p.writes {
-		if w := &p.writes[i]; s.has(w) {
-			key, err := event.NewKey(w.ns, w.id)
-			if err != nil {
-				return
-			}
-
-			ahead[key] = true
-		}
-	}
-
-	if len(ahead) == 0 {
-		return
+// Where some are refused for certain it returns the numbers of those changes instead: a plan without them is better.
+func (p *Plan) Scout(s *Suspects) (certain []uint64) {
+	ahead, certain := s.among(p)
+	if len(ahead) == 0 || len(certain) > 0 || len(p.writes) < 2 {
+		return certain
 	}
 
 	first, rest := make([]write, 0, len(p.writes)), make([]write, 0, len(p.writes))
@@ -277,6 +331,8 @@ func (p *Plan) Scout(s *Suspects) {
 
 	p.scouts = len(first)
 	p.writes = append(first, rest...)
+
+	return nil
 }
 
 // ScoutFirst sends the first write in a command of its own: it has failed before.

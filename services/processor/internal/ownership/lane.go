@@ -12,7 +12,6 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
-	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/batch"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/park"
@@ -52,15 +51,14 @@ type lane struct {
 	aside    *consume.Delivery // begins the next batch: it does not go with the open one
 
 	// Of apply alone.
-	batch    []*consume.Delivery // at hand, not settled yet
-	noRoom   string              // why the batch at hand cannot be settled now; empty when it can
-	fullAt   int64               // bytes parked when that was found
-	last     time.Time           // when the last batch was settled
-	rest     time.Time           // until when nothing parked is tried
-	reloads  int                 // of the parked records since the last commit
-	letters  []string            // ids of dead letters still to be looked at for what operators did
-	old      []parked.Record     // dead letters whose events are to be dropped, by this host's clock
-	suspects apply.Suspects
+	batch   []*consume.Delivery // at hand, not settled yet
+	noRoom  string              // why the batch at hand cannot be settled now; empty when it can
+	fullAt  int64               // bytes parked when that was found
+	last    time.Time           // when the last batch was settled
+	rest    time.Time           // until when nothing parked is tried
+	reloads int                 // of the parked records since the last commit
+	letters []string            // ids of dead letters still to be looked at for what operators did
+	old     []parked.Record     // dead letters whose events are to be dropped, by this host's clock
 }
 
 func newLane(p *partition, reader *consume.Reader, began *start, disconnected <-chan nats.Status) *lane {

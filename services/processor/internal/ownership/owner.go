@@ -85,6 +85,8 @@ type Owner struct {
 	crossing *crossing
 	pausing  *pausing
 
+	suspects apply.Suspects // of all partitions
+
 	atLeastOnce atomic.Bool
 
 	// Set by Run before any partition exists.

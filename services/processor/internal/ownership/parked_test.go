@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -82,6 +83,56 @@ func TestBadDocumentStopsNobody(t *testing.T) {
 		s.retry(t)
 		require.Equal(t, []string{"2 dead failed 3", "4 waiting unfitting 0"}, w.parkedStates(t), "nothing is counted while nobody answers")
 	})
+}
+
+// TestWhatIsRefusedForCertainIsParkedUnasked: the ninth of a kind is not sent with its batch, nor what follows it. It is
+// tried from where it is parked, and when the target has changed its mind, it and what comes later are applied.
+func TestWhatIsRefusedForCertainIsParkedUnasked(t *testing.T) {
+	t.Parallel()
+	inEveryMode(t, 1, func(t *testing.T, w *world) {
+		t.Helper()
+		w.validate(t)
+		w.put(t, 0, "a", v(1))
+
+		for n := range 8 {
+			w.put(t, 0, fmt.Sprintf("poison%d", n), bad(1))
+		}
+
+		s := w.partitions[0]
+		s.deliver(t, 20)
+		w.put(t, 0, "ninth", bad(1))
+		w.set(t, 0, "ninth", "bad", 2)
+		w.put(t, 0, "b", v(2))
+		s.deliver(t, 20)
+
+		require.Equal(t, bson.D{v32(2)}, w.document(t, "b"))
+		require.Equal(t, []string{"10 waiting follows 0", "11 waiting follows 0"}, w.parkedStates(t)[8:])
+		require.Contains(t, w.records(t)[8].Error, "not tried yet")
+		require.Empty(t, w.records(t)[9].Error)
+
+		s.retry(t)
+		require.Equal(t, []string{"10 waiting failed 1", "11 waiting follows 0"}, w.parkedStates(t)[8:])
+		require.Equal(t, "DocumentValidationFailure (121)", w.records(t)[8].Error)
+
+		w.validateNothing(t)
+		s.retry(t)
+		s.retry(t) // what waited behind it
+		require.Empty(t, w.parkedStates(t))
+		require.Equal(t, bson.D{{Key: "bad", Value: int32(2)}}, w.document(t, "ninth"))
+
+		w.put(t, 0, "tenth", bad(1))
+		s.deliver(t, 20)
+		require.Empty(t, w.parkedStates(t), "such a document was taken")
+		require.NotNil(t, w.document(t, "tenth"))
+	})
+}
+
+// validateNothing ends what validate began.
+func (w *world) validateNothing(t tb) {
+	t.Helper()
+
+	command := bson.D{{Key: "collMod", Value: w.ns.Coll}, {Key: "validator", Value: bson.D{}}}
+	require.NoError(t, w.client.Database(w.ns.DB).RunCommand(w.ctx, command).Err())
 }
 
 func v32(n int32) bson.E { return bson.E{Key: "v", Value: n} }

@@ -43,6 +43,7 @@ var errReload = errors.New("the parked records have to be read again")
 //	outcome unknown            Commit has read the checkpoint: one of the others
 //	a unique value is taken    the same again, each event in order
 //	one event's own error      the same without it: it is parked, or stays so, in that transaction
+//	one is certain to have one it is parked without being asked for, and tried from there
 //	a record was changed       the records are read again, then the same
 //	no room to park            the partition waits until there is
 //	paused, or resumed         what was not begun waits, what waits for the target is given back
@@ -88,7 +89,7 @@ func (l *lane) settle(stop, work context.Context, u *unit) error {
 func (l *lane) suspect(u *unit, failed *apply.EventError) {
 	for i := range u.batch {
 		if u.changes[i].Number == failed.Number {
-			l.suspects.Remember(&u.changes[i])
+			l.suspects.Remember(&u.changes[i], refusal(failed, l.options.Apply.NoTransactions).Reason == parked.Failed)
 		}
 	}
 }
@@ -98,12 +99,7 @@ const maxReloads = 3
 
 // try makes one transaction of the unit as it stands.
 func (l *lane) try(stop, work context.Context, u *unit) error {
-	fx := u.lot.Effects()
-	if why := u.lot.Full(&fx); why != "" {
-		return &noRoomError{why}
-	}
-
-	plan, err := u.plan(&fx, &l.suspects)
+	plan, fx, err := l.planned(u)
 	if err != nil {
 		return err
 	}
@@ -148,8 +144,30 @@ func (l *lane) try(stop, work context.Context, u *unit) error {
 	return nil
 }
 
-// plan is the writes of what the lot applies.
-func (u *unit) plan(fx *park.Effects, suspects *apply.Suspects) (*apply.Plan, error) {
+// planned is what the unit means as it stands, without what the target is certain to refuse.
+func (l *lane) planned(u *unit) (*apply.Plan, park.Effects, error) {
+	for {
+		fx := u.lot.Effects()
+		if why := u.lot.Full(&fx); why != "" {
+			return nil, fx, &noRoomError{why}
+		}
+
+		plan, certain, err := u.plan(&fx, &l.suspects)
+
+		fewer := false
+		for _, number := range certain {
+			fewer = u.lot.Foresee(int64(number)) || fewer //nolint:gosec // numbers of events stay far below 2^63
+		}
+
+		if err != nil || !fewer {
+			return plan, fx, err
+		}
+	}
+}
+
+// plan is the writes of what the lot applies, and the numbers of those events among them that the target is certain to
+// refuse.
+func (u *unit) plan(fx *park.Effects, suspects *apply.Suspects) (plan *apply.Plan, certain []uint64, err error) {
 	changes := make([]apply.Change, 0, len(u.changes))
 
 	if !u.lot.Image {
@@ -165,9 +183,9 @@ func (u *unit) plan(fx *park.Effects, suspects *apply.Suspects) (*apply.Plan, er
 		planned = apply.NewOrderedPlan
 	}
 
-	plan, err := planned(changes)
+	plan, err = planned(changes)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 
 	switch {
@@ -175,7 +193,7 @@ func (u *unit) plan(fx *park.Effects, suspects *apply.Suspects) (*apply.Plan, er
 	case u.batch == nil:
 		plan.ScoutFirst()
 	default:
-		plan.Scout(suspects)
+		certain = plan.Scout(suspects)
 	}
 
 	if slices.ContainsFunc(u.lot.Items, func(item park.Item) bool { return item.Key.IsCapped() }) {
@@ -191,7 +209,7 @@ func (u *unit) plan(fx *park.Effects, suspects *apply.Suspects) (*apply.Plan, er
 		plan.Put(&u.changes[0], u.image)
 	}
 
-	return plan, nil
+	return plan, certain, nil
 }
 
 // reorder makes the unit one of each event in order, where a unique value was taken that a left out event may free.

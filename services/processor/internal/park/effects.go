@@ -45,7 +45,7 @@ type Cover struct {
 type Insert struct {
 	Item    int // index in the lot
 	Entry   Entry
-	Refusal Refusal // zero for a follower
+	Refusal Refusal // without a reason for what was not tried
 }
 
 // Update is a record that changes: what became of it, or a run that more events joined. Its state tells whether it stays
@@ -154,7 +154,7 @@ func (b *build) behind(item *Item) parked.Reason {
 		return parked.Follows
 	case item.held && !b.isMarked(item.Key):
 		return parked.Paused
-	case !item.Whole && item.Key.IsDocument():
+	case !item.Whole && item.Key.IsDocument() && b.isMarked(item.Key):
 		// The mark before it may end by an operator's hand, without the change that it stands for.
 		return parked.Unfitting
 	default:

@@ -208,7 +208,15 @@ func (w *world) batch(site, size int) {
 		}
 	}
 
-	w.settle(w.owners[site].Sort(items), list, nil)
+	lot := w.owners[site].Sort(items)
+
+	for i := range items { // what others of its kind have met may be foreseen, rightly or not
+		if rapid.IntRange(0, 9).Draw(w.t, "foreseen") == 0 {
+			lot.Foresee(items[i].Number)
+		}
+	}
+
+	w.settle(lot, list, nil)
 	w.heads[site] += len(list)
 	w.place[site] = list[len(list)-1].at
 }
