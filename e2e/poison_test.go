@@ -118,7 +118,7 @@ func TestPoisonStopsNobody(t *testing.T) {
 		}
 	}
 
-	s.rate = 3 * steady
+	s.rate, s.alien = 3*steady, true
 	s.write()
 	require.NoError(t, s.relay.Scale(t.Context(), 2))
 

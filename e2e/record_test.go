@@ -25,7 +25,12 @@ const recordVariable = "E2E_RECORD"
 func (s *scenario) record(folder string) {
 	s.t.Helper()
 
-	nc, js, err := s.world.NATS.JetStream()
+	connect := s.world.NATS.JetStream
+	if s.cluster != nil {
+		connect = s.cluster.JetStream
+	}
+
+	nc, js, err := connect()
 	require.NoError(s.t, err)
 	s.t.Cleanup(nc.Close)
 
@@ -33,7 +38,7 @@ func (s *scenario) record(folder string) {
 	s.recorder, err = record.Start(s.t.Context(), record.Options{
 		Folder: folder, JetStream: js, Source: s.world.Source.Client, Target: s.world.Target.Client, Sample: s.relay.Sample,
 		Meta: history.Meta{
-			Flow: "test", Seed: strconv.FormatUint(s.seed, 10), Schema: s.ddl, Namespaces: []string{s.db + ".*"},
+			Flow: "test", Seed: strconv.FormatUint(s.seed, 10), Schema: s.ddl, Namespaces: []string{s.db + ".*", s.beside() + ".*"},
 		},
 	})
 	require.NoError(s.t, err)
@@ -61,6 +66,10 @@ func (s *scenario) judge() {
 	s.recorder = nil
 
 	require.NoError(s.t, recorder.Finish(s.t.Context()))
+
+	for _, service := range s.relay.Services() {
+		require.NoError(s.t, recorder.KeepLog(service.LogFile()))
+	}
 
 	report, err := verify.Check(s.folder, verify.Limits{})
 	require.NoError(s.t, err)

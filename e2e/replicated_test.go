@@ -38,6 +38,7 @@ func TestReplicatedStream(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, cluster.Stop(context.WithoutCancel(t.Context()))) })
 
 	s := openWith(t, map[string]string{"NATS_URL": cluster.URL(), "STREAM_REPLICAS": "3"})
+	s.cluster = cluster
 	s.write()
 	s.progress(steady)
 

@@ -32,12 +32,14 @@ type scenario struct {
 	relay *harness.Relay
 	db    string
 	ddl   bool // schema changes are replicated
+	alien bool // it has what no record can hold: images of the source, or writes of the test to the target
 
 	seed     uint64           // of everything random; 0: as the environment says
 	rate     float64          // of the traffic, changes per second; 0: as fast as possible
 	schema   float64          // schema changes and writes between them, per second; 0: none
 	recorder *record.Recorder // of the run; nil: nobody records it
 	folder   string           // of the record
+	cluster  harness.Cluster  // that holds the stream; nil: the NATS of the world
 	shelves  int              // names of the collections that they are about; 0: as many as traffic has
 	traffic  *traffic.Traffic
 	failed   uint64 // changes that are meant to
@@ -89,6 +91,7 @@ func openOn(t *testing.T, env map[string]string, options harness.WorldOptions) *
 	maps.Copy(own, env)
 
 	s.ddl = own["DDL"] == "on"
+	s.alien = own["FULL_DOCUMENT"] != "" && own["FULL_DOCUMENT"] != "delta"
 
 	s.relay, err = world.Relay(t.Context(), programs, "test", own)
 	require.NoError(t, err)
@@ -151,7 +154,7 @@ func (s *scenario) write() {
 
 	s.sow()
 
-	if folder := os.Getenv(recordVariable); folder != "" && s.recorder == nil {
+	if folder := os.Getenv(recordVariable); folder != "" && s.recorder == nil && !s.alien {
 		s.record(filepath.Join(folder, strings.ReplaceAll(s.t.Name(), "/", "-")+"-"+s.db))
 	}
 

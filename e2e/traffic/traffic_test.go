@@ -1,6 +1,8 @@
 package traffic_test
 
 import (
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.uber.org/goleak"
 
+	"github.com/atlas-relay/atlas-relay/e2e/history"
 	"github.com/atlas-relay/atlas-relay/e2e/traffic"
 	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
@@ -22,7 +25,15 @@ func TestTrafficKeepsItsOwnPromises(t *testing.T) {
 	t.Parallel()
 
 	db := mongotest.DB(t)
-	writes := traffic.New(db, traffic.Options{Seed: 1})
+
+	var told atomic.Uint64
+
+	writes := traffic.New(db, traffic.Options{Seed: 1, Told: func(w history.Write) {
+		_, err := bson.Raw(w.ID).LookupErr("_id")
+		if err == nil && w.Result == history.OK && w.Version > 0 && strings.HasPrefix(w.Namespace, db.Name()+".") {
+			told.Add(1)
+		}
+	}})
 	require.NoError(t, writes.Prepare(t.Context()))
 
 	journal := writes.Journal()
@@ -40,6 +51,7 @@ func TestTrafficKeepsItsOwnPromises(t *testing.T) {
 	events, err := order.Verdict()
 	require.NoError(t, err)
 	require.Equal(t, journal.Changes(), uint64(events), "every acknowledged change is one event")
+	require.Equal(t, journal.Changes(), told.Load(), "and is told, once")
 	require.Greater(t, events, 500)
 
 	latency := journal.Latency()

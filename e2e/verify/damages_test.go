@@ -1,9 +1,11 @@
 package verify_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -207,6 +209,13 @@ func raised(s string) string {
 	return strconv.Itoa(n + 1)
 }
 
+// messageOf finds the message of a document's version by its token.
+func messageOf(w *world, id string, version int64) int {
+	return slices.IndexFunc(w.stream, func(m history.Message) bool {
+		return strings.HasSuffix(m.Header[verify.HeaderToken], fmt.Sprintf("/%s/%d\"}", id, version))
+	})
+}
+
 func ofStream() map[string]damage {
 	to := func(value string) func(string) string { return func(string) string { return value } }
 
@@ -214,6 +223,14 @@ func ofStream() map[string]damage {
 		"a message missing in the stream": {
 			do:   func(w *world) { w.stream = without(w.stream, 5) },
 			find: only(verify.I5), kind: "hole", says: "messages 6 to 6 are missing",
+		},
+		"the message of a deletion missing in the stream": {
+			do:   func(w *world) { w.stream = without(w.stream, messageOf(w, "b", 2)) },
+			find: only(verify.I5), kind: "hole", says: "are missing",
+		},
+		"the message of a superseded change missing in the stream": {
+			do:   func(w *world) { w.stream = without(w.stream, messageOf(w, "c", 2)) },
+			find: only(verify.I5), kind: "hole", says: "are missing",
 		},
 		"a message twice": {
 			do:   func(w *world) { w.stream = slices.Insert(w.stream, 6, w.stream[5]) },

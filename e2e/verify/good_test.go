@@ -68,6 +68,7 @@ func good() *world {
 	w.apply(1, 0)
 
 	goodParked(w)
+	goodGone(w)
 	goodRefetched(w)
 
 	w.faults = []history.Fault{{Class: "kill", Victim: "processor-1", From: w.meta.Started, To: w.now, Hits: 1}}
@@ -100,6 +101,25 @@ func goodParked(w *world) {
 	head, follower := w.park(1), w.park(1)
 	w.release([]string{head}, waiting[0])
 	w.release([]string{follower}, waiting[1])
+}
+
+// goodGone: a document is read from the source again, which has none any more.
+func goodGone(w *world) {
+	w.do("m", what{op: "insert"})
+	w.apply(1, 0)
+	w.do("m", what{op: "update"})
+	record := w.park(1)
+
+	w.do("m", what{op: "update"})
+	w.do("m", what{op: "delete"})
+	w.refetch(1, "m", w.clock, record)
+
+	for _, e := range w.lane[1].queue { // what comes up to then is covered, one commit after the other
+		w.begin(1, e.place)
+	}
+
+	w.lane[1].queue = nil
+	w.begin(1, w.lane[1].place)
 }
 
 // goodRefetched: an image of the source is newer than the stream, so a version comes again.

@@ -27,10 +27,9 @@ type event struct {
 	sequence  uint64 // of the message that completes it; 0: the stream does not have it
 	partition int
 
-	covered  bool // a checkpoint of the target is past it
-	applied  bool // the target has shown its version
-	recorded bool // a record of atlas_relay.parked named it
-	letters  int  // dead letters at the end that name it
+	covered bool // a checkpoint of the target is past it
+	applied bool // the target has shown its version
+	letters int  // dead letters at the end that name it
 	// missed says which commit went past it without applying it; empty for none.
 	missed   string
 	missedAt time.Time
@@ -82,7 +81,7 @@ func (e exempt) why(ns string) string {
 	return e[db]
 }
 
-// model is all that the record says, put together. It holds about 100 bytes for each event and message and 300 for each
+// model is all that the record says, put together. It holds some 300 bytes for each event with its message, and as many for each
 // document, whatever their sizes: files are read as streams.
 type model struct {
 	folder string

@@ -70,7 +70,7 @@ func (m *model) park(c *commit, ch *change) {
 			r.document.records[id] = r
 		}
 
-		m.count(r)
+		m.count(r, false)
 	case r == nil: // of before the record
 	case ch.operation == deletion:
 		delete(m.records, id)
@@ -96,26 +96,18 @@ func (m *model) alter(c *commit, r *record, fields bson.Raw) {
 		r.until = positionOf(bson.RawValue{Type: bson.TypeEmbeddedDocument, Value: until})
 	}
 
-	if r.counted && !counted {
-		m.count(r)
-	}
+	m.count(r, counted)
 
 	if stood && !r.stands() {
 		m.release(c, r)
 	}
 }
 
-// count takes note that events were given up.
-func (m *model) count(r *record) {
-	for _, i := range m.eventsOf(r) {
-		m.events[i].recorded = true
+// count counts a record that has become a dead letter.
+func (m *model) count(r *record, before bool) {
+	if r.counted && !before {
+		m.report.Figures.DeadLetters++
 	}
-
-	if !r.counted {
-		return
-	}
-
-	m.report.Figures.DeadLetters++
 }
 
 // eventsOf are the events that a record stands for.

@@ -264,12 +264,32 @@ func (m *model) judgeDeletion(c *commit, d *document) {
 	case isImage:
 		d.imageT = imageT
 	case d.parked: // made way for another document's unique value
+	case m.unrecorded(d):
 	default:
 		m.findIn(d, Finding{
 			Invariant: I7, Kind: "unexplained", At: c.at,
 			Verdict: fmt.Sprintf("deleted on the target by %s at %s, which covers no deletion of it", c, m.since(c.at)),
 		})
 	}
+}
+
+// unrecorded tells whether the document has a deletion that the record of the stream lacks, which was told, and takes it
+// for the one that the target shows.
+func (m *model) unrecorded(d *document) bool {
+	if !m.holes {
+		return false
+	}
+
+	for _, i := range d.events {
+		if e := &m.events[i]; e.deleted && e.sequence == 0 && !e.applied {
+			e.applied = true
+			d.shown, d.written = e.version, max(d.written, e.version)
+
+			return true
+		}
+	}
+
+	return false
 }
 
 // unexplained is a write of a version that the commit does not cover.

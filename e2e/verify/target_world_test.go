@@ -136,9 +136,13 @@ func (w *world) refetch(p int, id string, t uint32, records ...string) {
 		delete(w.records, r)
 	}
 
-	image := w.sourceDocs[id]
-	w.show("replace", shop, id, image, true)
-	w.targetDocs[id] = image
+	if image, there := w.sourceDocs[id]; there {
+		w.show("replace", shop, id, image, true)
+		w.targetDocs[id] = image
+	} else {
+		w.show("delete", shop, id, nil, true)
+		delete(w.targetDocs, id)
+	}
 
 	var key []byte
 	for name := range strings.SplitSeq(shop, ".") {

@@ -38,7 +38,8 @@ type messages struct {
 	info func(*jetstream.StreamInfo)
 }
 
-// run records until stop is closed and everything that the stream has is recorded.
+// run records until stop is closed and everything that the stream has is recorded. A stream that is not there by then is
+// an error.
 func (m *messages) run(ctx context.Context, stop <-chan struct{}) error {
 	for ctx.Err() == nil {
 		err := m.follow(ctx, stop)
@@ -50,10 +51,23 @@ func (m *messages) run(ctx context.Context, stop <-chan struct{}) error {
 			return fatal
 		}
 
+		if errors.Is(err, jetstream.ErrStreamNotFound) && isClosed(stop) {
+			return fmt.Errorf("end the record of the stream: %w", err)
+		}
+
 		retry.Pause(ctx, pause)
 	}
 
 	return ctx.Err()
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // writeError is trouble of the file, which no waiting heals.
@@ -161,12 +175,7 @@ func (m *messages) idle(ctx context.Context, stream jetstream.Stream, stop <-cha
 		return false, errAnew
 	}
 
-	select {
-	case <-stop:
-		return info.State.LastSeq == m.last, nil
-	default:
-		return false, nil
-	}
+	return isClosed(stop) && info.State.LastSeq == m.last, nil
 }
 
 // add records a message. One that does not follow is asked for again, from the end of the record: only if it is the first

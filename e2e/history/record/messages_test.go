@@ -120,6 +120,22 @@ func TestMessagesAreRecordedAcrossRestarts(t *testing.T) {
 	}
 }
 
+// TestAStreamThatNeverWasIsAnError: nobody waits for it for ever.
+func TestAStreamThatNeverWasIsAnError(t *testing.T) {
+	t.Parallel()
+
+	r := startRecording(t)
+	close(r.stop)
+	require.NoError(t, <-r.ended)
+
+	r.m.stream, r.stop = "CDC_other", make(chan struct{})
+
+	go func() { r.ended <- r.m.run(t.Context(), r.stop) }()
+
+	close(r.stop)
+	require.ErrorIs(t, <-r.ended, jetstream.ErrStreamNotFound)
+}
+
 // TestALostEndIsRecorded with what took its place.
 func TestALostEndIsRecorded(t *testing.T) {
 	t.Parallel()
