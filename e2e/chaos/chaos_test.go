@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -128,7 +129,7 @@ func TestEveryClassIsDrawn(t *testing.T) {
 	}
 
 	for _, class := range chaos.Classes() {
-		require.True(t, drawn[class.Name], class.Name)
+		require.True(t, drawn[class.Name] || class.Name == "write-error" && runtime.GOOS != "linux", class.Name)
 		require.NotEmpty(t, class.Says, class.Name)
 	}
 

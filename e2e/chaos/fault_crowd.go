@@ -47,7 +47,7 @@ func (f *crowd) Strike(ctx context.Context, s *Stage) (Hit, error) {
 			return hit, err
 		}
 
-		Linger(ctx, crowdEvery)
+		linger(ctx, crowdEvery)
 	}
 
 	return hit, nil

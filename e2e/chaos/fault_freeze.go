@@ -45,7 +45,7 @@ func (f *freeze) Strike(ctx context.Context, s *Stage) (Hit, error) {
 			return hit, err
 		}
 
-		Linger(ctx, f.lasts)
+		linger(ctx, f.lasts)
 
 		return hit, service.Thaw()
 	}
@@ -55,7 +55,7 @@ func (f *freeze) Strike(ctx context.Context, s *Stage) (Hit, error) {
 		return hit, errors.Join(err, server.Thaw())
 	}
 
-	Linger(ctx, f.lasts)
+	linger(ctx, f.lasts)
 
 	return hit, server.Thaw()
 }

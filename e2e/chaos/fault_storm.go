@@ -106,7 +106,7 @@ func (f *storm) hold(ctx context.Context, s *Stage, random *rand.Rand) bool {
 	defer cancel()
 
 	held := f.touch(mongo.NewSessionContext(request, session), coll, random)
-	Linger(ctx, f.holds)
+	linger(ctx, f.holds)
 
 	return held
 }

@@ -129,7 +129,7 @@ func (s *Stage) awaitStored(ctx context.Context, sequence uint64) {
 			return
 		}
 
-		Linger(ctx, natsRetry)
+		linger(ctx, natsRetry)
 	}
 }
 
@@ -144,6 +144,6 @@ func (s *Stage) awaitApplied(ctx context.Context) {
 			return
 		}
 
-		Linger(ctx, natsRetry)
+		linger(ctx, natsRetry)
 	}
 }

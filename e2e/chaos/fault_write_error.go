@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-
-	"golang.org/x/sys/unix"
+	"runtime"
 )
 
 // writeError has the operating system refuse what NATS writes beyond a size of its files (RLIMIT_FSIZE: EFBIG), as it
@@ -21,6 +20,7 @@ type writeError struct {
 func writeErrorClass() Class {
 	return Class{
 		Name: "write-error", Says: "the system refuses what NATS writes, until it is started again with room",
+		Fits: func(*Plan) bool { return runtime.GOOS == "linux" }, // see limitFiles
 		Draw: func(r *rand.Rand, _ *Plan) Fault {
 			return &writeError{room: uint64(r.IntN(32 << 10)), lasts: 200 + uint64(r.IntN(300))}
 		},
@@ -51,8 +51,7 @@ func (f *writeError) Strike(ctx context.Context, s *Stage) (Hit, error) {
 		return Hit{}, fmt.Errorf("look at the last block: %w", err)
 	}
 
-	limit := unix.Rlimit{Cur: uint64(last.Size()) + f.room, Max: unix.RLIM_INFINITY}
-	if err := unix.Prlimit(nats.Process().PID(), unix.RLIMIT_FSIZE, &limit, nil); err != nil {
+	if err := limitFiles(nats.Process().PID(), uint64(last.Size())+f.room); err != nil {
 		return Hit{}, fmt.Errorf("limit the files of NATS: %w", err)
 	}
 

@@ -64,8 +64,8 @@ func (s *Stage) Pass(ctx context.Context, changes uint64, most time.Duration) {
 	_ = s.Load.Await(ctx, s.Load.Changes()+changes)
 }
 
-// Linger waits for a time: for faults that are measured in leases.
-func Linger(ctx context.Context, d time.Duration) {
+// linger waits for a time: for faults that are measured in leases.
+func linger(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 

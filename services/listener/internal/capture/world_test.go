@@ -185,7 +185,7 @@ func (l *listener) await(t *testing.T, state capture.State) capture.Status {
 	return l.Status()
 }
 
-// awaitTotal waits until the stream's tail has counted n events.
+// awaitTotal waits until the stream's tail has counted n events, the last of them whole.
 func awaitTotal(t *testing.T, stream *topology.Stream, n uint64) {
 	t.Helper()
 
@@ -197,7 +197,7 @@ func awaitTotal(t *testing.T, stream *topology.Stream, n uint64) {
 			last = tail
 		}
 
-		return err == nil && tail.Event >= n
+		return err == nil && tail.Event >= n && tail.EndsEvent()
 	}, patience, 20*time.Millisecond)
 	require.Equal(t, n, last.Event)
 }
