@@ -9,7 +9,7 @@ import (
 )
 
 // man writes the manual pages, for those who make packages.
-func (p *program) man() *cobra.Command {
+func man() *cobra.Command {
 	return &cobra.Command{
 		Use:   "man FOLDER",
 		Short: "Write a manual page for each command into a folder",

@@ -132,7 +132,7 @@ func (p *program) root() *cobra.Command {
 	root.PersistentFlags().String("context", p.context, "name of the context to use; '' for none ("+contextVariable+")")
 	root.SetUsageFunc(examplesFirst(root.UsageFunc()))
 	root.AddCommand(p.status(), p.stats(), p.top(), p.partitions(), p.instances(), p.deadLetters(), p.audit(), p.flow(), p.verify(), p.doctor(),
-		p.contextCommands(), p.version(), p.config(), p.commands(), p.man())
+		p.contextCommands(), p.version(), p.config(), p.commands(), man())
 	p.completions(root)
 	suggestSubcommands(root)
 
