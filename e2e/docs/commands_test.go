@@ -19,7 +19,7 @@ import (
 func TestCommandsOfThePagesExist(t *testing.T) {
 	t.Parallel()
 
-	pages := []string{"README.md", "services/README.md", "proto/README.md", "docker-compose.yml"}
+	pages := []string{"README.md", "CONTRIBUTING.md", "services/README.md", "proto/README.md", "docker-compose.yml"}
 
 	more, err := filepath.Glob(filepath.Join(root, "deploy", "*.md"))
 	require.NoError(t, err)
