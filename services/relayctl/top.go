@@ -73,7 +73,10 @@ func (p *program) runTop(ctx context.Context, q *question) error {
 	feed := top.NewFeed(conn, func(err error) error { return explain(err, q.server) })
 	screen := tea.NewProgram(top.New(top.Options{
 		Server: q.server, Flow: flow, Choosing: several, Color: p.color(), ASCII: p.asciiOnly(), Now: time.Now(), Choose: feed.Choose,
-	}), p.screenOptions(ctx)...)
+	}), p.screenOptions()...)
+
+	// Told by its context, bubbletea (v2.1.1) closes its input while it is still being read.
+	defer context.AfterFunc(ctx, screen.Quit)()
 
 	feedCtx, cancel := context.WithCancel(ctx)
 	fed := make(chan struct{})
@@ -96,8 +99,8 @@ func (p *program) runTop(ctx context.Context, q *question) error {
 	return err
 }
 
-func (p *program) screenOptions(ctx context.Context) []tea.ProgramOption {
-	options := []tea.ProgramOption{tea.WithContext(ctx), tea.WithInput(p.in), tea.WithOutput(p.out), tea.WithoutSignalHandler()}
+func (p *program) screenOptions() []tea.ProgramOption {
+	options := []tea.ProgramOption{tea.WithInput(p.in), tea.WithOutput(p.out), tea.WithoutSignalHandler()}
 	if !p.color() {
 		options = append(options, tea.WithColorProfile(colorprofile.Ascii))
 	}
