@@ -32,10 +32,17 @@ type messages struct {
 	stream string
 	file   *history.Writer[history.Message]
 
-	last uint64            // sequence of the last message recorded
-	at   atomic.Uint64     // the same, for others
-	ids  map[uint64]string // of the last messages, by sequence
+	last uint64        // sequence of the last message recorded
+	at   atomic.Uint64 // the same, for others
+	held map[uint64]held
 	info func(*jetstream.StreamInfo)
+}
+
+// held is what tells a recorded message from another one of its sequence. Its id does not: a message that a stream has lost
+// may be published again with the same sequence, behind others than before.
+type held struct {
+	id     string
+	stored time.Time
 }
 
 // run records until stop is closed and everything that the stream has is recorded. A stream that is not there by then is
@@ -173,9 +180,18 @@ func (m *messages) idle(ctx context.Context, stream jetstream.Stream, stop <-cha
 		return false, fmt.Errorf("ask stream %s: %w", m.stream, err)
 	case info.State.LastSeq < m.last, long && info.State.LastSeq > m.last: // its end was lost; or the consumer
 		return false, errAnew
+	case !isClosed(stop) || info.State.LastSeq > m.last:
+		return false, nil
+	case m.last == 0:
+		return true, nil
 	}
 
-	return isClosed(stop) && info.State.LastSeq == m.last, nil
+	same, err := m.has(ctx, stream, m.last)
+	if err == nil && !same { // its end was lost, and what came since is no longer than that was
+		err = errAnew
+	}
+
+	return same, err
 }
 
 // add records a message. One that does not follow is asked for again, from the end of the record: only if it is the first
@@ -196,10 +212,10 @@ func (m *messages) add(msg jetstream.Msg, first bool) error {
 		delete(r.Header, sizeHeader)
 	}
 
-	before, known := m.ids[r.Sequence-1]
+	before, known := m.held[r.Sequence-1]
 	names := r.Header[jetstream.ExpectedLastMsgIDHeader]
 
-	if !first && r.Sequence != m.last+1 || known && names != "" && names != before && !first {
+	if !first && r.Sequence != m.last+1 || known && names != "" && names != before.id && !first {
 		return errAnew
 	}
 
@@ -209,8 +225,8 @@ func (m *messages) add(msg jetstream.Msg, first bool) error {
 
 	m.last = r.Sequence
 	m.at.Store(m.last)
-	m.ids[r.Sequence] = r.Header[jetstream.MsgIDHeader]
-	delete(m.ids, r.Sequence-mostLost)
+	m.held[r.Sequence] = held{id: r.Header[jetstream.MsgIDHeader], stored: r.Stored}
+	delete(m.held, r.Sequence-mostLost)
 
 	return nil
 }
@@ -250,7 +266,9 @@ func (m *messages) has(ctx context.Context, stream jetstream.Stream, sequence ui
 	case err != nil:
 		return false, fmt.Errorf("read message %d of stream %s: %w", sequence, m.stream, err)
 	default:
-		return raw.Header.Get(jetstream.MsgIDHeader) == m.ids[sequence], nil
+		recorded := m.held[sequence]
+
+		return raw.Header.Get(jetstream.MsgIDHeader) == recorded.id && raw.Time.Equal(recorded.stored), nil
 	}
 }
 

@@ -42,7 +42,7 @@ func startRecording(t *testing.T) *recording {
 	file, err := history.Create[history.Message](r.folder, history.StreamFile)
 	require.NoError(t, err)
 
-	r.m = &messages{js: r.server.JetStream(t), stream: "CDC_test", file: file, ids: map[uint64]string{}, info: func(*jetstream.StreamInfo) {}}
+	r.m = &messages{js: r.server.JetStream(t), stream: "CDC_test", file: file, held: map[uint64]held{}, info: func(*jetstream.StreamInfo) {}}
 
 	go func() { r.ended <- r.m.run(t.Context(), r.stop) }()
 
@@ -143,26 +143,57 @@ func TestALostEndIsRecorded(t *testing.T) {
 	r := startRecording(t)
 	r.publish(20, "kept")
 	r.recorded(20)
-
-	before := t.TempDir() + "/store"
-	kept := r.last
-
-	r.server.Stop()
-	require.NoError(t, os.CopyFS(before, os.DirFS(r.server.StoreDir())))
-	require.NoError(t, r.server.Resume())
-
-	r.publish(5, "lost")
-	r.recorded(25)
-	r.server.Stop()
-	require.NoError(t, os.RemoveAll(r.server.StoreDir()))
-	require.NoError(t, os.CopyFS(r.server.StoreDir(), os.DirFS(before)))
-	require.NoError(t, r.server.Resume())
-
-	r.last = kept
+	r.lose(func() {
+		r.publish(5, "lost")
+		r.recorded(25)
+	})
 	r.publish(8, "new")
 
 	ids, sequences := r.finish()
 	require.Equal(t, []string{"lost-4", "new-0", "new-1"}, ids[24:27])
 	require.Equal(t, []uint64{25, 21, 22}, sequences[24:27])
 	require.Len(t, ids, 33)
+}
+
+// TestALostEndIsRecordedThoughItEndsAlike: in another order, as where a listener has put a marker elsewhere. Behind the
+// difference the messages have the ids and sequences that they had before.
+func TestALostEndIsRecordedThoughItEndsAlike(t *testing.T) {
+	t.Parallel()
+
+	r := startRecording(t)
+	r.publish(20, "kept")
+	r.recorded(20)
+	r.lose(func() {
+		r.publish(1, "marker")
+		r.publish(1, "change")
+		r.publish(3, "alike")
+		r.recorded(25)
+	})
+	r.publish(1, "change")
+	r.publish(1, "marker")
+	r.publish(3, "alike")
+
+	ids, sequences := r.finish()
+	require.Equal(t, []string{"marker-0", "change-0", "alike-0", "alike-1", "alike-2", "change-0", "marker-0", "alike-0"}, ids[20:28])
+	require.Equal(t, []uint64{21, 22}, sequences[25:27])
+	require.Len(t, ids, 30)
+}
+
+// lose has the stream forget what happens meanwhile.
+func (r *recording) lose(meanwhile func()) {
+	r.t.Helper()
+
+	before, kept := r.t.TempDir()+"/store", r.last
+
+	r.server.Stop()
+	require.NoError(r.t, os.CopyFS(before, os.DirFS(r.server.StoreDir())))
+	require.NoError(r.t, r.server.Resume())
+
+	meanwhile()
+	r.server.Stop()
+	require.NoError(r.t, os.RemoveAll(r.server.StoreDir()))
+	require.NoError(r.t, os.CopyFS(r.server.StoreDir(), os.DirFS(before)))
+	require.NoError(r.t, r.server.Resume())
+
+	r.last = kept
 }

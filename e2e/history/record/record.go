@@ -93,7 +93,7 @@ func (r *Recorder) open(ctx context.Context) (err error) {
 		return fmt.Errorf("record the target: %w", err)
 	}
 
-	r.messages = &messages{js: r.o.JetStream, stream: "CDC_" + r.meta.Flow, ids: map[uint64]string{}, info: r.streamFound}
+	r.messages = &messages{js: r.o.JetStream, stream: "CDC_" + r.meta.Flow, held: map[uint64]held{}, info: r.streamFound}
 
 	var errs [5]error
 
