@@ -74,8 +74,7 @@ func (l *lane) settle(stop, work context.Context, u *unit) error {
 
 		switch failed, own := errors.AsType[*apply.EventError](err); {
 		case own && u.reorder(err):
-		case own && u.lot.Refuse(int64(failed.Number), refusal(failed, l.options.Apply.NoTransactions)): //nolint:gosec // numbers of events stay far below 2^63
-			l.suspect(u, failed)
+		case own && l.refuse(u, failed):
 			failpoint.Pass(failpoint.BatchRerun)
 		case errors.Is(err, apply.ErrRecords), errors.Is(err, parked.ErrRecords):
 			return l.reload(err)
@@ -85,13 +84,21 @@ func (l *lane) settle(stop, work context.Context, u *unit) error {
 	}
 }
 
-// suspect remembers what a refused event of the stream looks like.
-func (l *lane) suspect(u *unit, failed *apply.EventError) {
+// refuse takes a refused event out of the unit, and remembers what it looks like when it is of the stream. It returns
+// false when the unit does not apply it.
+func (l *lane) refuse(u *unit, failed *apply.EventError) bool {
+	why := refusal(failed, l.options.Apply.NoTransactions)
+	if !u.lot.Refuse(int64(failed.Number), why) { //nolint:gosec // numbers of events stay far below 2^63
+		return false
+	}
+
 	for i := range u.batch {
 		if u.changes[i].Number == failed.Number {
-			l.suspects.Remember(&u.changes[i], refusal(failed, l.options.Apply.NoTransactions).Reason == parked.Failed)
+			l.suspects.Remember(&u.changes[i], why.Reason == parked.Failed)
 		}
 	}
+
+	return true
 }
 
 // maxReloads bounds how often the records are read in vain: an operator's change is seen by the first time.
