@@ -55,10 +55,7 @@ func TestParkedEvents(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
-	w.create(t)
-	w.event(t, 0, time.Now())
-	w.settle(t, 0, 2)
-	w.reportHealthy(t)
+	w.createHealthy(t)
 
 	f := w.flow(t)
 	s := await(t, f, isOK)
@@ -223,10 +220,7 @@ func TestRecreatedStreamIsSeen(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
-	w.create(t)
-	w.event(t, 0, time.Now())
-	w.settle(t, 0, 2)
-	w.reportHealthy(t)
+	w.createHealthy(t)
 
 	f := w.flow(t)
 	await(t, f, isOK)
@@ -250,10 +244,7 @@ func TestTargetAwayAndBack(t *testing.T) {
 
 	w := newWorld(t)
 	w.target = target
-	w.create(t)
-	w.event(t, 0, time.Now())
-	w.settle(t, 0, 2)
-	w.reportHealthy(t)
+	w.createHealthy(t)
 
 	f := w.flowOn(t, target)
 	await(t, f, isOK)
@@ -276,10 +267,7 @@ func TestNATSAwayAndBack(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
-	w.create(t)
-	w.event(t, 0, time.Now())
-	w.settle(t, 0, 2)
-	w.reportHealthy(t)
+	w.createHealthy(t)
 
 	f := w.flow(t)
 	await(t, f, isOK)
@@ -301,10 +289,7 @@ func TestDamagedPauseHidesNoNumber(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
-	w.create(t)
-	w.event(t, 0, time.Now())
-	w.settle(t, 0, 2)
-	w.reportHealthy(t)
+	w.createHealthy(t)
 
 	f := w.flow(t)
 	await(t, f, isOK)
@@ -332,10 +317,7 @@ func TestInstancesAreMissedByTheirLease(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
-	w.create(t)
-	w.event(t, 0, time.Now())
-	w.settle(t, 0, 2)
-	w.reportHealthy(t)
+	w.createHealthy(t)
 	w.report(t, topology.ListenerReportKey(w.name, "m"), &relayv1.ListenerReport{
 		Flow: w.name, Instance: &relayv1.Instance{Id: "m", Host: "h", Pid: 7}, State: relayv1.ListenerState_LISTENER_STATE_STANDBY, LeaseTtl: durationpb.New(time.Millisecond),
 	})

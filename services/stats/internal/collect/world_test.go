@@ -134,6 +134,16 @@ func (w *world) report(t *testing.T, key string, m proto.Message) {
 	require.NoError(t, err)
 }
 
+// createHealthy makes the flow, with one change that is settled and all that work on it.
+func (w *world) createHealthy(t *testing.T) {
+	t.Helper()
+
+	w.create(t)
+	w.event(t, 0, time.Now())
+	w.settle(t, 0, 2)
+	w.reportHealthy(t)
+}
+
 // reportHealthy is what a listener and a processor say when all is well.
 func (w *world) reportHealthy(t *testing.T) {
 	t.Helper()
