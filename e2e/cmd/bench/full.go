@@ -78,6 +78,10 @@ func (b *bench) latencyFloor(ctx context.Context) error {
 
 // latency is from the acknowledgement of a write to its event in a change stream of the target.
 func (b *bench) latency(ctx context.Context) error {
+	if err := b.replicate(ctx); err != nil {
+		return err
+	}
+
 	before, err := b.relay.Sample(ctx)
 	if err != nil {
 		return err
@@ -132,6 +136,10 @@ const idleTime = 20 * time.Second
 
 // idle measures what the services use while nothing changes.
 func (b *bench) idle(ctx context.Context) error {
+	if err := b.replicate(ctx); err != nil {
+		return err
+	}
+
 	total := func() (cpu time.Duration) {
 		for _, s := range b.relay.Services() {
 			cpu += s.Usage().CPU

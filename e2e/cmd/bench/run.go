@@ -144,8 +144,12 @@ func (b *bench) stop(ctx context.Context) error {
 	return errors.Join(b.relay.Stop(ctx), b.world.Stop(ctx))
 }
 
-// replicate starts the services that do not run and waits until they are at work.
+// replicate makes the flow unless an earlier step did, starts the services that do not run and waits until they are at work.
 func (b *bench) replicate(ctx context.Context) error {
+	if err := b.relay.Init(ctx); err != nil {
+		return err
+	}
+
 	for _, s := range b.relay.Services() {
 		if err := s.Restart(ctx); err != nil {
 			return err
