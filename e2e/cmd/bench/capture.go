@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,7 +27,20 @@ func (b *bench) backlog(ctx context.Context) error {
 		return err
 	}
 
-	return load(ctx, db, 0, b.cfg.Changes, b.cfg.Size)
+	spent := b.source()
+
+	if err := load(ctx, db, 0, b.cfg.Changes, b.cfg.Size); err != nil {
+		return err
+	}
+
+	b.results.writesCPU = b.source() - spent
+
+	return nil
+}
+
+// source is what the source and this program have used so far.
+func (b *bench) source() time.Duration {
+	return cpuOf(b.world.Source.Server.PID()) + cpuOf(os.Getpid())
 }
 
 // capture lets the listener drain the backlog. Its rate is from the first to the last message stored, by the server's
@@ -92,6 +106,8 @@ func (b *bench) cursorOnly(ctx context.Context) error {
 
 	var begin time.Time
 
+	spent := b.source()
+
 	for seen := range b.cfg.Changes {
 		if !cursor.Next(ctx) {
 			return fmt.Errorf("read the change stream: %w", cursor.Err())
@@ -103,6 +119,7 @@ func (b *bench) cursorOnly(ctx context.Context) error {
 	}
 
 	b.results.cursor = perSecond(b.cfg.Changes, time.Since(begin))
+	b.results.cursorCPU = b.source() - spent
 
 	return nil
 }
@@ -133,12 +150,15 @@ func (b *bench) chainOnly(ctx context.Context) error {
 		return fmt.Errorf("make a stream: %w", err)
 	}
 
+	used := func() time.Duration { return b.world.NATS.Usage().CPU + cpuOf(os.Getpid()) }
+	spent := used()
+
 	took, err := publishChain(ctx, nc, "cdc."+flow+"-ceiling", messages)
 	if err != nil {
 		return err
 	}
 
-	b.results.chain = perSecond(len(messages), took)
+	b.results.chain, b.results.chainCPU = perSecond(len(messages), took), used()-spent
 
 	if err := js.DeleteStream(ctx, config.Name); err != nil {
 		return fmt.Errorf("delete the stream: %w", err)

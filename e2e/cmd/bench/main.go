@@ -36,7 +36,7 @@ type Config struct {
 	Backlog int `env:"BENCH_BACKLOG" envDefault:"1000000" min:"1000" help:"messages in the stream when services are started"`
 
 	Against string `env:"BENCH_AGAINST" help:"a revision of this repository whose capture and apply are measured beside this tree's"`
-	Only    string `env:"BENCH_ONLY" help:"run only the steps whose name contains this, and keep the table of the last whole run"`
+	Only    string `env:"BENCH_ONLY" help:"run only the steps whose name contains one of these (comma-separated), and keep the table of the last whole run"`
 }
 
 func realMain(ctx context.Context, environ map[string]string) error {

@@ -122,7 +122,8 @@ func (s *statistics) ratio() (mean, deviation, cpu float64) {
 	}
 
 	for i, a := range s.alone {
-		deviation += math.Pow(s.watched[i].rate/a.rate-mean, 2)
+		apart := s.watched[i].rate/a.rate - mean
+		deviation += apart * apart
 	}
 
 	return mean, math.Sqrt(deviation / n / max(n-1, 1)), (float64(watched.cpu) / watched.rate) / (float64(alone.cpu) / alone.rate)
