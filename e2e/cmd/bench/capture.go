@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
@@ -27,20 +28,20 @@ func (b *bench) backlog(ctx context.Context) error {
 		return err
 	}
 
-	spent := b.source()
+	spent := sourceOf(b.world)
 
 	if err := load(ctx, db, 0, b.cfg.Changes, b.cfg.Size); err != nil {
 		return err
 	}
 
-	b.results.writesCPU = b.source() - spent
+	b.results.writesCPU = sourceOf(b.world) - spent
 
 	return nil
 }
 
-// source is what the source and this program have used so far.
-func (b *bench) source() time.Duration {
-	return cpuOf(b.world.Source.Server.PID()) + cpuOf(os.Getpid())
+// sourceOf is what the source and this program have used so far.
+func sourceOf(world *harness.World) time.Duration {
+	return cpuOf(world.Source.Server.PID()) + cpuOf(os.Getpid())
 }
 
 // capture lets the listener drain the backlog. Its rate is from the first to the last message stored, by the server's
@@ -102,11 +103,11 @@ func (b *bench) cursorOnly(ctx context.Context) error {
 	}
 	defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }()
 
-	cursor.SetBatchSize(2000) // as the listener
+	cursor.SetBatchSize(followedBatch)
 
 	var begin time.Time
 
-	spent := b.source()
+	spent := sourceOf(b.world)
 
 	for seen := range b.cfg.Changes {
 		if !cursor.Next(ctx) {
@@ -119,12 +120,14 @@ func (b *bench) cursorOnly(ctx context.Context) error {
 	}
 
 	b.results.cursor = perSecond(b.cfg.Changes, time.Since(begin))
-	b.results.cursorCPU = b.source() - spent
+	b.results.cursorCPU = sourceOf(b.world) - spent
 
 	return nil
 }
 
 const (
+	followedBatch = 2000 // events of a cursor's answer: as the listener
+
 	askEvery = 100  // messages: as the listener
 	window   = 1000 // messages published and not yet proven stored
 )

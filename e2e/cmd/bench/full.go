@@ -3,8 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/e2e/verify/live"
 )
 
@@ -20,7 +26,13 @@ func (b *bench) full(ctx context.Context) error {
 	}
 
 	spent := b.cpu()
-	begin := time.Now()
+	all := func() []time.Duration {
+		return []time.Duration{
+			cpuOf(os.Getpid()), cpuOf(b.world.Source.Server.PID()), b.relay.Listener.Usage().CPU, b.world.NATS.Usage().CPU,
+			b.relay.Processors()[0].Usage().CPU, cpuOf(b.world.Target.Server.PID()),
+		}
+	}
+	allBefore, begin := all(), time.Now()
 
 	if err := load(ctx, b.world.Source.Client.Database(database), b.cfg.Changes, b.cfg.Changes, b.cfg.Size); err != nil {
 		return err
@@ -31,6 +43,7 @@ func (b *bench) full(ctx context.Context) error {
 	}
 
 	b.results.full = perSecond(b.cfg.Changes, time.Since(begin))
+	b.results.fullCPU = difference(all(), allBefore)
 	b.results.cpuPer100k = b.per100k(b.cpu() - spent)
 
 	b.results.cpu = map[string]time.Duration{}
@@ -51,6 +64,42 @@ func (b *bench) full(ctx context.Context) error {
 	}
 
 	return nil
+}
+
+// followed writes as full does while a bare cursor reads what comes: what the source and this program take for both when
+// they are at work at the same time.
+func (b *bench) followed(ctx context.Context) error {
+	return b.apart(ctx, 0, nil, func(world *harness.World, _ *harness.Relay) error {
+		db := world.Source.Client.Database(database)
+		if err := createCollections(ctx, db); err != nil {
+			return err
+		}
+
+		cursor, err := db.Watch(ctx, mongo.Pipeline{}, options.ChangeStream().SetShowExpandedEvents(true).SetBatchSize(followedBatch))
+		if err != nil {
+			return fmt.Errorf("open the change stream: %w", err)
+		}
+		defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }()
+
+		spent := sourceOf(world)
+
+		group, ctx := errgroup.WithContext(ctx)
+		group.Go(func() error { return load(ctx, db, 0, b.cfg.Changes, b.cfg.Size) })
+		group.Go(func() error {
+			for range b.cfg.Changes {
+				if !cursor.Next(ctx) {
+					return fmt.Errorf("read the change stream: %w", cursor.Err())
+				}
+			}
+
+			return nil
+		})
+
+		err = group.Wait()
+		b.results.followedCPU = sourceOf(world) - spent
+
+		return err
+	})
 }
 
 // cpu is what listener, processor and NATS have used so far.

@@ -25,12 +25,16 @@ type results struct {
 	// CPU time of the two runs: processor, NATS, target; this program, target.
 	applyCPU, transactionsCPU []time.Duration
 
-	full float64
+	replay, replayAway, replayLarge replayed
+
+	full    float64
+	fullCPU []time.Duration // CPU time of this program, source, listener, NATS, processor, target
 
 	cpuPer100k time.Duration // listener, processor and NATS together
 
 	// CPU time of what each ceiling measured: source writes, cursor, NATS, each with this program.
 	writesCPU, cursorCPU, chainCPU time.Duration
+	followedCPU                    time.Duration // of source writes with a cursor that follows them
 
 	cpu    map[string]time.Duration
 	memory map[string]int64

@@ -11,9 +11,11 @@ import (
 
 // Goals, in the units of the results.
 const (
-	captureGoal     = 0.70 // of the combined ceiling
-	applyGoal       = 0.85 // of the bare driver
-	fullGoal        = 0.80 // of the combined ceiling
+	captureGoal     = 0.70     // of the combined ceiling
+	applyGoal       = 0.85     // of the bare driver
+	replayGoal      = 14_400.0 // changes per second: what the fastest comparable tool reaches on two cores
+	flatGoal        = 1.10     // of the cost with the smaller backlog
+	fullGoal        = 0.80     // of the combined ceiling
 	p50Goal         = 4 * time.Millisecond
 	p99Goal         = 12 * time.Millisecond
 	cpuGoal         = 6500 * time.Millisecond // per 100 000 changes
@@ -118,12 +120,17 @@ func (b *bench) transactionRows() []row {
 	}
 }
 
+func (b *bench) followedRows() []row {
+	return []row{plain("source writes followed by a cursor, CPU per 100 000 changes", seconds(b.per100k(b.results.followedCPU)))}
+}
+
 func (b *bench) fullRows() []row {
 	r := &b.results
 	alone := []time.Duration{r.writesCPU, r.cursorCPU, r.chainCPU, sum(r.transactionsCPU)}
 
 	rows := []row{
 		plain("end to end at full speed", rate(r.full)),
+		plain("— CPU per 100 000 changes: writer + source + listener + NATS + processor + target", b.perDocuments(r.fullCPU)),
 		plain("— ceiling, CPU per 100 000 changes: source writes + cursor + NATS + target transactions", b.perDocuments(alone)),
 		above("— of that on all cores", r.full*sum(alone).Seconds()/float64(b.cfg.Changes)/float64(runtime.NumCPU()), fullGoal, share),
 		below("CPU per 100 000 changes: listener, processor, NATS", r.cpuPer100k, cpuGoal, seconds),

@@ -94,6 +94,8 @@ func (b *bench) steps() []step {
 		{"publish modes: capture as a chain and in batches", b.publishModes, b.publishRows},
 		{"apply: a processor alone", b.apply, b.applyRows},
 		{"ceiling: the bare driver's transactions", b.transactionsOnly, b.transactionRows},
+		{"replay of a backlog", b.replay, b.replayRows},
+		{"ceiling: source writes followed by a cursor", b.followed, b.followedRows},
 		{"end to end at full speed", b.full, b.fullRows},
 		{"latency", b.latency, b.latencyRows},
 		{"idle", b.idle, b.idleRows},
