@@ -164,7 +164,7 @@ func (b *bench) messages(ctx context.Context, world *harness.World) (traffic.Lat
 			return traffic.Latency{}, errors.Join(fmt.Errorf("consume: %w", err), group.Wait())
 		}
 
-		took = append(took, time.Since(begin)-time.Duration(binary.LittleEndian.Uint64(msg.Data()))) //nolint:gosec // written above
+		took = append(took, time.Since(begin)-time.Duration(binary.LittleEndian.Uint64(msg.Data())))
 	}
 
 	return traffic.Distribution(took), errors.Join(group.Wait(), js.DeleteStream(ctx, config.Name))
