@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
+	"github.com/atlas-relay/atlas-relay/pkg/logtest"
 )
 
 // start is a way to begin that goes wrong.
@@ -168,7 +168,7 @@ func (x *exposed) begin(program string, args []string, env map[string]string) st
 	maps.Copy(all, map[string]string{"GRPC_ADDR": "127.0.0.1:0", "HTTP_ADDR": "127.0.0.1:0", "SHUTDOWN_GRACE": "0s", "OTEL_TRACES_EXPORTER": "none"})
 	maps.Copy(all, env)
 
-	var out journal
+	var out logtest.Buffer
 
 	cmd := exec.CommandContext(ctx, programs.Path(program), args...)
 	cmd.Stdout, cmd.Stderr, cmd.Env = &out, &out, []string{"HOME=" + x.world.Dir}
@@ -212,24 +212,4 @@ func (x *exposed) begin(program string, args []string, env map[string]string) st
 			}
 		}
 	}
-}
-
-// journal is what a process says; two streams may write to it.
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-
-	return j.buf.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-
-	return j.buf.String()
 }

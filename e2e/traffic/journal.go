@@ -172,16 +172,21 @@ type Latency struct {
 // Latency is the distribution so far.
 func (j *Journal) Latency() Latency {
 	j.mu.Lock()
-	sorted := slices.Clone(j.latencies)
+	latencies := slices.Clone(j.latencies)
 	j.mu.Unlock()
 
-	if len(sorted) == 0 {
+	return Distribution(latencies)
+}
+
+// Distribution is that of times, which it sorts.
+func Distribution(took []time.Duration) Latency {
+	if len(took) == 0 {
 		return Latency{}
 	}
 
-	slices.Sort(sorted)
+	slices.Sort(took)
 
-	rank := func(share float64) time.Duration { return sorted[int(share*float64(len(sorted)-1))] }
+	rank := func(share float64) time.Duration { return took[int(share*float64(len(took)-1))] }
 
-	return Latency{Changes: len(sorted), P50: rank(0.50), P99: rank(0.99), Max: sorted[len(sorted)-1]}
+	return Latency{Changes: len(took), P50: rank(0.50), P99: rank(0.99), Max: took[len(took)-1]}
 }

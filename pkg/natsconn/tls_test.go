@@ -1,13 +1,11 @@
 package natsconn_test
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"log/slog"
 	"os"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/atlas-relay/atlas-relay/pkg/logtest"
 	"github.com/atlas-relay/atlas-relay/pkg/natsconn"
 	"github.com/atlas-relay/atlas-relay/pkg/natstest"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
@@ -76,25 +75,6 @@ func serial(t *testing.T, nc *nats.Conn) string {
 	return state.PeerCertificates[0].SerialNumber.String()
 }
 
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-
-	return j.buf.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-
-	return j.buf.String()
-}
-
 // TestCertificatesMayChange: a connection that is opened anew after an outage takes the files as they are then.
 func TestCertificatesMayChange(t *testing.T) {
 	t.Parallel()
@@ -119,7 +99,7 @@ func TestCertificatesMayChange(t *testing.T) {
 func TestFilesThatCannotBeUsedDoNotCutOff(t *testing.T) {
 	t.Parallel()
 
-	server, log := newGuarded(t), new(journal)
+	server, log := newGuarded(t), new(logtest.Buffer)
 
 	nc, err := natsconn.Connect(server.at, natsconn.Options{}, slog.New(slog.NewJSONHandler(log, nil)))
 	require.NoError(t, err)

@@ -1,12 +1,10 @@
 package tlsfiles_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,29 +12,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"github.com/atlas-relay/atlas-relay/pkg/logtest"
 	"github.com/atlas-relay/atlas-relay/pkg/tlsfiles"
 	"github.com/atlas-relay/atlas-relay/pkg/tlstest"
 )
-
-// journal keeps the lines of a log.
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-
-	return j.buf.Write(p)
-}
-
-func (j *journal) count(text string) int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-
-	return strings.Count(j.buf.String(), text)
-}
 
 // look is longer than the time between two looks at the files.
 const look = 1100 * time.Millisecond
@@ -48,7 +27,7 @@ type scene struct {
 
 	authority *tlstest.Authority
 	store     *tlsfiles.Store
-	log       *journal
+	log       *logtest.Buffer
 }
 
 // watched runs test beside a watch, with time that passes as soon as everybody waits.
@@ -58,7 +37,7 @@ func watched(t *testing.T, pair func(a *tlstest.Authority) tlstest.Pair, test fu
 	synctest.Test(t, func(t *testing.T) {
 		authority := tlstest.NewAuthority(t, "test")
 		p := newPlace(t, pair(authority), authority)
-		s := &scene{T: t, place: p, authority: authority, store: p.open(t), log: new(journal)}
+		s := &scene{T: t, place: p, authority: authority, store: p.open(t), log: new(logtest.Buffer)}
 
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -127,14 +106,14 @@ func TestFilesThatCannotBeUsedChangeNothing(t *testing.T) {
 				spoil(s.T, s.authority, s.place)
 				time.Sleep(5 * look)
 				require.Equal(s, before, s.store.Certificate().Leaf.SerialNumber)
-				require.Equal(s, 1, s.log.count(`"level":"ERROR"`), "told, and once")
+				require.Equal(s, 1, strings.Count(s.log.String(), `"level":"ERROR"`), "told, and once")
 				require.InDelta(s, 1, metric(s.T, s.store, "relay_certificate_rejected", "API_CERT"), 0)
 
 				s.authority.Issue(s.T, tlstest.Wanted{}).Write(s.T, s.dir, "server")
 				time.Sleep(2 * look)
 				require.NotEqual(s, before, s.store.Certificate().Leaf.SerialNumber)
 				require.InDelta(s, 0, metric(s.T, s.store, "relay_certificate_rejected", "API_CERT"), 0)
-				require.Positive(s, s.log.count("certificate file was read again"))
+				require.Positive(s, strings.Count(s.log.String(), "certificate file was read again"))
 			})
 		})
 	}
@@ -150,7 +129,7 @@ func TestACertificateBeforeItsKey(t *testing.T) {
 		time.Sleep(look)
 		tlstest.Write(s.T, s.dir, "server.key", next.Key)
 		time.Sleep(look)
-		require.Zero(s, s.log.count(`"level":"ERROR"`))
+		require.Zero(s, strings.Count(s.log.String(), `"level":"ERROR"`))
 		require.Equal(s, next.Certificate(s.T).Leaf.SerialNumber, s.store.Certificate().Leaf.SerialNumber)
 	})
 }
@@ -186,12 +165,12 @@ func TestRenewalIsAskedForInTime(t *testing.T) {
 
 				if !test.due {
 					require.InDelta(s, 0, metric(s.T, s.store, "relay_certificate_renewal_due", "API_CERT"), 0)
-					require.Zero(s, s.log.count("setting"))
+					require.Zero(s, strings.Count(s.log.String(), "setting"))
 
 					return
 				}
 
-				require.Equal(s, 1, s.log.count(test.line), "once a day")
+				require.Equal(s, 1, strings.Count(s.log.String(), test.line), "once a day")
 				require.InDelta(s, 1, metric(s.T, s.store, "relay_certificate_renewal_due", "API_CERT"), 0)
 				require.InDelta(s, time.Now().Add(test.left).Unix(), metric(s.T, s.store, "relay_certificate_expiry_timestamp_seconds", "API_CERT"), 10)
 				require.InDelta(s, 0, metric(s.T, s.store, "relay_certificate_renewal_due", "API_CLIENT_CA"), 0)

@@ -202,7 +202,10 @@ const ackWait = 30 * time.Minute
 const idleConsumer = 24 * time.Hour
 
 // ConsumerConfig returns the configuration of an owner's consumer that starts
-// behind the checkpoint's sequence.
+// behind the checkpoint's sequence. The server keeps its state in memory: the
+// checkpoint alone says where to go on, and an owner makes its consumer anew after
+// each outage. State in a file would be written anew, as a whole and beside the old
+// one, after every few acks.
 func ConsumerConfig(flow string, partition int, epoch, checkpoint uint64) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Name:              ConsumerName(partition, epoch),
@@ -214,5 +217,6 @@ func ConsumerConfig(flow string, partition int, epoch, checkpoint uint64) jetstr
 		AckWait:           ackWait,
 		MaxAckPending:     -1, // pull requests bound what is in flight, in bytes
 		InactiveThreshold: idleConsumer,
+		MemoryStorage:     true,
 	}
 }

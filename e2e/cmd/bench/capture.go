@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -12,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
@@ -26,7 +28,20 @@ func (b *bench) backlog(ctx context.Context) error {
 		return err
 	}
 
-	return load(ctx, db, 0, b.cfg.Changes, b.cfg.Size)
+	spent := sourceOf(b.world)
+
+	if err := load(ctx, db, 0, b.cfg.Changes, b.cfg.Size); err != nil {
+		return err
+	}
+
+	b.results.writesCPU = sourceOf(b.world) - spent
+
+	return nil
+}
+
+// sourceOf is what the source and this program have used so far.
+func sourceOf(world *harness.World) time.Duration {
+	return cpuOf(world.Source.Server.PID()) + cpuOf(os.Getpid())
 }
 
 // capture lets the listener drain the backlog. Its rate is from the first to the last message stored, by the server's
@@ -88,9 +103,11 @@ func (b *bench) cursorOnly(ctx context.Context) error {
 	}
 	defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }()
 
-	cursor.SetBatchSize(2000) // as the listener
+	cursor.SetBatchSize(followedBatch)
 
 	var begin time.Time
+
+	spent := sourceOf(b.world)
 
 	for seen := range b.cfg.Changes {
 		if !cursor.Next(ctx) {
@@ -103,11 +120,14 @@ func (b *bench) cursorOnly(ctx context.Context) error {
 	}
 
 	b.results.cursor = perSecond(b.cfg.Changes, time.Since(begin))
+	b.results.cursorCPU = sourceOf(b.world) - spent
 
 	return nil
 }
 
 const (
+	followedBatch = 2000 // events of a cursor's answer: as the listener
+
 	askEvery = 100  // messages: as the listener
 	window   = 1000 // messages published and not yet proven stored
 )
@@ -133,12 +153,15 @@ func (b *bench) chainOnly(ctx context.Context) error {
 		return fmt.Errorf("make a stream: %w", err)
 	}
 
+	used := func() time.Duration { return b.world.NATS.Usage().CPU + cpuOf(os.Getpid()) }
+	spent := used()
+
 	took, err := publishChain(ctx, nc, "cdc."+flow+"-ceiling", messages)
 	if err != nil {
 		return err
 	}
 
-	b.results.chain = perSecond(len(messages), took)
+	b.results.chain, b.results.chainCPU = perSecond(len(messages), took), used()-spent
 
 	if err := js.DeleteStream(ctx, config.Name); err != nil {
 		return fmt.Errorf("delete the stream: %w", err)

@@ -4,28 +4,9 @@
 // It prints a table and writes it to e2e/BENCHMARKS.md.
 package main
 
-import (
-	"context"
-	"fmt"
-	"os"
+import "github.com/atlas-relay/atlas-relay/e2e/harness"
 
-	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
-	"github.com/atlas-relay/atlas-relay/pkg/settings"
-)
-
-func main() {
-	ctx, stop := lifecycle.Signals(context.Background())
-
-	err := realMain(ctx, settings.Environ(os.Environ()))
-
-	stop()
-
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-	}
-
-	os.Exit(lifecycle.ExitCode(err))
-}
+func main() { harness.Main("bench", run) }
 
 // Config is everything the benchmark can be told.
 type Config struct {
@@ -36,14 +17,5 @@ type Config struct {
 	Backlog int `env:"BENCH_BACKLOG" envDefault:"1000000" min:"1000" help:"messages in the stream when services are started"`
 
 	Against string `env:"BENCH_AGAINST" help:"a revision of this repository whose capture and apply are measured beside this tree's"`
-	Only    string `env:"BENCH_ONLY" help:"run only the steps whose name contains this, and keep the table of the last whole run"`
-}
-
-func realMain(ctx context.Context, environ map[string]string) error {
-	cfg := new(Config)
-	if err := settings.Load(cfg, environ); err != nil {
-		return err
-	}
-
-	return run(ctx, cfg, os.Stdout)
+	Only    string `env:"BENCH_ONLY" help:"run only the steps whose name contains one of these (comma-separated), and keep the table of the last whole run"`
 }

@@ -25,14 +25,23 @@ type results struct {
 	// CPU time of the two runs: processor, NATS, target; this program, target.
 	applyCPU, transactionsCPU []time.Duration
 
-	full float64
+	replay, replayAway, replayLarge replayed
+
+	full    float64
+	fullCPU []time.Duration // CPU time of this program, source, listener, NATS, processor, target
 
 	cpuPer100k time.Duration // listener, processor and NATS together
-	cpu        map[string]time.Duration
-	memory     map[string]int64
 
-	floor, latency traffic.Latency
-	idle           float64 // share of one core
+	// CPU time of what each ceiling measured: source writes, cursor, NATS, each with this program.
+	writesCPU, cursorCPU, chainCPU time.Duration
+	followedCPU                    time.Duration // of source writes with a cursor that follows them
+
+	cpu    map[string]time.Duration
+	memory map[string]int64
+
+	latency traffic.Latency
+	legs    legs
+	idle    float64 // share of one core
 
 	largeTook   time.Duration
 	largeMemory map[string]int64
@@ -68,6 +77,10 @@ func (b *bench) perDocuments(terms []time.Duration) string {
 	}
 
 	return strings.Join(texts, " + ") + " s"
+}
+
+func (b *bench) per100k(spent time.Duration) time.Duration {
+	return time.Duration(float64(spent) / float64(b.cfg.Changes) * 100_000)
 }
 
 func sum(terms []time.Duration) (total time.Duration) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,7 +56,7 @@ func run(ctx context.Context, cfg *Config, out io.Writer) (err error) {
 	b.ran = map[string]bool{}
 
 	for _, step := range b.steps() {
-		if !strings.Contains(step.name, cfg.Only) {
+		if !wanted(step.name, cfg.Only) {
 			continue
 		}
 
@@ -69,6 +70,11 @@ func run(ctx context.Context, cfg *Config, out io.Writer) (err error) {
 	}
 
 	return b.publish(ctx)
+}
+
+// wanted tells whether a step's name contains one of these, which commas separate.
+func wanted(name, only string) bool {
+	return slices.ContainsFunc(strings.Split(only, ","), func(part string) bool { return strings.Contains(name, part) })
 }
 
 // step is a part of the run and the rows of its results; those beginning with a dash go with the row before, and may
@@ -88,8 +94,9 @@ func (b *bench) steps() []step {
 		{"publish modes: capture as a chain and in batches", b.publishModes, b.publishRows},
 		{"apply: a processor alone", b.apply, b.applyRows},
 		{"ceiling: the bare driver's transactions", b.transactionsOnly, b.transactionRows},
+		{"replay of a backlog", b.replay, b.replayRows},
+		{"ceiling: source writes followed by a cursor", b.followed, b.followedRows},
 		{"end to end at full speed", b.full, b.fullRows},
-		{"latency floor: a bare change stream of the source", b.latencyFloor, b.floorRows},
 		{"latency", b.latency, b.latencyRows},
 		{"idle", b.idle, b.idleRows},
 		{"large documents", b.large, b.largeRows},
@@ -145,21 +152,21 @@ func (b *bench) stop(ctx context.Context) error {
 }
 
 // replicate starts the services that do not run and waits until they are at work.
-func (b *bench) replicate(ctx context.Context) error {
-	for _, s := range b.relay.Services() {
+func replicate(ctx context.Context, relay *harness.Relay) error {
+	for _, s := range relay.Services() {
 		if err := s.Restart(ctx); err != nil {
 			return err
 		}
 	}
 
-	_, err := b.relay.Await(ctx, "a flow that replicates", harness.Replicating)
+	_, err := relay.Await(ctx, "a flow that replicates", harness.Replicating)
 
 	return err
 }
 
 // applied waits until this many changes more than before are applied.
-func (b *bench) applied(ctx context.Context, before *relayv1.Stats, changes uint64) error {
-	_, err := b.relay.Await(ctx, "everything applied", harness.Applied(before.GetTotalChanges()-before.GetSkippedChanges()+changes))
+func applied(ctx context.Context, relay *harness.Relay, before *relayv1.Stats, changes uint64) error {
+	_, err := relay.Await(ctx, "everything applied", harness.Applied(before.GetTotalChanges()-before.GetSkippedChanges()+changes))
 
 	return err
 }

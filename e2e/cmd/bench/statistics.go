@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"time"
 
-	"go.mongodb.org/mongo-driver/v2/mongo"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
@@ -23,62 +22,17 @@ const (
 	pages           = 10
 	largePartitions = 64
 	largeInstances  = 50
-	watchedPairs    = 5
 	aLook           = 20 * time.Second // for which CPU time is measured
 	asks            = 20               // of which the middle one counts
 )
 
 // statistics is what it costs to look at a flow.
 type statistics struct {
-	alone, watched []float64 // rate of apply, in turn
+	alone, watched []lookWindow // the same number, in turn
 
 	quiet, moving float64       // CPU time of the service, of one core
 	status        time.Duration // of relayctl, from its start to its end
 	page          pageTimes
-}
-
-// watched drains the same backlog with the statistics off and watched, in turn, so that both meet the same noise.
-func (b *bench) watched(ctx context.Context) error {
-	write := func(ctx context.Context, source *mongo.Database) error {
-		return load(ctx, source, 0, b.cfg.Changes, b.cfg.Size)
-	}
-	d := &drain{write: write, changes: b.cfg.Changes, applied: b.cfg.Changes}
-	s := &b.results.statistics
-
-	for n := range 2 * watchedPairs {
-		// The first of a pair is now the one, now the other.
-		isWatched := n%4 == 1 || n%4 == 2
-
-		err := b.apart(ctx, 0, nil, func(world *harness.World, relay *harness.Relay) error {
-			if err := d.fill(ctx, world, relay); err != nil {
-				return err
-			}
-
-			if isWatched {
-				leave, err := watch(ctx, relay)
-				if err != nil {
-					return err
-				}
-				defer leave()
-			}
-
-			drained, err := d.empty(ctx, world, relay)
-			if isWatched {
-				s.watched = append(s.watched, drained.rate)
-			} else {
-				s.alone = append(s.alone, drained.rate)
-			}
-
-			b.linef("  watched: %t, %s, CPU of stats %s", isWatched, rate(drained.rate), seconds(relay.Stats.Usage().CPU))
-
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-
-	return nil
 }
 
 // watch starts the statistics, and lets ten pages and a Prometheus look at them until leave is called.

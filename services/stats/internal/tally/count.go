@@ -153,15 +153,16 @@ func partitions(in *Input) []Partition {
 		}
 	}
 
-	list := make([]Partition, number)
+	list, same := make([]Partition, number), sameStream(in)
 	for i := range list {
-		list[i] = partition(in, i)
+		list[i] = partition(in, i, same)
 	}
 
 	return list
 }
 
-func partition(in *Input, number int) Partition {
+// partition joins one; same is sameStream.
+func partition(in *Input, number int, same bool) Partition {
 	p := Partition{Number: number, Checkpoint: in.Checkpoints[number]}
 	if in.Reports != nil {
 		p.Owner, p.Ownership = owner(in.Reports.Processors, number, unsigned(p.Checkpoint.Epoch))
@@ -173,7 +174,7 @@ func partition(in *Input, number int) Partition {
 		}
 	}
 
-	if !sameStream(in) {
+	if !same {
 		return p
 	}
 
@@ -225,9 +226,9 @@ func owner(processors []Processor, number int, fence uint64) (instance string, o
 	o.Epoch = fence
 
 	for i := range processors {
-		for _, claim := range processors[i].Partitions {
-			if claim.Partition == number && claim.Epoch >= o.Epoch && !claim.waits() {
-				instance, o = processors[i].ID, claim
+		for j := range processors[i].Partitions {
+			if claim := &processors[i].Partitions[j]; claim.Partition == number && claim.Epoch >= o.Epoch && !claim.waits() {
+				instance, o = processors[i].ID, *claim
 			}
 		}
 	}
@@ -269,7 +270,7 @@ func foreignCheckpoint(in *Input) *checkpoint.Document {
 	for _, partition := range slices.Sorted(maps.Keys(in.Checkpoints)) {
 		// An owner that has acquired and not committed yet has no place.
 		if d := in.Checkpoints[partition]; d.StreamID != "" && d.StreamID != in.Stream.ID {
-			return &d
+			return new(d)
 		}
 	}
 

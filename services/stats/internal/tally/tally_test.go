@@ -72,6 +72,23 @@ func TestHealthyFlow(t *testing.T) {
 	require.Equal(t, "p", s.Partitions[1].Owner)
 }
 
+// A sample is made every second: what it allocates grows with the partitions, not with their square.
+func TestLargeFlowsAllocateInProportion(t *testing.T) { //nolint:paralleltest // testing.AllocsPerRun wants to be alone
+	allocations := func(partitions int) float64 {
+		in := healthy()
+		in.Stream.Heads = make([]tally.Head, partitions)
+		in.Checkpoints = make(map[int]checkpoint.Document, partitions)
+
+		for i := range partitions {
+			in.Checkpoints[i] = settled(i, 0, checkpoint.Counters{})
+		}
+
+		return testing.AllocsPerRun(10, func() { tally.Count(in) })
+	}
+
+	require.Less(t, allocations(256), 8*allocations(64), "four times the partitions")
+}
+
 func TestWhatIsUnknownIsAbsent(t *testing.T) {
 	t.Parallel()
 
