@@ -59,11 +59,13 @@ func TestWithPlainFiles(t *testing.T) {
 
 	copied := func(context.Context) (*replica, error) { return &replica{url: "file://" + dir}, nil }
 	require.Error(t, run(t.Context(), databases{first: "file://" + t.TempDir(), second: copied}, []string{"."}, &out))
-	require.Contains(t, out.String(), "GO-1")
+	require.Contains(t, out.String(), "https://pkg.go.dev/vuln/GO-1")
 }
 
-// vulnerability is one of what this very program calls.
+// vulnerability is one of what this very program calls. Without an address of its own govulncheck crashes, and sometimes
+// ends with 0 all the same.
 const vulnerability = `{"schema_version":"1.3.1","id":"GO-1","modified":"2026-11-01T00:00:00Z","published":"2026-11-01T00:00:00Z","details":"x",
+	"database_specific":{"url":"https://pkg.go.dev/vuln/GO-1"},
 	"affected":[{"package":{"name":"stdlib","ecosystem":"Go"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"}]}],
 	"ecosystem_specific":{"imports":[{"path":"os/exec","symbols":["Cmd.Run"]}]}}]}`
 
@@ -90,5 +92,5 @@ func TestWithADatabase(t *testing.T) {
 	write("index/vulns.json", `[{"id":"GO-1","modified":"2026-11-01T00:00:00Z"}]`)
 	write("ID/GO-1.json", vulnerability)
 	require.Error(t, run(t.Context(), databases{first: "file://" + dir}, []string{"."}, &out))
-	require.Contains(t, out.String(), "GO-1")
+	require.Contains(t, out.String(), "https://pkg.go.dev/vuln/GO-1")
 }
