@@ -72,9 +72,10 @@ verify: generate ## Fail if generated or tidied files differ, or a module does n
 fuzz: ## Fuzz what reads other people's bytes, FUZZ_SECONDS each (30)
 	@go run ./e2e/cmd/fuzz
 
-# The version that images and releases bear.
-up image archives: export RELAY_VERSION ?= $(shell git describe --tags --always --dirty)
-up image: export RELAY_REVISION ?= $(shell git rev-parse HEAD)
+# The version that images and releases bear, and the date of whatever is made of a commit.
+up image images archives: export RELAY_VERSION ?= $(shell git describe --tags --always --dirty)
+up image images archives: export RELAY_REVISION ?= $(shell git rev-parse HEAD)
+image images archives: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 
 .PHONY: up down logs
 up: ## Start everything with Docker compose and wait until it replicates
@@ -87,12 +88,13 @@ logs: ## Follow the services' logs
 .PHONY: image
 image: ## Build the image of one service (SERVICE=listener)
 	docker build -f deploy/Dockerfile --build-arg SERVICE=$(SERVICE) --build-arg VERSION=$(RELAY_VERSION) \
-		--build-arg REVISION=$(RELAY_REVISION) -t atlas-relay/$(SERVICE) .
+		--build-arg REVISION=$(RELAY_REVISION) --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) -t atlas-relay/$(SERVICE) .
 
 .PHONY: release archives images
-release: archives images ## Build binaries, archives, SBOMs, checksums and images into dist/
+release: archives images ## Build binaries, archives, SBOMs, checksums and images into dist/, and check them
 archives: ## Build what release does without Docker
 	GOWORK=off $(RELEASER) release --clean --skip=publish $(if $(shell git tag --points-at HEAD 'v*'),,--snapshot)
+	@go run ./e2e/cmd/dist
 images: archives ## Build the images of all services, and write them into dist/
 	for service in $(SERVICES); do $(MAKE) image SERVICE=$$service || exit 1; done
-	docker save $(SERVICES:%=atlas-relay/%) | gzip -n > dist/images.tar.gz
+	@go run ./e2e/cmd/dist $(SERVICES)

@@ -19,32 +19,42 @@ import (
 	"github.com/atlas-relay/atlas-relay/e2e/standins"
 )
 
-// TestPrometheusScrapes: with the profile, every service of ours is found and scraped, and the alerts are understood.
-// Grafana and Jaeger are brought up too where their images can be had.
-func TestPrometheusScrapes(t *testing.T) {
-	s := up(t)
+// observability is the profile of what watches the rest.
+const observability = "observability"
 
-	provided, err := standins.Provide(t.Context(), s.docker, os.Stderr, "prom/prometheus:v3.5.0")
+// watch brings a service of the profile up beside the others, until the test ends. Where its image cannot be had a stand-in
+// takes its place.
+func (s *stack) watch(t *testing.T, service, image string) (standIn bool) {
+	t.Helper()
+
+	provided, err := standins.Provide(t.Context(), s.docker, os.Stderr, image)
 	require.NoError(t, err)
 
 	t.Cleanup(func() { require.NoError(t, provided.Remove(context.WithoutCancel(t.Context()))) })
 
-	services := []string{"prometheus"}
-	if len(provided.Made()) == 0 {
-		services = append(services, "grafana", "jaeger")
-	} else {
-		t.Logf("NOT TRIED: %v", standins.NotMade())
-	}
-
-	_, err = s.compose.Run(t.Context(), append([]string{"--profile", "observability", "up", "--wait", "--no-deps"}, services...)...)
-	require.NoError(t, err)
-
 	t.Cleanup(func() {
-		ctx := context.WithoutCancel(t.Context())
-
-		_, err := s.compose.Run(ctx, append([]string{"--profile", "observability", "rm", "--stop", "--force", "--volumes"}, services...)...)
+		_, err := s.compose.Run(context.WithoutCancel(t.Context()), "--profile", observability, "rm", "--stop", "--force", "--volumes", service)
 		require.NoError(t, err)
 	})
+
+	_, err = s.compose.Run(t.Context(), "--profile", observability, "up", "--wait", "--no-deps", service)
+	require.NoError(t, err)
+
+	return len(provided.Made()) > 0
+}
+
+// TestPrometheusScrapes: with the profile, every service of ours is found and scraped, says its version, and the alerts are
+// understood. Grafana is brought up too where its image can be had.
+func TestPrometheusScrapes(t *testing.T) {
+	s := up(t)
+
+	if standIn := s.watch(t, "prometheus", "prom/prometheus:v3.5.0"); standIn {
+		t.Logf("NOT TRIED: %v", standins.NotMade())
+	} else {
+		s.watch(t, "grafana", "grafana/grafana:12.1.0")
+	}
+
+	scraped := []string{"listener", "processor", "stats"}
 
 	awaitAnswer(t, "/api/v1/targets", func(a answer) bool {
 		var up []string
@@ -57,7 +67,17 @@ func TestPrometheusScrapes(t *testing.T) {
 
 		slices.Sort(up)
 
-		return slices.Equal(up, []string{"listener", "processor", "stats"})
+		return slices.Equal(up, scraped)
+	})
+
+	version := s.git(t, "describe", "--tags", "--always", "--dirty")
+
+	awaitAnswer(t, "/api/v1/query?query=relay_build_info", func(a answer) bool {
+		for _, series := range a.Data.Result {
+			require.Equal(t, version, series.Metric["version"], series.Metric["job"])
+		}
+
+		return len(a.Data.Result) == len(scraped)
 	})
 
 	alerts, err := os.ReadFile(filepath.Join(s.compose.Dir, "deploy", "prometheus", "alerts.yml"))
@@ -98,19 +118,28 @@ type answer struct {
 				LastError string `json:"lastError"`
 			} `json:"rules"`
 		} `json:"groups"`
+		Result []struct {
+			Metric map[string]string `json:"metric"`
+		} `json:"result"`
 	} `json:"data"`
 }
 
 func awaitAnswer(t *testing.T, path string, condition func(answer) bool) {
 	t.Helper()
+	await(t, "http://127.0.0.1:9090"+path, condition)
+}
+
+// await asks for JSON until a condition holds for it, and returns that answer.
+func await[T any](t *testing.T, url string, condition func(T) bool) T {
+	t.Helper()
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 
-	var last answer
+	var last T
 
 	err := harness.Await(ctx, time.Second, func(ctx context.Context) (bool, error) {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:9090"+path, http.NoBody)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 		if err != nil {
 			return false, err
 		}
@@ -121,12 +150,16 @@ func awaitAnswer(t *testing.T, path string, condition func(answer) bool) {
 		}
 		defer response.Body.Close()
 
-		last = answer{}
-		if err := json.NewDecoder(response.Body).Decode(&last); err != nil {
+		var answer T
+		if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
 			return false, err
 		}
 
-		return condition(last), nil
+		last = answer
+
+		return condition(answer), nil
 	})
-	require.NoError(t, err, "%s says %+v", path, last)
+	require.NoError(t, err, "%s says %+v", url, last)
+
+	return last
 }

@@ -27,7 +27,7 @@ type image struct {
 	name string // that of the real one
 	is   string // what it is instead
 	make func(ctx context.Context, dir string) (rootfs, []string, error)
-	keep string // tag under which it stays; empty: it is made anew each time
+	keep string // tag under which it stays, another one for another content; empty: it is made anew each time
 }
 
 // images are those that can be made.
@@ -35,16 +35,16 @@ func images() []image {
 	return []image{
 		{name: "mongo:8", is: "secantusd-rs, a server that speaks the protocol of MongoDB", make: mongo},
 		{name: "nats:2.15-alpine", is: "the real nats-server, built from its module", make: nats},
-		{name: "golang:1.26-alpine", is: "the Go of this host", make: golang, keep: "golang-" + goVersion()},
+		{name: "golang:1.26-alpine", is: "the Go of this host", make: golang, keep: "golang-2-" + goVersion()},
 		{name: "prom/prometheus:v3.5.0", is: "the Prometheus of this host, perhaps of another version", make: prometheus},
+		{name: "jaegertracing/jaeger:2.13.0", is: "the real Jaeger, built from its module, without its pages", make: jaeger, keep: "jaeger-" + jaegerVersion},
 	}
 }
 
 // NotMade are images of the compose file that have no stand-in, and why.
 func NotMade() map[string]string {
 	return map[string]string{
-		"grafana/grafana:12.1.0":     "its pages come from npm and take an hour to build",
-		"jaegertracing/jaeger:2.5.0": "its pages are not in its module",
+		"grafana/grafana:12.1.0": "no registry but that of images has it",
 	}
 }
 

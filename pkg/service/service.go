@@ -68,7 +68,7 @@ func command(ctx context.Context, out io.Writer, name string, args []string, env
 		return writeReference(out, cfg)
 	case "healthcheck":
 		return healthcheck(ctx, environ, cfg)
-	case "version":
+	case "version", "--version": // the latter is what people try first
 		_, err := fmt.Fprintln(out, name, telemetry.Version())
 
 		return err

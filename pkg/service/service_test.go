@@ -44,6 +44,7 @@ func TestCommands(t *testing.T) {
 		says    string
 	}{
 		"version":               {args: []string{"version"}, out: "listener "},
+		"version as a flag":     {args: []string{"--version"}, out: "listener "},
 		"unknown command":       {args: []string{"start"}, code: 2, says: `"start"`},
 		"mistake":               {environ: map[string]string{"MODE": "c"}, code: 2, says: "SOURCE_URI"},
 		"reference":             {args: []string{"config"}, out: "| `SOURCE_URI` | required | MongoDB to read from; or `SOURCE_URI_FILE` |\n"},

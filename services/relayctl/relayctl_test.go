@@ -217,6 +217,14 @@ func TestWatchPrintsLines(t *testing.T) {
 	}
 }
 
+func TestVersion(t *testing.T) {
+	t.Parallel()
+
+	command, flag := relayctl(t, nil, "version"), relayctl(t, nil, "--version")
+	require.Regexp(t, `^relayctl \S+\n$`, command.out)
+	require.Equal(t, command, flag)
+}
+
 func TestExitCodes(t *testing.T) {
 	t.Parallel()
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -54,6 +55,10 @@ func (notFineError) ExitCode() int { return exitNotFine }
 func execute(ctx context.Context, s streams, args []string, environ map[string]string) int {
 	p := &program{streams: s, environ: maps.Clone(environ)}
 	p.enterContext(args)
+
+	if slices.Equal(args, []string{"--version"}) { // what people try first
+		args = []string{"version"}
+	}
 
 	root := p.root() //nolint:contextcheck // cobra hands ctx to the commands
 	root.SetArgs(args)
