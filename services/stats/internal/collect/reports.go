@@ -26,6 +26,8 @@ const (
 	silence = 10 * time.Second
 	// settling is what instances get to report after the bucket came back.
 	settling = 3 * time.Second
+	// remembered is for how long an instance that went without a word is told of.
+	remembered = time.Hour
 	// openTimeout bounds one request for the bucket.
 	openTimeout = 2 * time.Second
 )
@@ -197,9 +199,10 @@ func (b *Book) lose(err error) {
 	b.problem, b.since = err, time.Time{}
 }
 
-// Reports returns what the flow's instances said within report.Gone. It returns
-// an error while that is not known: without a bucket, and for a moment after it
-// came back, when a missing report proves nothing.
+// Reports returns what the flow's instances said within report.Gone, and those that
+// said something within remembered, but not since. It returns an error while that is
+// not known: without a bucket, and for a moment after it came back, when a missing
+// report proves nothing.
 func (b *Book) Reports(flow string, now time.Time) (*tally.Reports, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -211,23 +214,15 @@ func (b *Book) Reports(flow string, now time.Time) (*tally.Reports, error) {
 	r := new(tally.Reports)
 
 	for key, e := range b.entries {
-		if now.Sub(e.arrived) > report.Gone {
+		if now.Sub(e.arrived) > remembered {
 			continue
 		}
 
 		switch {
-		case strings.HasPrefix(key, topology.ListenerReportKey(flow, "")):
-			if e.listener != nil {
-				l := *e.listener
-				l.Silent = b.silentFor(&e, now)
-				r.Listeners = append(r.Listeners, l)
-			}
-		case strings.HasPrefix(key, topology.ProcessorReportKey(flow, "")):
-			if e.processor != nil {
-				p := *e.processor
-				p.Silent = b.silentFor(&e, now)
-				r.Processors = append(r.Processors, p)
-			}
+		case strings.HasPrefix(key, topology.ListenerReportKey(flow, "")) && e.listener != nil:
+			b.addListener(r, &e, now)
+		case strings.HasPrefix(key, topology.ProcessorReportKey(flow, "")) && e.processor != nil:
+			b.addProcessor(r, &e, now)
 		}
 	}
 
@@ -238,8 +233,35 @@ func (b *Book) Reports(flow string, now time.Time) (*tally.Reports, error) {
 
 	slices.SortFunc(r.Listeners, func(a, b tally.Listener) int { return strings.Compare(a.ID, b.ID) })
 	slices.SortFunc(r.Processors, func(a, b tally.Processor) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(r.Departed, func(a, b tally.Departed) int { return strings.Compare(a.ID, b.ID) })
 
 	return r, nil
+}
+
+// addListener adds what a listener said to those that it is one of. The caller holds mu.
+func (b *Book) addListener(r *tally.Reports, e *entry, now time.Time) {
+	l := *e.listener
+	l.Silent = b.silentFor(e, now)
+
+	switch {
+	case now.Sub(e.arrived) <= report.Gone:
+		r.Listeners = append(r.Listeners, l)
+	case l.Silent > report.Gone: // else nobody could hear whether it lives
+		r.Departed = append(r.Departed, l.Depart())
+	}
+}
+
+// addProcessor is addListener for a processor.
+func (b *Book) addProcessor(r *tally.Reports, e *entry, now time.Time) {
+	p := *e.processor
+	p.Silent = b.silentFor(e, now)
+
+	switch {
+	case now.Sub(e.arrived) <= report.Gone:
+		r.Processors = append(r.Processors, p)
+	case p.Silent > report.Gone:
+		r.Departed = append(r.Departed, p.Depart())
+	}
 }
 
 // silentFor is for how long nothing was heard although it would have been: while the bucket could not be read nobody could
