@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -87,8 +86,14 @@ func (w *watch) judge(ctx context.Context) error {
 	return errors.Join(broken...)
 }
 
-// tell is when a view told of a fault.
+// tell is when a view told of a fault. Behind the begin of the next one of its process the view tells of that.
 func (w *watch) tell(f *injected, view string, looks []views.Look) (t told) {
+	if f.clean {
+		return t
+	}
+
+	next := w.ledger.next(f)
+
 	for i := range looks {
 		l := &looks[i]
 
@@ -97,7 +102,7 @@ func (w *watch) tell(f *injected, view string, looks []views.Look) (t told) {
 			when = l.Seen
 		}
 
-		if l.View != view || !when.After(f.begin) || !w.names(f, l, when) {
+		if l.View != view || !when.After(f.begin) || !next.IsZero() && when.After(next) || !w.names(f, l, when) {
 			continue
 		}
 
@@ -111,15 +116,14 @@ func (w *watch) tell(f *injected, view string, looks []views.Look) (t told) {
 	return t
 }
 
-// names tells whether a look names a fault: Prometheus does when it counts more than there are beside it.
+// names tells whether a look names a fault. Prometheus has no words: it does while it counts somebody, and after the end
+// when nothing else can be meant.
 func (w *watch) names(f *injected, l *views.Look, when time.Time) bool {
-	if l.View != views.Prometheus || !when.After(f.end) {
-		return f.names(l)
+	if l.View == views.Prometheus && when.After(f.end) && w.ledger.active(when, f) > 0 {
+		return false
 	}
 
-	silent, err := strconv.Atoi(l.Facts[views.FactSilent])
-
-	return err == nil && silent > w.ledger.active(when, f)
+	return f.names(l)
 }
 
 func (t *told) text(f *injected) string {

@@ -120,3 +120,14 @@ func (g *ledger) active(at time.Time, beside *injected) (number int) {
 
 	return number
 }
+
+// next is when the next fault of the same process began; zero when there was none.
+func (g *ledger) next(f *injected) (at time.Time) {
+	for _, other := range g.faults {
+		if other.pid == f.pid && other.begin.After(f.begin) && (at.IsZero() || other.begin.Before(at)) {
+			at = other.begin
+		}
+	}
+
+	return at
+}

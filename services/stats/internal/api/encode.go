@@ -216,7 +216,7 @@ func encodeUnsupported(u *checkpoint.UnsupportedDocument) *relayv1.UnsupportedEv
 }
 
 func encodeInstance(i *tally.Instance) *relayv1.Instance {
-	return &relayv1.Instance{Id: i.ID, Host: i.Host, Pid: i.PID, Version: i.Version, StartTime: encodeTime(i.Start)}
+	return &relayv1.Instance{Id: i.ID, Host: i.Host, Pid: i.PID, Version: i.Version, StartTime: encodeTime(i.Start), OpsAddr: text(i.OpsAddr)}
 }
 
 func encodeTime(t time.Time) *timestamppb.Timestamp {

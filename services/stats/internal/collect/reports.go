@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -47,11 +48,12 @@ type Book struct {
 }
 
 // entry is a report, read when it arrived: samples are taken more often. Both are
-// nil for one that cannot be read, and for a key that was deleted.
+// nil for one that cannot be read.
 type entry struct {
 	listener  *tally.Listener
 	processor *tally.Processor
 	arrived   time.Time
+	stopped   bool // its instance took it away
 }
 
 // NewBook returns an empty book; Run fills it.
@@ -153,7 +155,7 @@ func (b *Book) follow(ctx context.Context, watcher jetstream.KeyWatcher, offset 
 			case update.Operation() == jetstream.KeyValuePut:
 				b.put(update.Key(), decode(update.Key(), update.Value(), time.Now()))
 			default:
-				b.put(update.Key(), entry{})
+				b.stop(update.Key())
 			}
 		case <-timer.C:
 			if fresh != nil {
@@ -190,6 +192,20 @@ func (b *Book) put(key string, e entry) {
 	} else {
 		b.entries[key] = e
 	}
+}
+
+// stop keeps the last report of an instance that has stopped: until it is forgotten
+// it stands for the one whose place it took.
+func (b *Book) stop(key string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	if e, known := b.entries[key]; known {
+		e.stopped = true
+		b.entries[key] = e
+	}
+
+	maps.DeleteFunc(b.entries, func(_ string, e entry) bool { return e.stopped && time.Since(e.arrived) > remembered })
 }
 
 func (b *Book) lose(err error) {
@@ -244,6 +260,10 @@ func (b *Book) addListener(r *tally.Reports, e *entry, now time.Time) {
 	l.Silent = b.silentFor(e, now)
 
 	switch {
+	case e.stopped:
+		d := l.Depart()
+		d.Stopped = true
+		r.Departed = append(r.Departed, d)
 	case now.Sub(e.arrived) <= report.Gone:
 		r.Listeners = append(r.Listeners, l)
 	case l.Silent > report.Gone: // else nobody could hear whether it lives
@@ -257,6 +277,10 @@ func (b *Book) addProcessor(r *tally.Reports, e *entry, now time.Time) {
 	p.Silent = b.silentFor(e, now)
 
 	switch {
+	case e.stopped:
+		d := p.Depart()
+		d.Stopped = true
+		r.Departed = append(r.Departed, d)
 	case now.Sub(e.arrived) <= report.Gone:
 		r.Processors = append(r.Processors, p)
 	case p.Silent > report.Gone:

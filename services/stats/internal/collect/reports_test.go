@@ -96,8 +96,11 @@ func TestWhoLeavesIsForgotten(t *testing.T) {
 
 	reports, err := book.Reports(w.name, time.Now().Add(report.Gone+time.Second))
 	require.NoError(t, err)
-	require.Len(t, reports.Departed, 1)
-	require.Equal(t, "p", reports.Departed[0].ID)
+	require.Len(t, reports.Departed, 2)
+	require.Equal(t, "l", reports.Departed[0].ID)
+	require.True(t, reports.Departed[0].Stopped)
+	require.Equal(t, "p", reports.Departed[1].ID)
+	require.False(t, reports.Departed[1].Stopped)
 }
 
 func TestReportsOfOtherFlowsAndStrangersAreLeftOut(t *testing.T) {

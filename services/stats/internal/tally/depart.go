@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Departed is an instance that was taken for gone and had not said that it would go. One that has a successor is not among
-// them.
+// Departed is an instance that was taken for gone and had not said that it would go. In a sample none has a successor, and
+// none has stopped.
 type Departed struct {
 	Instance
 	Role       Role
@@ -17,6 +17,7 @@ type Departed struct {
 	Arrived    time.Time // by ours
 	Active     bool      // a listener that was the active one
 	Partitions []int     // that it owned
+	Stopped    bool      // in order: it is nobody's concern, but may have taken the place of one that is
 }
 
 // Depart is what remains of a listener.

@@ -115,6 +115,19 @@ func TestStatus(t *testing.T) {
 			restarted.Start = noon().Add(-6 * time.Second)
 			in.Reports.Processors = append(in.Reports.Processors, killed("q", 9*time.Second), killed("r", 10*time.Second), restarted)
 		}, tally.OK, ""},
+		"another was added where one is frozen": {func(in *tally.Input) {
+			in.Reports.Processors[0].Host, in.Reports.Processors[0].Start, in.Reports.Processors[0].ReportTime = "h3", noon().Add(-time.Second), noon()
+			in.Reports.Processors[0].OpsAddr = ":8082"
+			frozen := killed("q", 8*time.Second)
+			frozen.OpsAddr = ":8083"
+			in.Reports.Processors = append(in.Reports.Processors, frozen)
+		}, tally.Degraded, "processor on h3 (process 7) has said nothing for 8s"},
+		"the successor of a killed one was stopped": {func(in *tally.Input) {
+			in.Reports.Processors = append(in.Reports.Processors, killed("q", 8*time.Second))
+			in.Reports.Departed = []tally.Departed{{
+				Instance: tally.Instance{ID: "r", Host: "h3", Start: noon().Add(-7 * time.Second)}, Role: tally.RoleProcessor, ReportTime: noon().Add(-time.Second), Stopped: true,
+			}}
+		}, tally.OK, ""},
 		"an instance is gone, and others do its work": {func(in *tally.Input) {
 			in.Reports.Departed = []tally.Departed{{Instance: tally.Instance{ID: "q", Host: "h3", Silent: time.Minute}, Role: tally.RoleProcessor, Partitions: []int{0}}}
 		}, tally.OK, ""},

@@ -11,6 +11,7 @@ type speaker struct {
 
 	reported time.Time
 	works    bool // it does something that nobody has taken over
+	stopped  bool // in order; it only stands for others
 }
 
 // withoutSucceeded marks who has a successor, and leaves that out once nothing has to be said of it any more.
@@ -26,17 +27,17 @@ func (r *Reports) withoutSucceeded() *Reports {
 
 	for i := range r.Listeners {
 		l := &r.Listeners[i]
-		listeners = append(listeners, speaker{&l.Instance, l.ReportTime, l.works(r.Listeners)})
+		listeners = append(listeners, speaker{Instance: &l.Instance, reported: l.ReportTime, works: l.works(r.Listeners)})
 	}
 
 	for i := range r.Processors {
 		p := &r.Processors[i]
-		processors = append(processors, speaker{&p.Instance, p.ReportTime, p.works(r.Processors)})
+		processors = append(processors, speaker{Instance: &p.Instance, reported: p.ReportTime, works: p.works(r.Processors)})
 	}
 
 	for i := range r.Departed {
 		d := &r.Departed[i]
-		if s := (speaker{&d.Instance, d.ReportTime, false}); d.Role == RoleListener {
+		if s := (speaker{Instance: &d.Instance, reported: d.ReportTime, stopped: d.Stopped}); d.Role == RoleListener {
 			listeners = append(listeners, s)
 		} else {
 			processors = append(processors, s)
@@ -70,8 +71,9 @@ func without[T any](list []T, over func(*T) bool) (left []T) {
 }
 
 // succession marks those that have a successor: a process of their kind on their host that began after their last report;
-// both times are of one clock. Several may share a host, so each process succeeds one at most: of those that it may have
-// replaced the one that spoke last. Who lives is not among them any more with its next report.
+// both times are of one clock. Several may share a host: then the one with the same OPS_ADDR. Where that is not known each
+// process succeeds one at most: of those that it may have replaced the one that spoke last. Who lives is not among them any
+// more with its next report.
 func succession(all []speaker) {
 	begun := slices.SortedStableFunc(slices.Values(all), func(a, b speaker) int { return a.Start.Compare(b.Start) })
 
@@ -80,9 +82,7 @@ func succession(all []speaker) {
 
 		for i := range all {
 			s := &all[i]
-			mayBe := !s.Succeeded && s.Instance != successor.Instance && s.Host == successor.Host && successor.Start.After(s.reported)
-
-			if mayBe && (last == nil || s.reported.After(last.reported)) {
+			if !s.Succeeded && s.mayBeSucceededBy(&successor) && (last == nil || s.reported.After(last.reported)) {
 				last = s
 			}
 		}
@@ -93,10 +93,16 @@ func succession(all []speaker) {
 	}
 }
 
-// isOver tells whether nothing has to be said of it any more: it has a successor, and what it did is taken over, or its
-// leases have ended.
+func (s *speaker) mayBeSucceededBy(other *speaker) bool {
+	samePlace := s.OpsAddr == other.OpsAddr || s.OpsAddr == "" || other.OpsAddr == ""
+
+	return s.Instance != other.Instance && s.Host == other.Host && samePlace && other.Start.After(s.reported)
+}
+
+// isOver tells whether nothing has to be said of it any more: it stopped in order, or it has a successor, and what it did is
+// taken over, or its leases have ended.
 func (s *speaker) isOver() bool {
-	return s.Succeeded && s.isMissed() && (!s.works || s.Silent > s.patience())
+	return s.stopped || s.Succeeded && s.isMissed() && (!s.works || s.Silent > s.patience())
 }
 
 // works tells whether it is active, and no later one is.

@@ -138,6 +138,7 @@ type Instance struct {
 	Silent  time.Duration // since its last report arrived
 
 	LeaseTTL time.Duration // within which it promises to be heard; 0: it does not say
+	OpsAddr  string        // which no other process of its host has; empty: it does not say
 
 	Succeeded bool // another process of its kind stands for it; filled by Count
 }
