@@ -7,7 +7,7 @@ SERVICES := listener processor stats relayctl
 MODULES   = $(shell go list -m -f '{{.Dir}}')
 PACKAGES  = $(addsuffix /...,$(MODULES))
 SERVICE  ?= listener
-export SEED RUNS CHANGES RATE CLASSES POINTS SHORT KEEP MONGODB FUZZ_SECONDS GOVULNDB DEMO_SECONDS DEMO_RATE DEMO_KEEP DEMO_SEED DEMO_CHAOS DEMO_TWO_WAY
+export SEED RUNS CHANGES RATE CLASSES POINTS SHORT KEEP MONGODB FUZZ_SECONDS GOVULNDB DEMO_SECONDS DEMO_RATE DEMO_KEEP DEMO_SEED DEMO_CHAOS DEMO_TWO_WAY WATCH_DIR
 export PROCESSORS SOURCE_URI TARGET_URI
 
 .PHONY: help
@@ -17,6 +17,10 @@ help: ## Show this list
 .PHONY: demo
 demo: ## Show the main job on this machine: two MongoDBs, NATS, the services, live traffic
 	@go run ./e2e/cmd/demo
+
+.PHONY: watch
+watch: ## Follow chaos runs of the demo in page, terminal and Prometheus, and compare them (RUNS, DEMO_SEED, WATCH_DIR)
+	@go run ./e2e/cmd/watch
 
 .PHONY: test
 test: ## Run every test, with the race detector (MONGODB=uri: against that server)

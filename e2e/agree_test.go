@@ -3,20 +3,67 @@ package e2e_test
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"text/tabwriter"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
+	"github.com/atlas-relay/atlas-relay/e2e/views"
 )
+
+// watched is a flow, with everything that looks at it.
+type watched struct {
+	*views.Views
+
+	scenario *scenario
+	browser  *browser
+	records  []telling // of what was broken
+}
+
+// viewsEvery is from one look to the next.
+const viewsEvery = 200 * time.Millisecond
+
+// watch opens the page of a flow and prepares the other views.
+func (s *scenario) watch() *watched {
+	s.t.Helper()
+
+	w := &watched{scenario: s, browser: browse(s.t, s.relay.PageURL())}
+	w.Views = views.New(views.Options{
+		Flow: "test", PageURL: s.relay.PageURL(), GRPCAddr: s.relay.GRPCAddr(), Relayctl: programs.Path(harness.Relayctl), Dir: s.world.Dir,
+		Every: viewsEvery, Evaluate: w.browser.evaluate, Scrape: s.scrape,
+	})
+
+	return w
+}
+
+// evaluate is eval for what goes on when it fails.
+func (b *browser) evaluate(ctx context.Context, expression string) (string, error) {
+	tab, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+
+	stop := context.AfterFunc(ctx, cancel)
+	defer stop()
+
+	return chromedp.Run(tab, chromedp.Evaluate[string](expression)) //nolint:contextcheck // the tab's, which ends with ctx
+}
+
+// scrape reads the series of the stats service as Prometheus does.
+func (s *scenario) scrape(ctx context.Context) (views.Series, error) {
+	body, err := s.relay.Stats.Scrape(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+
+	return views.ParseSeries(body)
+}
 
 // breakage is something that an operator has to see: the reason that names it, in this status.
 type breakage struct {
@@ -89,7 +136,7 @@ func (s *scenario) breakages(lift func()) []breakage {
 
 // await waits until every view has told so of a sample taken after a moment, and returns how long after it each did. What
 // passes by itself may be missed by a view that is slow just then, but not by all.
-func (v *views) await(after time.Time, what string, passes bool, holds func(look) bool) map[string]time.Duration {
+func (v *watched) await(after time.Time, what string, passes bool, holds func(*views.Look) bool) map[string]time.Duration {
 	v.scenario.t.Helper()
 
 	var told map[string]time.Duration
@@ -98,64 +145,20 @@ func (v *views) await(after time.Time, what string, passes bool, holds func(look
 	defer cancel()
 
 	err := harness.Await(ctx, 100*time.Millisecond, func(context.Context) (bool, error) {
-		told = v.first(after, holds)
-		_, scraped := told[viewScrape] // it has the status alone, which may have another reason
+		told = v.First(after, holds)
+		_, scraped := told[views.Prometheus] // it has the status alone, which may have another reason
 		named := len(told) > 1 || len(told) == 1 && !scraped
-		passed := passes && named && !slices.ContainsFunc(v.last(), holds)
+		passed := passes && named && !slices.ContainsFunc(v.Last(), func(l views.Look) bool { return holds(&l) })
 
-		return passed || len(told) == len(allViews()), nil
+		return passed || len(told) == len(views.All()), nil
 	})
-	require.NoError(v.scenario.t, err, "%s, told by %v; the last look: %v", what, told, v.last())
+	require.NoError(v.scenario.t, err, "%s, told by %v; the last look: %v", what, told, v.Last())
 
 	return told
 }
-
-// first is when each view told so first, for samples after a moment.
-func (v *views) first(after time.Time, holds func(look) bool) map[string]time.Duration {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-
-	told := map[string]time.Duration{}
-
-	note := func(at time.Time, l look) {
-		if before, known := told[l.view]; at.After(after) && holds(l) && (!known || at.Sub(after) < before) {
-			told[l.view] = at.Sub(after)
-		}
-	}
-
-	for at, looks := range v.looks {
-		for _, l := range looks {
-			note(time.UnixMicro(int64(at)), l)
-		}
-	}
-
-	for _, s := range v.screens {
-		note(s.at, s.look)
-	}
-
-	return told
-}
-
-func (v *views) last() []look {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-
-	if len(v.looks) == 0 {
-		return nil
-	}
-
-	last := slices.Clone(v.looks[slices.Max(slices.Collect(maps.Keys(v.looks)))])
-	if len(v.screens) > 0 {
-		last = append(last, v.screens[len(v.screens)-1].look)
-	}
-
-	return last
-}
-
-func isFine(l look) bool { return l.facts[factStatus] == "OK" && l.facts[factReasons] == "" }
 
 // breakAndMend breaks something, until every view has named it, and mends it, until every view says that all is fine.
-func (v *views) breakAndMend(b breakage) {
+func (v *watched) breakAndMend(b breakage) {
 	t := v.scenario.t
 	t.Helper()
 
@@ -164,32 +167,32 @@ func (v *views) breakAndMend(b breakage) {
 	require.NoError(t, b.begin())
 
 	reason := b.reason()
-	names := func(l look) bool {
-		reasons, has := l.facts[factReasons]
+	names := func(l *views.Look) bool {
+		reasons, has := l.Facts[views.FactReasons]
 
-		return l.facts[factStatus] == b.status && (!has || strings.Contains(reasons, reason))
+		return l.Facts[views.FactStatus] == b.status && (!has || strings.Contains(reasons, reason))
 	}
 	r := telling{breakage: b, named: v.await(begin, b.name, b.passes, names)}
 	end := time.Now()
 
 	require.NoError(t, b.end())
 
-	r.fine = v.await(end, b.name+" is over", false, isFine)
-	r.gone = v.first(end, func(l look) bool { return !names(l) })
+	r.fine = v.await(end, b.name+" is over", false, (*views.Look).IsFine)
+	r.gone = v.First(end, func(l *views.Look) bool { return !names(l) })
 	v.records = append(v.records, r)
 }
 
 // table is when each view told of what was broken.
-func (v *views) table() string {
+func (v *watched) table() string {
 	var text strings.Builder
 
 	writer := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0) //nolint:mnd // blanks between columns
-	fmt.Fprintf(writer, "\nseconds until\t%s\tgoal\n", strings.Join(allViews(), "\t"))
+	fmt.Fprintf(writer, "\nseconds until\t%s\tgoal\n", strings.Join(views.All(), "\t"))
 
 	row := func(what string, told map[string]time.Duration, goal string) {
 		cells := make([]string, 0, len(told))
 
-		for _, view := range allViews() {
+		for _, view := range views.All() {
 			cell := "-"
 			if after, known := told[view]; known {
 				cell = fmt.Sprintf("%.1f", after.Seconds())
@@ -212,61 +215,23 @@ func (v *views) table() string {
 	return text.String()
 }
 
-// compare checks every look against those of the same sample, and the samples against one another.
-func (v *views) compare() {
+// agree checks that no view ever told otherwise than another one, and that all of them were compared.
+func (v *watched) agree() {
 	t := v.scenario.t
 	t.Helper()
 
-	v.mu.Lock()
-	defer v.mu.Unlock()
+	verdict := v.Compare()
+	t.Log(verdict)
 
-	shared, summed := map[string]int{}, 0
-	reached, by := map[string]uint64{}, map[string]string{}
-
-	for _, at := range slices.Sorted(maps.Keys(v.looks)) {
-		looks := v.looks[at]
-		told := map[string]string{} // by fact
-
-		for _, l := range looks {
-			if len(looks) > 1 {
-				shared[l.view]++
-			}
-
-			for fact, value := range l.facts {
-				if before, known := told[fact]; known {
-					require.Equal(t, before, value, "%s of the sample %d differs: %v", fact, at, looks)
-				}
-
-				told[fact] = value
-			}
-		}
-
-		require.NotEqual(t, "false", told[factAddsUp], "%v", looks)
-
-		if told[factAddsUp] == "true" {
-			summed++
-		}
-
-		for _, fact := range cumulative() {
-			n, err := strconv.ParseUint(told[fact], 10, 64)
-			if err != nil {
-				require.Equal(t, unknown, told[fact], fact)
-
-				continue
-			}
-
-			require.GreaterOrEqual(t, n, reached[fact], "%s of %v went back; before: %s", fact, looks, by[fact])
-			reached[fact], by[fact] = n, fmt.Sprint(looks)
-		}
-	}
+	require.Empty(t, verdict.Disagreements)
+	require.Empty(t, verdict.Backwards)
+	require.Positive(t, verdict.Consistent)
+	require.Greater(t, verdict.OfASample, 5, "the screen never agreed with a sample")
 
 	// A relayctl that asks once has a sample of its own as a rule: it is held against the ones before and after.
-	for _, view := range []string{viewPage, viewEvents, viewJSON, viewWatch, viewScrape} {
-		require.Greater(t, shared[view], 5, "%s was compared too seldom: %v", view, shared)
+	for _, view := range []string{views.Page, views.Events, views.JSON, views.Watch, views.Prometheus} {
+		require.Greater(t, verdict.Shared[view], 5, "%s was compared too seldom", view)
 	}
-
-	require.Positive(t, summed)
-	t.Logf("%d samples, %d of them consistent; looks at the same one as another view: %v", len(v.looks), summed, shared)
 }
 
 // TestViewsAgreeUnderChaos looks at one flow in every way there is while it is broken in every way that an operator has
@@ -283,12 +248,12 @@ func TestViewsAgreeUnderChaos(t *testing.T) {
 	require.NoError(t, s.relay.Scale(t.Context(), 3))
 	require.NoError(t, s.relay.AddListener(nil).Start())
 
-	v := &views{scenario: s, browser: browse(t, s.relay.PageURL()), looks: map[sampleTime][]look{}}
+	v := s.watch()
 
 	ctx, cancel := context.WithCancel(t.Context())
 	looking := make(chan error, 1)
 
-	go func() { looking <- v.run(ctx) }()
+	go func() { looking <- v.Run(ctx) }()
 
 	defer func() {
 		cancel()
@@ -296,7 +261,7 @@ func TestViewsAgreeUnderChaos(t *testing.T) {
 		http.DefaultClient.CloseIdleConnections()
 	}()
 
-	v.await(time.Now(), "a flow that is fine", false, isFine)
+	v.await(time.Now(), "a flow that is fine", false, (*views.Look).IsFine)
 
 	for _, b := range s.breakages(lift) {
 		v.breakAndMend(b)
@@ -304,12 +269,11 @@ func TestViewsAgreeUnderChaos(t *testing.T) {
 
 	// As in the demo: faults that overlap, and nobody waits until they are told of.
 	s.comeAndGo(overlapping)
-	v.await(time.Now(), "a flow that is fine again", false, isFine)
+	v.await(time.Now(), "a flow that is fine again", false, (*views.Look).IsFine)
 
 	s.finish()
 	cancel()
 	t.Log(v.table())
-	v.compare()
-	v.compareTop()
+	v.agree()
 	v.browser.requireNoTrouble()
 }

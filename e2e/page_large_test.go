@@ -184,13 +184,26 @@ func TestPageOfALargeFlow(t *testing.T) {
 	// One that says nothing is named, in its row too, until it is heard again.
 	c.Silence(fmt.Sprintf("%016x", 9))
 	b.shows("#reasons", "processor on relay-test-6d5f7c9b48-00009 (process 9) has said nothing for ")
-	b.shows(`#instances tr[data-state="waits"]`, "silent")
+	b.shows(`#instances tr[data-state="waits"]`, "SILENT")
 	b.shows(`#instances tr[data-state="waits"]`, "relay-test-6d5f7c9b48-00009")
 	b.shows("#instances-summary", "1 silent")
 	b.looksRight("3-silent")
+
+	// And then remembered, with what became of its work.
+	b.shows(`#instances tr[data-state="gone"]`, "GONE")
+	b.shows("#instances-summary", "1 gone")
+	b.shows("#notes", "processor on relay-test-6d5f7c9b48-00009 (process 9) is gone: it has said nothing since ")
+	b.shows("#notes", "without an owner")
+	b.looksRight("3-gone")
+
+	out, _, err := s.relay.Ctl(t.Context(), "status")
+	require.NoError(t, err)
+	require.Contains(t, out, "note:   processor on relay-test-6d5f7c9b48-00009 (process 9) is gone")
+
 	c.Silence("")
 	b.shows("#word", "OK")
-	b.is("document.querySelectorAll('#instances tr[data-state=waits]').length", 0.0)
+	b.is("document.querySelectorAll('#instances tr[data-state=waits], #instances tr[data-state=gone]').length", 0.0)
+	b.is("document.querySelector('#notes').hidden", true)
 
 	c.Alter(func(listeners []*relayv1.ListenerReport, processors []*relayv1.ProcessorReport) {
 		history := listeners[0]

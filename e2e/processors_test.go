@@ -72,7 +72,7 @@ func (s *scenario) comeAndGo(duration time.Duration) {
 
 	stopSupervising := s.supervise(s.relay.Processors)
 	chaos := fault.Processors{
-		Relay: s.relay, Seed: s.seed, Every: 1500 * time.Millisecond, Freeze: 3 * time.Second, Most: 4, Told: func(what string) { s.t.Log(what) },
+		Relay: s.relay, Seed: s.seed, Every: 1500 * time.Millisecond, Freeze: 3 * time.Second, Most: 4, Told: func(what fault.Strike) { s.t.Log(what) },
 	}
 
 	hits, err := chaos.Run(ctx)

@@ -169,6 +169,7 @@ var contract = []struct {
 	{"relay_stream_max_bytes", harness.Stats, ""},
 	{"relay_sample_timestamp_seconds", harness.Stats, ""},
 	{"relay_silent_instances", harness.Stats, "role"},
+	{"relay_gone_instances", harness.Stats, "role"},
 	{"relay_paused", harness.Stats, ""},
 	{"relay_paused_namespaces", harness.Stats, ""},
 	{"relay_pause_start_timestamp_seconds", harness.Stats, "by,ns,reason"},

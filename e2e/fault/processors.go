@@ -21,7 +21,7 @@ type Processors struct {
 	// wakes up late.
 	Freeze time.Duration
 	Most   int // processors at a time; at least 2
-	Told   func(what string)
+	Told   func(Strike)
 }
 
 // Hits counts the faults, so that a run without any is noticed.
@@ -31,6 +31,8 @@ type Hits struct{ Kills, Freezes, Joins, Leaves int }
 func (h Hits) String() string {
 	return fmt.Sprintf("%d kills, %d freezes, %d joins, %d leaves", h.Kills, h.Freezes, h.Joins, h.Leaves)
 }
+
+func (h *Hits) sum() int { return h.Kills + h.Freezes + h.Joins + h.Leaves }
 
 // Run breaks things until ctx ends, and then lets everything frozen go on. The order of the faults depends on the seed
 // alone.
@@ -48,32 +50,43 @@ func (p *Processors) Run(ctx context.Context) (hits Hits, err error) {
 func (p *Processors) strike(ctx context.Context, random *rand.Rand, frozen *errgroup.Group, hits *Hits) error {
 	all := p.Relay.Processors()
 	victim := all[random.IntN(len(all))]
+	s := Strike{Number: hits.sum() + 1, Service: victim.Name, PID: victim.Process().PID(), Processors: len(all)}
 
 	switch dice := random.IntN(4); {
 	case dice == 0:
 		hits.Freezes++
-		p.Told(fmt.Sprintf("freeze %s for %s", victim.Name, p.Freeze))
+		s.Kind, s.Lasts = Freeze, p.Freeze
+		p.Told(s)
 
 		if err := victim.Freeze(); err != nil {
 			return err
 		}
 
-		later(frozen, p.Freeze, victim.Thaw)
+		later(frozen, p.Freeze, func() error {
+			err := victim.Thaw()
+			s.Ended = true
+			p.Told(s)
+
+			return err
+		})
 
 		return nil
 	case dice == 1 && len(all) < p.Most:
 		hits.Joins++
-		p.Told(fmt.Sprintf("add a processor: %d", len(all)+1))
+		p.Told(Strike{Number: s.Number, Kind: Join, Processors: len(all) + 1})
 
 		return p.Relay.Scale(ctx, len(all)+1)
 	case dice == 2 && len(all) > 1:
 		hits.Leaves++
-		p.Told(fmt.Sprintf("remove a processor: %d", len(all)-1))
+
+		last := all[len(all)-1]
+		p.Told(Strike{Number: s.Number, Kind: Leave, Service: last.Name, PID: last.Process().PID(), Processors: len(all) - 1})
 
 		return p.Relay.Scale(ctx, len(all)-1)
 	default:
 		hits.Kills++
-		p.Told("kill -9 " + victim.Name)
+		s.Kind = Kill
+		p.Told(s)
 
 		return victim.Kill()
 	}

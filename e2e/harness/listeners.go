@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,6 +16,7 @@ func (r *Relay) AddListener(env map[string]string) *Service {
 
 	name := fmt.Sprintf("%s-%d", Listener, len(r.standbys)+2)
 	s := newService(name, r.programs.Path(Listener), nil, own, r.dir)
+	s.keepOpsAddr(context.Background())
 	r.standbys = append(r.standbys, s)
 
 	return s

@@ -11,7 +11,22 @@ import (
 	"os"
 )
 
-// OpsAddr is where the present run answers for its operators: the port is the system's choice, so the log says it.
+// anyPort is an OPS_ADDR whose port is the system's choice.
+const anyPort = loopback + ":0"
+
+// keepOpsAddr gives a service that was given none an OPS_ADDR of its own: by that the statistics tell, among several
+// processes of a host, which of them was started again. Without a free port the system goes on to choose.
+func (s *Service) keepOpsAddr(ctx context.Context) {
+	if s.env["OPS_ADDR"] != anyPort {
+		return
+	}
+
+	if addr, err := FreeAddr(ctx); err == nil {
+		s.env["OPS_ADDR"] = addr
+	}
+}
+
+// OpsAddr is where the present run answers for its operators: the port may be the system's choice, so the log says it.
 func (s *Service) OpsAddr() (string, error) {
 	log, err := os.Open(s.log)
 	if err != nil {

@@ -18,6 +18,12 @@ type Process struct {
 	err  error         // how it ended; read after done
 }
 
+// StartProgram starts a program that ends in order what it has started, when it is told to or its parent ends. Its output
+// goes to a file.
+func StartProgram(path string, env map[string]string, log string) (*Process, error) {
+	return spawn(path, nil, env, log, syscall.SIGTERM)
+}
+
 // spawn starts a program with the given environment and nothing of ours. On Linux it gets the signal when its parent ends
 // in whatever way.
 func spawn(path string, args []string, env map[string]string, log string, orphaned syscall.Signal) (*Process, error) {

@@ -80,7 +80,7 @@ func New(ctx context.Context, o Options) (*Relay, error) {
 		"TARGET_URI": o.Target.Reveal(),
 		"GRPC_ADDR":  grpcAddr,
 		"HTTP_ADDR":  httpAddr,
-		"OPS_ADDR":   loopback + ":0",
+		"OPS_ADDR":   anyPort,
 	}
 	maps.Copy(env, o.Env)
 
@@ -106,7 +106,13 @@ func New(ctx context.Context, o Options) (*Relay, error) {
 		pageURL:    secured.scheme + "://" + httpAddr + "/",
 	}
 
-	r.processors.make = func(name string) *Service { return service(name, Processor) }
+	r.processors.make = func(name string) *Service {
+		s := service(name, Processor)
+		s.keepOpsAddr(context.WithoutCancel(ctx))
+
+		return s
+	}
+	r.Listener.keepOpsAddr(ctx)
 	r.processors.grow(max(o.Processors, 1))
 
 	return r, nil

@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"time"
 
@@ -49,8 +50,8 @@ const (
 	leastTimeout = 500 * time.Millisecond
 )
 
-// NewInstance identifies this process.
-func NewInstance() *relayv1.Instance {
+// NewInstance identifies this process, which has this OPS_ADDR.
+func NewInstance(opsAddr string) *relayv1.Instance {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails, see crypto/rand
 
@@ -65,7 +66,18 @@ func NewInstance() *relayv1.Instance {
 		Pid:       int64(os.Getpid()),
 		Version:   telemetry.Version(),
 		StartTime: timestamppb.Now(),
+		OpsAddr:   ownAddr(opsAddr),
 	}
+}
+
+// ownAddr is an address that no other process of this host has; empty for none, and for a port that the system chooses.
+func ownAddr(addr string) string {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil || port == "" || port == "0" {
+		return ""
+	}
+
+	return addr
 }
 
 // Build makes the present report with the given report time.

@@ -116,7 +116,7 @@ func TestReportIsRenewed(t *testing.T) {
 func TestInstancesDiffer(t *testing.T) {
 	t.Parallel()
 
-	a, b := report.NewInstance(), report.NewInstance()
+	a, b := report.NewInstance(":8081"), report.NewInstance("127.0.0.1:0")
 	require.NotEqual(t, a.GetId(), b.GetId())
 	require.Len(t, a.GetId(), 16)
 	require.NotEmpty(t, a.GetHost())

@@ -57,7 +57,7 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 		return fmt.Errorf("use JetStream: %w", err)
 	}
 
-	instance := report.NewInstance()
+	instance := report.NewInstance(cfg.OpsAddr)
 
 	listener, err := capture.New(source, nc, js, p.Log, captureOptions(cfg, p, instance))
 	if err != nil {

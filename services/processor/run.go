@@ -58,7 +58,7 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 
 	defer func() { _ = mongodb.Disconnect(ctx, target) }() // the server ends what is left by itself
 
-	instance := report.NewInstance()
+	instance := report.NewInstance(cfg.OpsAddr)
 	key := topology.ProcessorReportKey(cfg.Flow, instance.GetId())
 
 	meters := newMeters(cfg.Flow)

@@ -84,6 +84,10 @@ func (p *program) completeOwners(cmd *cobra.Command, _ []string, _ string) ([]st
 			Flow: flow, Roles: []relayv1.InstanceRole{relayv1.InstanceRole_INSTANCE_ROLE_PROCESSOR}, PageSize: pageSize,
 		})
 		for _, i := range response.GetInstances() {
+			if i.GetIsGone() {
+				continue // it owns nothing
+			}
+
 			words = append(words, cobra.CompletionWithDesc(i.GetInstance().GetId(), fmt.Sprintf("%s, partitions %d", i.GetInstance().GetHost(), i.GetPartitions())))
 		}
 

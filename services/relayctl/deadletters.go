@@ -270,19 +270,27 @@ func withLetters(q *question, ask func(relayv1.DeadLetterServiceClient) error) e
 
 func (p *program) showLetter() *cobra.Command {
 	var (
-		q   question
-		raw bool
+		q           question
+		raw, masked bool
 	)
 
 	cmd := &cobra.Command{
 		Use:   "show NAME",
 		Short: "Show one record with its event, and what the target has of the document",
+		Long: "Show one record with its event, and what the target has of the document.\n\n" +
+			"Contents of documents are for operators; a viewer is answered with --masked.",
 		Example: "  relayctl dead-letters show \"$NAME\"\n" +
+			"  relayctl dead-letters show \"$NAME\" --masked              without contents of documents\n" +
 			"  relayctl dead-letters show \"$NAME\" --bson > event.bson     then: bsondump event.bson",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: p.completeLetters(&q),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			got, err := fetchLetter(cmd.Context(), &q, args[0])
+			view := relayv1.DeadLetterView_DEAD_LETTER_VIEW_FULL
+			if masked {
+				view = relayv1.DeadLetterView_DEAD_LETTER_VIEW_BASIC
+			}
+
+			got, err := fetchLetter(cmd.Context(), &q, &relayv1.GetDeadLetterRequest{Flow: q.flow, Name: args[0], View: view})
 			if err != nil {
 				return err
 			}
@@ -304,16 +312,18 @@ func (p *program) showLetter() *cobra.Command {
 
 	p.addQuestionFlags(cmd, &q)
 	cmd.Flags().BoolVar(&raw, "bson", false, "print nothing but the event's BSON")
+	cmd.Flags().BoolVar(&masked, "masked", false, "leave out contents of documents: key, event, and what the target has")
+	cmd.MarkFlagsMutuallyExclusive("bson", "masked")
 
 	return cmd
 }
 
-func fetchLetter(ctx context.Context, q *question, name string) (got *relayv1.GetDeadLetterResponse, err error) {
+func fetchLetter(ctx context.Context, q *question, request *relayv1.GetDeadLetterRequest) (got *relayv1.GetDeadLetterResponse, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 
 	err = withLetters(q, func(client relayv1.DeadLetterServiceClient) (err error) {
-		got, err = client.GetDeadLetter(ctx, &relayv1.GetDeadLetterRequest{Flow: q.flow, Name: name})
+		got, err = client.GetDeadLetter(ctx, request)
 
 		return err
 	})

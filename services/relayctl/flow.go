@@ -58,6 +58,8 @@ func (p *program) flowInit() *cobra.Command {
 			ctx, cancel := context.WithTimeout(cmd.Context(), wait)
 			defer cancel()
 
+			ctx = flow.WithWaiting(ctx, flow.Waiting{Told: p.tellWaiting, ForNames: cmd.Flags().Changed("wait")})
+
 			made, err := flow.Init(ctx, &s, set, by, p.log())
 			if err != nil {
 				return err
@@ -69,9 +71,18 @@ func (p *program) flowInit() *cobra.Command {
 
 	addSettingsFlags(cmd, &s)
 	p.addOperatorFlags(cmd, &by, "why, for the record")
-	cmd.Flags().DurationVar(&wait, "wait", initWait, "how long servers get to come up")
+	cmd.Flags().DurationVar(&wait, "wait", initWait, "how long servers get to come up; unless it is given, hosts with unknown names get 10s")
 
 	return cmd
+}
+
+// tellWaiting says what a command waits for, so that a wrong address is not taken for patience.
+func (p *program) tellWaiting(what, next string) {
+	fmt.Fprintf(p.err, "waiting: %s\n", what)
+
+	if next != "" {
+		fmt.Fprintf(p.err, "  %s; Ctrl-C gives up\n", next)
+	}
 }
 
 func (p *program) printMade(made *flow.Made) error {

@@ -111,8 +111,12 @@ func (i *inventory) ListInstances(_ context.Context, request *relayv1.ListInstan
 		return response, nil
 	}
 
+	gone := of(relayv1.InstanceRole_INSTANCE_ROLE_PROCESSOR, relayv1.InstanceState_INSTANCE_STATE_UNSPECIFIED, "99cc", 0,
+		"has said nothing since 07:48:00 UTC; of its partitions, 0-15 with process 4242 on relay-1")
+	gone.IsGone, gone.ReportAge = true, durationpb.New(12*time.Minute)
+
 	response.Instances = append(response.Instances,
-		of(relayv1.InstanceRole_INSTANCE_ROLE_PROCESSOR, relayv1.InstanceState_INSTANCE_STATE_WAITING, "77bb", 0, "no primary"))
+		of(relayv1.InstanceRole_INSTANCE_ROLE_PROCESSOR, relayv1.InstanceState_INSTANCE_STATE_WAITING, "77bb", 0, "no primary"), gone)
 
 	return response, nil
 }

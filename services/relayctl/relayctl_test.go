@@ -156,6 +156,14 @@ func troubled(s relayv1.Status, reasons ...string) *relayv1.Stats {
 	return stats
 }
 
+// noted is a flow that is fine, of which something is worth knowing.
+func noted() *relayv1.Stats {
+	s := fine()
+	s.Notes = []string{"processor on relay-2\x1b[31m (process 7) is gone: it has said nothing since 19:02:11 UTC; of its partitions, 0-3 with process 9 on relay-1"}
+
+	return s
+}
+
 func TestStatusSaysOneWordAndExits(t *testing.T) {
 	t.Parallel()
 
@@ -164,6 +172,7 @@ func TestStatusSaysOneWordAndExits(t *testing.T) {
 		code  int
 	}{
 		"ok":       {fine(), 0},
+		"noted":    {noted(), 0},
 		"degraded": {troubled(relayv1.Status_STATUS_DEGRADED, "partition 1 is PAUSED: no primary"), 1},
 		"diverged": {troubled(relayv1.Status_STATUS_DIVERGED, "drop on shop.old was not applied (events: 1)"), 1},
 		"down":     {troubled(relayv1.Status_STATUS_DOWN, "no listener reports", "no processor reports"), 1},

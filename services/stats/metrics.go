@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,8 +25,8 @@ type metrics struct {
 	begin func() (context.Context, context.CancelFunc) // of one scrape
 	flows []api.Flow
 
-	changes, captured, pending, parked, deadLetters, partitionPending, owned, lag, state, paused, pausedNamespaces, pauseSince, silent *prometheus.Desc
-	streamMessages, streamBytes, streamMaxBytes, sampled                                                                               *prometheus.Desc
+	changes, captured, pending, parked, deadLetters, partitionPending, owned, lag, state, paused, pausedNamespaces, pauseSince, silent, gone *prometheus.Desc
+	streamMessages, streamBytes, streamMaxBytes, sampled                                                                                     *prometheus.Desc
 }
 
 func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.Flow) *metrics {
@@ -55,6 +56,8 @@ func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.
 			telemetry.KeyNamespace, "by", telemetry.KeyReason),
 		silent: desc("relay_silent_instances",
 			"Instances that have said nothing for LEASE_TTL: killed, frozen or cut off, until they are heard or taken for gone; absent while nobody can be heard.", "role"),
+		gone: desc("relay_gone_instances",
+			"Instances that were taken for gone within the last hour without having said that they stop, and that no process replaced; absent while nobody can be heard.", "role"),
 
 		streamMessages: desc("relay_stream_messages", "Messages that the flow's stream holds, the applied ones that were not purged included."),
 		streamBytes:    desc("relay_stream_bytes", "Size of the flow's stream."),
@@ -68,7 +71,7 @@ func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		m.changes, m.captured, m.pending, m.parked, m.deadLetters, m.partitionPending, m.owned, m.lag, m.state, m.paused, m.pausedNamespaces,
-		m.pauseSince, m.silent,
+		m.pauseSince, m.silent, m.gone,
 		m.streamMessages, m.streamBytes, m.streamMaxBytes, m.sampled,
 	} {
 		ch <- d
@@ -140,7 +143,7 @@ func (m *metrics) collect(ch chan<- prometheus.Metric, s *tally.Stats) {
 		m.collectPauses(ch, s)
 	}
 
-	m.collectSilent(ch, s)
+	m.collectAbsent(ch, s)
 
 	for _, status := range tally.Statuses() {
 		ch <- prometheus.MustNewConstMetric(m.state, prometheus.GaugeValue, gauge(status == s.Status), s.Flow, string(status))
@@ -184,21 +187,24 @@ func label(text string) string {
 	return strings.ToValidUTF8(text[:longestLabel], "") + "…"
 }
 
-func (m *metrics) collectSilent(ch chan<- prometheus.Metric, s *tally.Stats) {
+// collectAbsent counts those that are not heard.
+func (m *metrics) collectAbsent(ch chan<- prometheus.Metric, s *tally.Stats) {
 	if !s.Heard {
 		return
 	}
 
 	silent := map[tally.Role]float64{tally.RoleListener: 0, tally.RoleProcessor: 0}
+	gone := maps.Clone(silent)
 
 	for _, member := range s.Members() {
-		if member.Missed {
-			silent[member.Role]++
-		}
+		silent[member.Role] += gauge(member.Missed)
+		gone[member.Role] += gauge(member.Gone)
 	}
 
-	for role, n := range silent {
-		ch <- prometheus.MustNewConstMetric(m.silent, prometheus.GaugeValue, n, s.Flow, strings.ToLower(string(role)))
+	for role := range silent {
+		word := strings.ToLower(string(role))
+		ch <- prometheus.MustNewConstMetric(m.silent, prometheus.GaugeValue, silent[role], s.Flow, word)
+		ch <- prometheus.MustNewConstMetric(m.gone, prometheus.GaugeValue, gone[role], s.Flow, word)
 	}
 }
 

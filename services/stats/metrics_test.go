@@ -37,6 +37,7 @@ func TestMetrics(t *testing.T) {
 			PauseKnown: true, Heard: true,
 			Listeners:  []tally.Listener{{Instance: tally.Instance{Silent: time.Second}}},
 			Processors: []tally.Processor{{Instance: tally.Instance{Silent: 3 * time.Second, LeaseTTL: 2 * time.Second}}, {}},
+			Departed:   []tally.Departed{{Role: tally.RoleListener}, {Role: tally.RoleListener}},
 		}},
 		fixedFlow{tally.Stats{Flow: "b", Time: time.Unix(1, 0), Status: tally.Unknown}}, // nothing is known, so nothing is told
 		fixedFlow{tally.Stats{Flow: "c", Time: time.Unix(2, 0), Status: tally.OK, Stream: &tally.Stream{}}},
@@ -57,6 +58,10 @@ relay_changes_total{flow="a",result="skipped"} 2
 # HELP relay_dead_letters Records of events given up after the last retry and neither replayed, discarded nor superseded since; counted up to 10000.
 # TYPE relay_dead_letters gauge
 relay_dead_letters{flow="a"} 3
+# HELP relay_gone_instances Instances that were taken for gone within the last hour without having said that they stop, and that no process replaced; absent while nobody can be heard.
+# TYPE relay_gone_instances gauge
+relay_gone_instances{flow="a",role="listener"} 2
+relay_gone_instances{flow="a",role="processor"} 0
 # HELP relay_lag_seconds Age of the oldest event not captured (stage capture) or not applied (stage apply).
 # TYPE relay_lag_seconds gauge
 relay_lag_seconds{flow="a",stage="apply"} 1.5

@@ -17,6 +17,8 @@ type Config struct {
 
 	TwoWay bool `env:"DEMO_TWO_WAY" help:"a flow in each direction between the two databases, people write to both"`
 
+	Diary string `env:"DEMO_DIARY" help:"file that a program may follow: where to look, and what is broken when"`
+
 	SourceURI settings.URI `env:"SOURCE_URI" help:"MongoDB to write to and read from; empty: one of its own"`
 	TargetURI settings.URI `env:"TARGET_URI" help:"MongoDB to replicate to; empty: one of its own"`
 }

@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/atlas-relay/atlas-relay/e2e/diary"
 	"github.com/atlas-relay/atlas-relay/e2e/fault"
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/e2e/traffic"
@@ -43,18 +44,25 @@ type demo struct {
 	programs harness.Programs
 	world    *harness.World
 	relay    *harness.Relay
+	flow     string
 	traffic  *traffic.Traffic
 	order    *live.Order
 	rate     int
 	seed     uint64
 	schema   float64 // steps per second of the writer of schema changes
 	hits     fault.Hits
+	diary    *diary.Diary
 	began    time.Time // of the traffic
 	ended    time.Time // everything was applied
 }
 
 func run(ctx context.Context, cfg *Config, out io.Writer) (err error) {
 	d := &demo{cfg: cfg, out: newPrinter(out)}
+
+	if d.diary, err = diary.Begin(cfg.Diary); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.diary.Close()) }()
 
 	binaries, err := os.MkdirTemp("", "atlas-relay-bin-*")
 	if err != nil {
@@ -184,9 +192,9 @@ func (d *demo) startRelay(ctx context.Context) error {
 		return err
 	}
 
-	flow := "demo-" + bson.NewObjectID().Hex()[16:]
+	d.flow = "demo-" + bson.NewObjectID().Hex()[16:]
 
-	d.relay, err = d.world.Relay(ctx, d.programs, flow, map[string]string{"INCLUDE_NAMESPACES": database + ".*", "DDL": "on"})
+	d.relay, err = d.world.Relay(ctx, d.programs, d.flow, map[string]string{"INCLUDE_NAMESPACES": database + ".*", "DDL": "on"})
 	if err != nil {
 		return err
 	}
@@ -211,6 +219,20 @@ func (d *demo) startRelay(ctx context.Context) error {
 	}
 
 	d.out.Processes(d)
+
+	return d.tellWhere()
+}
+
+// tellWhere writes down where the flow can be looked at.
+func (d *demo) tellWhere() error {
+	ops, err := d.relay.Stats.OpsAddr()
+	if err != nil {
+		return err
+	}
+
+	d.diary.Write(diary.Entry{Running: &diary.Running{
+		Flow: d.flow, PageURL: d.relay.PageURL(), GRPCAddr: d.relay.GRPCAddr(), OpsAddr: ops, Relayctl: d.programs.Path(harness.Relayctl),
+	}})
 
 	return nil
 }
@@ -260,6 +282,8 @@ func (d *demo) replicate(ctx context.Context) error {
 		return err
 	}
 
+	d.diary.Write(diary.Entry{Judged: true})
+
 	if !d.cfg.Keep {
 		return nil
 	}
@@ -306,7 +330,10 @@ func (d *demo) disturb(ctx context.Context, run func() error) error {
 
 	chaos := fault.Processors{
 		Relay: d.relay, Seed: d.seed, Every: chaosEvery, Freeze: chaosFreeze, Most: max(chaosMost, d.cfg.Processors),
-		Told: func(what string) { d.out.Linef("chaos: %s", what) },
+		Told: func(what fault.Strike) {
+			d.diary.Write(diary.Entry{Strike: &what})
+			d.out.Linef("chaos: %s", what)
+		},
 	}
 
 	chaosCtx, stop := context.WithCancel(ctx)

@@ -167,7 +167,8 @@ const (
 	DeadLetterView_DEAD_LETTER_VIEW_UNSPECIFIED DeadLetterView = 0
 	// No content of documents: neither key nor event.
 	DeadLetterView_DEAD_LETTER_VIEW_BASIC DeadLetterView = 1
-	// With the document's key, the event and the target's document.
+	// With the document's key, the event and the target's document. This needs the
+	// role operator, BASIC only that of a viewer.
 	DeadLetterView_DEAD_LETTER_VIEW_FULL DeadLetterView = 2
 )
 

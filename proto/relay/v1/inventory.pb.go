@@ -388,7 +388,7 @@ func (x *ListInstancesResponse) GetUnknownBecause() []string {
 	return nil
 }
 
-// InstanceStats is a process that reported lately.
+// InstanceStats is a process that reported lately, or is gone without a word.
 type InstanceStats struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What it does.
@@ -404,13 +404,18 @@ type InstanceStats struct {
 	// When it reported last, by its own clock.
 	ReportTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=report_time,json=reportTime,proto3" json:"report_time,omitempty"`
 	// How long ago that was, by the clock of the stats service. One that is
-	// silent for 15 s is no longer listed.
+	// silent for 15 s is gone.
 	ReportAge *durationpb.Duration `protobuf:"bytes,7,opt,name=report_age,json=reportAge,proto3" json:"report_age,omitempty"`
 	// Whether it has said nothing for its LEASE_TTL, or for 7 s if that is less: it
 	// was killed, is frozen or cut off, and what it did is taken over by others, if
 	// there are any. state is then what it was. One that was restarted on its host
 	// is not listed any more.
-	IsSilent      bool `protobuf:"varint,37,opt,name=is_silent,json=isSilent,proto3" json:"is_silent,omitempty"`
+	IsSilent bool `protobuf:"varint,37,opt,name=is_silent,json=isSilent,proto3" json:"is_silent,omitempty"`
+	// Whether it is taken for gone: it has said nothing for 15 s, and had not said
+	// that it would stop. It is listed for an hour after its last report, so that
+	// people learn of it; reason says since when, and who does its work. state is
+	// unspecified and partitions 0 then.
+	IsGone        bool `protobuf:"varint,38,opt,name=is_gone,json=isGone,proto3" json:"is_gone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -501,6 +506,13 @@ func (x *InstanceStats) GetIsSilent() bool {
 	return false
 }
 
+func (x *InstanceStats) GetIsGone() bool {
+	if x != nil {
+		return x.IsGone
+	}
+	return false
+}
+
 var File_relay_v1_inventory_proto protoreflect.FileDescriptor
 
 const file_relay_v1_inventory_proto_rawDesc = "" +
@@ -524,7 +536,7 @@ const file_relay_v1_inventory_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12;\n" +
 	"\vsample_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"sampleTime\x12'\n" +
-	"\x0funknown_because\x18\x04 \x03(\tR\x0eunknownBecause\"\xe6\x02\n" +
+	"\x0funknown_because\x18\x04 \x03(\tR\x0eunknownBecause\"\xff\x02\n" +
 	"\rInstanceStats\x12*\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x16.relay.v1.InstanceRoleR\x04role\x12.\n" +
 	"\binstance\x18\x02 \x01(\v2\x12.relay.v1.InstanceR\binstance\x12-\n" +
@@ -537,7 +549,8 @@ const file_relay_v1_inventory_proto_rawDesc = "" +
 	"reportTime\x128\n" +
 	"\n" +
 	"report_age\x18\a \x01(\v2\x19.google.protobuf.DurationR\treportAge\x12\x1b\n" +
-	"\tis_silent\x18% \x01(\bR\bisSilent*f\n" +
+	"\tis_silent\x18% \x01(\bR\bisSilent\x12\x17\n" +
+	"\ais_gone\x18& \x01(\bR\x06isGone*f\n" +
 	"\fInstanceRole\x12\x1d\n" +
 	"\x19INSTANCE_ROLE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16INSTANCE_ROLE_LISTENER\x10\x01\x12\x1b\n" +

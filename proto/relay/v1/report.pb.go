@@ -298,7 +298,11 @@ type Instance struct {
 	// Version of the binary.
 	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
 	// When the process started, by its own clock.
-	StartTime     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Its OPS_ADDR, which no two processes of a host share: one that is started
+	// again has the same. Empty when it serves none, or on a port that the system
+	// chose.
+	OpsAddr       string `protobuf:"bytes,6,opt,name=ops_addr,json=opsAddr,proto3" json:"ops_addr,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -366,6 +370,13 @@ func (x *Instance) GetStartTime() *timestamppb.Timestamp {
 		return x.StartTime
 	}
 	return nil
+}
+
+func (x *Instance) GetOpsAddr() string {
+	if x != nil {
+		return x.OpsAddr
+	}
+	return ""
 }
 
 // ListenerReport is the value of key l.<flow>.<instance id>.
@@ -910,14 +921,15 @@ var File_relay_v1_report_proto protoreflect.FileDescriptor
 
 const file_relay_v1_report_proto_rawDesc = "" +
 	"\n" +
-	"\x15relay/v1/report.proto\x12\brelay.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17relay/v1/position.proto\"\x95\x01\n" +
+	"\x15relay/v1/report.proto\x12\brelay.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17relay/v1/position.proto\"\xb0\x01\n" +
 	"\bInstance\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x10\n" +
 	"\x03pid\x18\x03 \x01(\x03R\x03pid\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x129\n" +
 	"\n" +
-	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\"\x86\b\n" +
+	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12\x19\n" +
+	"\bops_addr\x18\x06 \x01(\tR\aopsAddr\"\x86\b\n" +
 	"\x0eListenerReport\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12.\n" +
 	"\binstance\x18\x02 \x01(\v2\x12.relay.v1.InstanceR\binstance\x12-\n" +

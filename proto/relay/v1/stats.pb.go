@@ -502,8 +502,12 @@ type Stats struct {
 	HistoryWarn *durationpb.Duration `protobuf:"bytes,92,opt,name=history_warn,json=historyWarn,proto3" json:"history_warn,omitempty"`
 	// The active listener's HISTORY_CRITICAL. Absent as above.
 	HistoryCritical *durationpb.Duration `protobuf:"bytes,93,opt,name=history_critical,json=historyCritical,proto3" json:"history_critical,omitempty"`
-	// All processes that reported lately, listeners first.
+	// All processes that reported lately, and those that are gone without a word
+	// within the last hour; listeners first.
 	Instances []*InstanceStats `protobuf:"bytes,95,rep,name=instances,proto3" json:"instances,omitempty"`
+	// What is worth knowing although nothing has to be done about it, one sentence
+	// each, whatever the status: who is gone, and who does its work.
+	Notes []string `protobuf:"bytes,96,rep,name=notes,proto3" json:"notes,omitempty"`
 	// Who paused the flow; absent while it runs, or when the target cannot be
 	// asked.
 	Pause *Pause `protobuf:"bytes,90,opt,name=pause,proto3" json:"pause,omitempty"`
@@ -785,6 +789,13 @@ func (x *Stats) GetHistoryCritical() *durationpb.Duration {
 func (x *Stats) GetInstances() []*InstanceStats {
 	if x != nil {
 		return x.Instances
+	}
+	return nil
+}
+
+func (x *Stats) GetNotes() []string {
+	if x != nil {
+		return x.Notes
 	}
 	return nil
 }
@@ -1390,7 +1401,7 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x125\n" +
 	"\binterval\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\binterval\";\n" +
 	"\x12WatchStatsResponse\x12%\n" +
-	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\xfc\x0f\n" +
+	"\x05stats\x18\x01 \x01(\v2\x0f.relay.v1.StatsR\x05stats\"\x92\x10\n" +
 	"\x05Stats\x12\x12\n" +
 	"\x04flow\x18\x01 \x01(\tR\x04flow\x12;\n" +
 	"\vsample_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -1436,7 +1447,8 @@ const file_relay_v1_stats_proto_rawDesc = "" +
 	"\x04gaps\x18F \x01(\x04H\vR\x04gaps\x88\x01\x01\x12<\n" +
 	"\fhistory_warn\x18\\ \x01(\v2\x19.google.protobuf.DurationR\vhistoryWarn\x12D\n" +
 	"\x10history_critical\x18] \x01(\v2\x19.google.protobuf.DurationR\x0fhistoryCritical\x125\n" +
-	"\tinstances\x18_ \x03(\v2\x17.relay.v1.InstanceStatsR\tinstances\x12%\n" +
+	"\tinstances\x18_ \x03(\v2\x17.relay.v1.InstanceStatsR\tinstances\x12\x14\n" +
+	"\x05notes\x18` \x03(\tR\x05notes\x12%\n" +
 	"\x05pause\x18Z \x01(\v2\x0f.relay.v1.PauseR\x05pause\x12F\n" +
 	"\x11paused_namespaces\x18[ \x03(\v2\x19.relay.v1.PausedNamespaceR\x10pausedNamespacesB\x10\n" +
 	"\x0e_total_changesB\x14\n" +

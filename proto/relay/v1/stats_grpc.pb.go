@@ -61,8 +61,8 @@ type StatsServiceClient interface {
 	// GetStats. Errors as for GetStats; INVALID_ARGUMENT for a token of another
 	// query.
 	ListPartitions(ctx context.Context, in *ListPartitionsRequest, opts ...grpc.CallOption) (*ListPartitionsResponse, error)
-	// ListInstances lists the processes that reported lately. Errors as for
-	// ListPartitions.
+	// ListInstances lists the processes that reported lately, and those that are
+	// gone without a word. Errors as for ListPartitions.
 	ListInstances(ctx context.Context, in *ListInstancesRequest, opts ...grpc.CallOption) (*ListInstancesResponse, error)
 }
 
@@ -193,8 +193,8 @@ type StatsServiceServer interface {
 	// GetStats. Errors as for GetStats; INVALID_ARGUMENT for a token of another
 	// query.
 	ListPartitions(context.Context, *ListPartitionsRequest) (*ListPartitionsResponse, error)
-	// ListInstances lists the processes that reported lately. Errors as for
-	// ListPartitions.
+	// ListInstances lists the processes that reported lately, and those that are
+	// gone without a word. Errors as for ListPartitions.
 	ListInstances(context.Context, *ListInstancesRequest) (*ListInstancesResponse, error)
 	mustEmbedUnimplementedStatsServiceServer()
 }

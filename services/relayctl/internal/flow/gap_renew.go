@@ -192,7 +192,7 @@ func withdrawn(known []gap.Document, streamID string) int {
 // as they then stay: an owner that comes again needs the stream to go on. Without
 // it a batch that is in memory could be applied and counted after the sum was made.
 func (a *acceptance) fence(ctx context.Context) (map[int]checkpoint.Document, error) {
-	err := retry.Do(ctx, patience(), func(ctx context.Context) error {
+	err := await(ctx, func(ctx context.Context) error {
 		_, err := checkpoint.Checkpoints(a.target).UpdateMany(ctx,
 			bson.D{{Key: "flow", Value: a.Flow}},
 			bson.D{{Key: "$inc", Value: bson.D{{Key: "epoch", Value: 1}}}, {Key: "$set", Value: bson.D{{Key: "owner", Value: rand.Int64()}}}}) //nolint:gosec // it tells owners apart

@@ -371,6 +371,53 @@ func TestInitGivesUpWithExitCode3(t *testing.T) {
 	}
 }
 
+// A misspelt host is told of at once, and given up on long before servers that are known; who says how long to wait means
+// it.
+func TestInitOfAnUnknownHost(t *testing.T) {
+	t.Parallel()
+
+	host := strings.Repeat("n", 64) + ".example" // no name of DNS is so long: nobody has to be asked
+
+	for _, variable := range []string{"NATS_URL", "SOURCE_URI", "TARGET_URI"} {
+		t.Run(variable, func(t *testing.T) {
+			t.Parallel()
+
+			w := newWorld(t)
+			scheme, _, _ := strings.Cut(w.env[variable], "://")
+			w.env[variable] = scheme + "://" + host + ":4/"
+
+			var s flow.InitSettings
+			require.NoError(t, settings.Load(&s, w.env))
+
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+
+			told := make(chan string, 100)
+			waiting := flow.WithWaiting(ctx, flow.Waiting{Told: func(what, next string) { told <- what + "; " + next }})
+
+			_, err := flow.Init(waiting, &s, nil, operator, slog.New(slog.DiscardHandler))
+			require.NoError(t, ctx.Err(), "it does not wait to the end")
+
+			var unreachable *flow.UnreachableError
+			require.ErrorAs(t, err, &unreachable)
+			require.Equal(t, 3, unreachable.ExitCode())
+			require.Contains(t, err.Error(), "no such host: "+host)
+			require.Contains(t, err.Error(), variable[:strings.Index(variable, "_")])
+			require.Contains(t, unreachable.NextStep(), "getent hosts "+host)
+
+			require.Contains(t, <-told, "no such host: "+host, "at once")
+			require.Empty(t, told, "once")
+
+			short, end := context.WithTimeout(ctx, 15*time.Second)
+			defer end()
+
+			_, err = flow.Init(flow.WithWaiting(short, flow.Waiting{ForNames: true}), &s, nil, operator, slog.New(slog.DiscardHandler))
+			require.ErrorAs(t, err, &unreachable)
+			require.ErrorIs(t, short.Err(), context.DeadlineExceeded)
+		})
+	}
+}
+
 func TestInitSaysWhenTheStoreIsTooSmall(t *testing.T) {
 	t.Parallel()
 

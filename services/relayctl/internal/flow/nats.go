@@ -15,13 +15,11 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
-// requestTimeout bounds one request to a server.
-const requestTimeout = 5 * time.Second
-
-// patience is how servers are waited for, as long as the context allows.
-func patience() retry.Policy {
-	return retry.Policy{Initial: 200 * time.Millisecond, Max: 2 * time.Second}
-}
+// requestTimeout bounds one request to a server, firstTimeout the first one.
+const (
+	requestTimeout = 5 * time.Second
+	firstTimeout   = 2 * time.Second
+)
 
 // connectNATS returns a connection to a server with JetStream. It waits for the
 // server until ctx ends, but not for better credentials. The caller closes.
@@ -31,7 +29,7 @@ func connectNATS(ctx context.Context, c *Connection, log *slog.Logger) (*nats.Co
 		js jetstream.JetStream
 	)
 
-	err := retry.Do(ctx, patience(), func(ctx context.Context) error {
+	err := await(ctx, func(ctx context.Context) error {
 		var err error
 
 		nc, js, err = openNATS(ctx, c, log)

@@ -32,9 +32,13 @@ func connectMongo(ctx context.Context, variable string, uri settings.URI, source
 
 	var hello mongodb.Hello
 
-	err = retry.Do(ctx, patience(), func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	timeout := firstTimeout // a wrong address is told soon
+
+	err = await(ctx, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
+
+		timeout = requestTimeout
 
 		var err error
 		if hello, err = mongodb.SayHello(ctx, client); err == nil && bool(source) {

@@ -57,7 +57,7 @@ func Instances(w io.Writer, found *relayv1.ListInstancesResponse, color bool) er
 	for _, i := range found.GetInstances() {
 		in := i.GetInstance()
 		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", Role(i), InstanceState(i), plainText(in.GetHost()), in.GetPid(), plainText(in.GetId()),
-			plainText(in.GetVersion()), SinceText(in.GetStartTime(), found.GetSampleTime()), Owned(i), Ago(i.GetReportAge()), plainText(i.GetReason()))
+			plainText(in.GetVersion()), Up(i, found.GetSampleTime()), Owned(i), Ago(i.GetReportAge()), plainText(i.GetReason()))
 	}
 
 	if err := table.Flush(); err != nil {
@@ -137,11 +137,14 @@ func SortInstances(list []*relayv1.InstanceStats) {
 	})
 }
 
-// Silent stands for the state of an instance that says nothing any more.
-const Silent = "SILENT"
+// What stands for the state of an instance that says nothing any more, and of one that nobody waits for any more.
+const (
+	Silent = "SILENT"
+	Gone   = "GONE"
+)
 
 func rankInstance(i *relayv1.InstanceStats) int {
-	order := []string{"FAILED", "HISTORY_LOST", Silent, "STALLED", "WAITING", absent, "STARTING"}
+	order := []string{"FAILED", "HISTORY_LOST", Silent, "STALLED", "WAITING", absent, "STARTING", Gone}
 
 	if at := slices.Index(order, InstanceState(i)); at >= 0 {
 		return at
@@ -165,6 +168,8 @@ func PartitionState(p *relayv1.PartitionStats) string {
 // InstanceState is the word for what a process is doing.
 func InstanceState(i *relayv1.InstanceStats) string {
 	switch {
+	case i.GetIsGone():
+		return Gone
 	case i.GetIsSilent():
 		return Silent
 	case i.GetState() == relayv1.InstanceState_INSTANCE_STATE_UNSPECIFIED:
@@ -186,9 +191,18 @@ func Role(i *relayv1.InstanceStats) string {
 	return strings.ToLower(strings.TrimPrefix(i.GetRole().String(), "INSTANCE_ROLE_"))
 }
 
-// Owned is how many partitions a process owns; a listener owns none ever.
+// Up is for how long a process has run; of one that is gone nobody knows how long it did.
+func Up(i *relayv1.InstanceStats, now *timestamppb.Timestamp) string {
+	if i.GetIsGone() {
+		return "-"
+	}
+
+	return SinceText(i.GetInstance().GetStartTime(), now)
+}
+
+// Owned is how many partitions a process owns; a listener owns none ever, and none does that is gone.
 func Owned(i *relayv1.InstanceStats) string {
-	if i.GetRole() == relayv1.InstanceRole_INSTANCE_ROLE_LISTENER {
+	if i.GetRole() == relayv1.InstanceRole_INSTANCE_ROLE_LISTENER || i.GetIsGone() {
 		return "-"
 	}
 

@@ -60,7 +60,7 @@ func Letter(w io.Writer, got *relayv1.GetDeadLetterResponse) error {
 		row("event", "missing: "+plainText(got.GetEventMissingBecause()))
 	} else if got.GetEventJsonMissingBecause() != "" {
 		row("event", "not shown: "+plainText(got.GetEventJsonMissingBecause())+"; add --bson for its bytes")
-	} else {
+	} else if got.GetEventJson() != "" { // else nobody asked for contents
 		text.WriteString("\n" + indented(got.GetEventJson()) + "\n")
 	}
 

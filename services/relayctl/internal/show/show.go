@@ -62,6 +62,10 @@ func Status(w io.Writer, s *relayv1.Stats, color bool) error {
 		fmt.Fprintf(&text, "  next:   %s\n", plainText(s.GetNextStep())) // it may have a name of the source
 	}
 
+	for _, note := range s.GetNotes() {
+		fmt.Fprintf(&text, "  note:   %s\n", plainText(note)) // it has names of hosts
+	}
+
 	if s.GetAtLeastOnce() {
 		text.WriteString("  note:   changes are applied at least once: the target is a standalone mongod, which has no transactions\n")
 	}

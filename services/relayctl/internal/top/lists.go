@@ -120,7 +120,7 @@ func (m *Model) instanceLines() []string {
 		t.paints = append(t.paints, m.style.ofState(state))
 		t.rows = append(t.rows, []string{
 			show.Role(i), state, show.Printable(in.GetHost()), strconv.FormatInt(in.GetPid(), 10), show.Owned(i),
-			show.SinceText(in.GetStartTime(), m.stats.GetSampleTime()), show.Ago(i.GetReportAge()), show.Printable(in.GetVersion()), show.Printable(i.GetReason()),
+			show.Up(i, m.stats.GetSampleTime()), show.Ago(i.GetReportAge()), show.Printable(in.GetVersion()), show.Printable(i.GetReason()),
 		})
 	}
 

@@ -30,6 +30,10 @@ func (m *Model) overviewLines() []string {
 		}
 	}
 
+	for _, note := range m.stats.GetNotes() {
+		lines = append(lines, fit("  note: "+show.Printable(note), m.width))
+	}
+
 	if most := m.bodyHeight(); len(lines) > most {
 		lines[most-1] = m.style.dim(fmt.Sprintf("  and %d lines more on a taller terminal", len(lines)-most+1))
 	}

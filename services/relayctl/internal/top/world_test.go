@@ -189,6 +189,11 @@ func troubled(partitions, instances int) *relayv1.Stats {
 	silent := s.GetInstances()[instances-2]
 	silent.IsSilent, silent.Reason, silent.ReportAge = true, "has said nothing for 12s", durationpb.New(12*time.Second)
 
+	gone := s.GetInstances()[instances-3]
+	gone.IsGone, gone.State, gone.Partitions, gone.ReportAge = true, 0, 0, durationpb.New(12*time.Minute)
+	gone.Reason = "has said nothing since 15:48:00 UTC; of its partitions, 3 with process 4001 on relay-1.example.net"
+	s.Notes = []string{"processor on " + gone.GetInstance().GetHost() + " (process 4047) is gone: it " + gone.GetReason()}
+
 	return s
 }
 

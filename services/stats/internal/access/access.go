@@ -26,8 +26,8 @@ type Role int
 // The roles.
 const (
 	Nobody   Role = iota
-	Viewer        // read
-	Operator      // replay and discard dead letters, pause and resume flows
+	Viewer        // read, but no contents of documents
+	Operator      // read those of dead letters, replay and discard them, pause and resume flows
 )
 
 // ParseRole reads the written form; false when it is none.
@@ -124,13 +124,22 @@ func (g *Guard) Admit(c Caller, needs Role) (Identity, error) {
 		id.Role, id.Certificate = max(id.Role, g.tokens.certificate(c.Certificate)), c.Certificate
 	}
 
+	if err := id.Require(needs); err != nil {
+		return Identity{}, err
+	}
+
+	return id, nil
+}
+
+// Require returns ErrNoToken or a RoleError for who may not do what needs this role.
+func (id Identity) Require(needs Role) error {
 	switch {
 	case id.Role >= needs:
-		return id, nil
+		return nil
 	case id.Token == "" && id.Certificate == "":
-		return Identity{}, ErrNoToken
+		return ErrNoToken
 	default:
-		return Identity{}, &RoleError{Has: id.Role, Needs: needs, Certificate: id.Certificate}
+		return &RoleError{Has: id.Role, Needs: needs, Certificate: id.Certificate}
 	}
 }
 

@@ -27,7 +27,8 @@ const (
 	MetadataCertificate = "relay-certificate-bin"
 )
 
-// needs is the role that a method asks for. What is not known asks for the highest.
+// needs is the role that a method asks for. What is not known asks for the highest. GetDeadLetter asks for a higher one
+// itself where it is to answer contents of documents.
 func needs(method string) access.Role {
 	switch method {
 	case relayv1.StatsService_GetStats_FullMethodName, relayv1.StatsService_WatchStats_FullMethodName,
@@ -40,9 +41,11 @@ func needs(method string) access.Role {
 		return access.Viewer
 	}
 
-	// Probes have no token; what the services look like is no secret.
-	if strings.HasPrefix(method, "/"+grpc_health_v1.Health_ServiceDesc.ServiceName+"/") || strings.HasPrefix(method, "/grpc.reflection.") {
-		return access.Nobody
+	switch {
+	case strings.HasPrefix(method, "/"+grpc_health_v1.Health_ServiceDesc.ServiceName+"/"):
+		return access.Nobody // probes have no token
+	case strings.HasPrefix(method, "/grpc.reflection."):
+		return access.Viewer // who may ask nothing has no use for what could be asked
 	}
 
 	return access.Operator

@@ -11,11 +11,13 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/api"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 )
 
 const (
@@ -35,7 +37,8 @@ func TestRolesOfMethods(t *testing.T) {
 	require.NoError(t, err)
 
 	conn, _ := serveAs(t, access.New(access.Nobody, tokens), []api.Flow{always(sampleStats())}, nil)
-	mutations := []string{"ReplayDeadLetters", "RefetchDeadLetters", "DiscardDeadLetters", "PauseFlow", "ResumeFlow"}
+	// Whoever does not say how much of a dead letter he wants asks for its contents.
+	operators := []string{"ReplayDeadLetters", "RefetchDeadLetters", "DiscardDeadLetters", "PauseFlow", "ResumeFlow", "GetDeadLetter"}
 
 	for _, service := range []grpc.ServiceDesc{relayv1.StatsService_ServiceDesc, relayv1.DeadLetterService_ServiceDesc, relayv1.FlowService_ServiceDesc} {
 		for _, method := range service.Methods {
@@ -52,9 +55,9 @@ func TestRolesOfMethods(t *testing.T) {
 			require.Equal(t, codes.Unauthenticated, ask("somebody-0123456789abcdef"), full)
 
 			refused := []codes.Code{codes.Unauthenticated, codes.PermissionDenied}
-			mutates := slices.Contains(mutations, method.MethodName)
-			require.Equal(t, mutates, slices.Contains(refused, ask("")), full)
-			require.Equal(t, mutates, ask(viewersToken) == codes.PermissionDenied, full)
+			needsOperator := slices.Contains(operators, method.MethodName)
+			require.Equal(t, needsOperator, slices.Contains(refused, ask("")), full)
+			require.Equal(t, needsOperator, ask(viewersToken) == codes.PermissionDenied, full)
 			require.NotContains(t, refused, ask(operatorsToken), full)
 		}
 	}
@@ -62,6 +65,70 @@ func TestRolesOfMethods(t *testing.T) {
 	health, err := grpc_health_v1.NewHealthClient(conn).Check(t.Context(), new(grpc_health_v1.HealthCheckRequest))
 	require.NoError(t, err)
 	require.Equal(t, grpc_health_v1.HealthCheckResponse_SERVING, health.GetStatus())
+}
+
+// A viewer learns that there is a dead letter, and what the target said, but not what the documents hold.
+func TestContentsAreForOperators(t *testing.T) {
+	t.Parallel()
+
+	file := filepath.Join(t.TempDir(), "tokens")
+	require.NoError(t, os.WriteFile(file, []byte("board viewer "+viewersToken+"\nann operator "+operatorsToken+"\n"), 0o600))
+
+	tokens, err := access.LoadTokens(file)
+	require.NoError(t, err)
+
+	w := newLetterWorld(t)
+	name := w.insertDead(t, 1)[0]
+	conn, _ := serveAs(t, access.New(access.Nobody, tokens), nil, []*deadletter.Letters{deadletter.New(w.flow, w.target)})
+	client := relayv1.NewDeadLetterServiceClient(conn)
+
+	ask := func(token string, view relayv1.DeadLetterView) (*relayv1.GetDeadLetterResponse, error) {
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token)
+
+		return client.GetDeadLetter(ctx, &relayv1.GetDeadLetterRequest{Name: name, View: view})
+	}
+
+	for _, view := range []relayv1.DeadLetterView{relayv1.DeadLetterView_DEAD_LETTER_VIEW_UNSPECIFIED, relayv1.DeadLetterView_DEAD_LETTER_VIEW_FULL} {
+		_, err = ask(viewersToken, view)
+		requireStatus(t, err, codes.PermissionDenied, "ROLE_TOO_LOW")
+
+		got, err := ask(operatorsToken, view)
+		require.NoError(t, err)
+		require.NotEmpty(t, got.GetEventBson())
+	}
+
+	got, err := ask(viewersToken, relayv1.DeadLetterView_DEAD_LETTER_VIEW_BASIC)
+	require.NoError(t, err)
+	require.Equal(t, name, got.GetDeadLetter().GetName())
+	require.Empty(t, got.GetEventBson())
+}
+
+// Who may ask nothing is not told what could be asked.
+func TestReflectionIsForViewers(t *testing.T) {
+	t.Parallel()
+
+	ask := func(open access.Role, token string) error {
+		file := filepath.Join(t.TempDir(), "tokens")
+		require.NoError(t, os.WriteFile(file, []byte("board viewer "+viewersToken+"\n"), 0o600))
+
+		tokens, err := access.LoadTokens(file)
+		require.NoError(t, err)
+
+		conn, _ := serveAs(t, access.New(open, tokens), nil, nil)
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token)
+
+		stream, err := grpc_reflection_v1.NewServerReflectionClient(conn).ServerReflectionInfo(ctx)
+		require.NoError(t, err)
+
+		_ = stream.Send(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}})
+		_ = stream.CloseSend()
+		_, err = stream.Recv()
+
+		return err
+	}
+
+	require.NoError(t, ask(access.Nobody, viewersToken))
+	require.Equal(t, codes.Unauthenticated, status.Code(ask(access.Nobody, "somebody-0123456789abcdef")))
 }
 
 // Nobody but the HTTP side of this process is believed where a request comes from.

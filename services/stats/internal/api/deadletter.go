@@ -6,6 +6,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 )
 
@@ -119,6 +120,13 @@ func decodeFilter(f *relayv1.DeadLetterFilter) (*deadletter.Filter, error) {
 
 // GetDeadLetter implements relayv1.DeadLetterServiceServer.
 func (s *letterService) GetDeadLetter(ctx context.Context, request *relayv1.GetDeadLetterRequest) (*relayv1.GetDeadLetterResponse, error) {
+	masked := request.GetView() == relayv1.DeadLetterView_DEAD_LETTER_VIEW_BASIC
+	if !masked { // contents of documents are no statistics
+		if err := access.From(ctx).Require(access.Operator); err != nil {
+			return nil, toStatus(err)
+		}
+	}
+
 	letters, err := s.find(request.GetFlow())
 	if err != nil {
 		return nil, toStatus(err)
@@ -129,7 +137,7 @@ func (s *letterService) GetDeadLetter(ctx context.Context, request *relayv1.GetD
 		return nil, toStatus(err)
 	}
 
-	if request.GetView() == relayv1.DeadLetterView_DEAD_LETTER_VIEW_BASIC {
+	if masked {
 		return &relayv1.GetDeadLetterResponse{
 			DeadLetter: encodeLetter(&content.Letter), EventMissingBecause: text(content.Missing), FollowersWaiting: content.Followers,
 		}, nil

@@ -22,6 +22,7 @@ func encode(s *tally.Stats) *relayv1.Stats {
 		Reasons:        texts(s.Reasons),
 		NextStep:       s.NextStep,
 		UnknownBecause: texts(s.Unknown),
+		Notes:          texts(s.Notes),
 
 		TotalChanges:      s.Total,
 		ProcessedChanges:  s.Processed,
@@ -193,6 +194,7 @@ func encodeMember(m *tally.Member, now time.Time) *relayv1.InstanceStats {
 		Partitions: uint32(m.Partitions), //nolint:gosec // at most topology.MaxPartitions
 		ReportTime: encodeTime(m.ReportTime),
 		IsSilent:   m.Missed,
+		IsGone:     m.Gone,
 	}
 
 	if !m.Arrived.IsZero() {
@@ -214,7 +216,7 @@ func encodeUnsupported(u *checkpoint.UnsupportedDocument) *relayv1.UnsupportedEv
 }
 
 func encodeInstance(i *tally.Instance) *relayv1.Instance {
-	return &relayv1.Instance{Id: i.ID, Host: i.Host, Pid: i.PID, Version: i.Version, StartTime: encodeTime(i.Start)}
+	return &relayv1.Instance{Id: i.ID, Host: i.Host, Pid: i.PID, Version: i.Version, StartTime: encodeTime(i.Start), OpsAddr: text(i.OpsAddr)}
 }
 
 func encodeTime(t time.Time) *timestamppb.Timestamp {

@@ -136,5 +136,5 @@ func decodeInstance(i *relayv1.Instance) tally.Instance {
 		start = i.GetStartTime().AsTime()
 	}
 
-	return tally.Instance{ID: i.GetId(), Host: i.GetHost(), PID: i.GetPid(), Version: i.GetVersion(), Start: start}
+	return tally.Instance{ID: i.GetId(), Host: i.GetHost(), PID: i.GetPid(), Version: i.GetVersion(), Start: start, OpsAddr: i.GetOpsAddr()}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +27,8 @@ const (
 	silence = 10 * time.Second
 	// settling is what instances get to report after the bucket came back.
 	settling = 3 * time.Second
+	// remembered is for how long an instance that went without a word is told of.
+	remembered = time.Hour
 	// openTimeout bounds one request for the bucket.
 	openTimeout = 2 * time.Second
 )
@@ -45,11 +48,12 @@ type Book struct {
 }
 
 // entry is a report, read when it arrived: samples are taken more often. Both are
-// nil for one that cannot be read, and for a key that was deleted.
+// nil for one that cannot be read.
 type entry struct {
 	listener  *tally.Listener
 	processor *tally.Processor
 	arrived   time.Time
+	stopped   bool // its instance took it away
 }
 
 // NewBook returns an empty book; Run fills it.
@@ -151,7 +155,7 @@ func (b *Book) follow(ctx context.Context, watcher jetstream.KeyWatcher, offset 
 			case update.Operation() == jetstream.KeyValuePut:
 				b.put(update.Key(), decode(update.Key(), update.Value(), time.Now()))
 			default:
-				b.put(update.Key(), entry{})
+				b.stop(update.Key())
 			}
 		case <-timer.C:
 			if fresh != nil {
@@ -190,6 +194,20 @@ func (b *Book) put(key string, e entry) {
 	}
 }
 
+// stop keeps the last report of an instance that has stopped: until it is forgotten
+// it stands for the one whose place it took.
+func (b *Book) stop(key string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	if e, known := b.entries[key]; known {
+		e.stopped = true
+		b.entries[key] = e
+	}
+
+	maps.DeleteFunc(b.entries, func(_ string, e entry) bool { return e.stopped && time.Since(e.arrived) > remembered })
+}
+
 func (b *Book) lose(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -197,9 +215,10 @@ func (b *Book) lose(err error) {
 	b.problem, b.since = err, time.Time{}
 }
 
-// Reports returns what the flow's instances said within report.Gone. It returns
-// an error while that is not known: without a bucket, and for a moment after it
-// came back, when a missing report proves nothing.
+// Reports returns what the flow's instances said within report.Gone, and those that
+// said something within remembered, but not since. It returns an error while that is
+// not known: without a bucket, and for a moment after it came back, when a missing
+// report proves nothing.
 func (b *Book) Reports(flow string, now time.Time) (*tally.Reports, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -211,23 +230,15 @@ func (b *Book) Reports(flow string, now time.Time) (*tally.Reports, error) {
 	r := new(tally.Reports)
 
 	for key, e := range b.entries {
-		if now.Sub(e.arrived) > report.Gone {
+		if now.Sub(e.arrived) > remembered {
 			continue
 		}
 
 		switch {
-		case strings.HasPrefix(key, topology.ListenerReportKey(flow, "")):
-			if e.listener != nil {
-				l := *e.listener
-				l.Silent = b.silentFor(&e, now)
-				r.Listeners = append(r.Listeners, l)
-			}
-		case strings.HasPrefix(key, topology.ProcessorReportKey(flow, "")):
-			if e.processor != nil {
-				p := *e.processor
-				p.Silent = b.silentFor(&e, now)
-				r.Processors = append(r.Processors, p)
-			}
+		case strings.HasPrefix(key, topology.ListenerReportKey(flow, "")) && e.listener != nil:
+			b.addListener(r, &e, now)
+		case strings.HasPrefix(key, topology.ProcessorReportKey(flow, "")) && e.processor != nil:
+			b.addProcessor(r, &e, now)
 		}
 	}
 
@@ -238,8 +249,43 @@ func (b *Book) Reports(flow string, now time.Time) (*tally.Reports, error) {
 
 	slices.SortFunc(r.Listeners, func(a, b tally.Listener) int { return strings.Compare(a.ID, b.ID) })
 	slices.SortFunc(r.Processors, func(a, b tally.Processor) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(r.Departed, func(a, b tally.Departed) int { return strings.Compare(a.ID, b.ID) })
 
 	return r, nil
+}
+
+// addListener adds what a listener said to those that it is one of. The caller holds mu.
+func (b *Book) addListener(r *tally.Reports, e *entry, now time.Time) {
+	l := *e.listener
+	l.Silent = b.silentFor(e, now)
+
+	switch {
+	case e.stopped:
+		d := l.Depart()
+		d.Stopped = true
+		r.Departed = append(r.Departed, d)
+	case now.Sub(e.arrived) <= report.Gone:
+		r.Listeners = append(r.Listeners, l)
+	case l.Silent > report.Gone: // else nobody could hear whether it lives
+		r.Departed = append(r.Departed, l.Depart())
+	}
+}
+
+// addProcessor is addListener for a processor.
+func (b *Book) addProcessor(r *tally.Reports, e *entry, now time.Time) {
+	p := *e.processor
+	p.Silent = b.silentFor(e, now)
+
+	switch {
+	case e.stopped:
+		d := p.Depart()
+		d.Stopped = true
+		r.Departed = append(r.Departed, d)
+	case now.Sub(e.arrived) <= report.Gone:
+		r.Processors = append(r.Processors, p)
+	case p.Silent > report.Gone:
+		r.Departed = append(r.Departed, p.Depart())
+	}
 }
 
 // silentFor is for how long nothing was heard although it would have been: while the bucket could not be read nobody could

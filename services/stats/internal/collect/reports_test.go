@@ -66,6 +66,41 @@ func TestReportsAreGoneByTheirArrival(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, reports.Listeners)
 	require.Empty(t, reports.Processors)
+
+	// Nobody forgets them for an hour.
+	require.Len(t, reports.Departed, 2)
+	require.Equal(t, "l", reports.Departed[0].ID)
+	require.Equal(t, tally.RoleListener, reports.Departed[0].Role)
+	require.Equal(t, []int{0, 1, 2, 3}, reports.Departed[1].Partitions)
+
+	reports, err = book.Reports(w.name, time.Now().Add(time.Hour+time.Second))
+	require.NoError(t, err)
+	require.Empty(t, reports.Departed)
+}
+
+// Whoever says that it stops is not remembered.
+func TestWhoLeavesIsForgotten(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+	w.reportHealthy(t)
+
+	book := startBook(t, w)
+	awaitReports(t, book, w.name, 1)
+
+	bucket, err := w.js.KeyValue(t.Context(), topology.StatsBucket)
+	require.NoError(t, err)
+	require.NoError(t, bucket.Delete(t.Context(), topology.ListenerReportKey(w.name, "l")))
+	awaitReports(t, book, w.name, 0)
+
+	reports, err := book.Reports(w.name, time.Now().Add(report.Gone+time.Second))
+	require.NoError(t, err)
+	require.Len(t, reports.Departed, 2)
+	require.Equal(t, "l", reports.Departed[0].ID)
+	require.True(t, reports.Departed[0].Stopped)
+	require.Equal(t, "p", reports.Departed[1].ID)
+	require.False(t, reports.Departed[1].Stopped)
 }
 
 func TestReportsOfOtherFlowsAndStrangersAreLeftOut(t *testing.T) {
@@ -122,6 +157,32 @@ func TestNobodyIsMissedForAnOutage(t *testing.T) {
 	require.True(t, reports.Listeners[0].Arrived.Before(began))
 	require.LessOrEqual(t, reports.Listeners[0].Silent, time.Since(began))
 	require.LessOrEqual(t, reports.Processors[0].Silent, time.Since(began))
+}
+
+// After an outage nobody is taken for gone before it has had the time to be heard, and after a restart of this service
+// one that went before is remembered.
+func TestNobodyIsTakenForGoneForAnOutage(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+	w.reportHealthy(t)
+
+	reported := time.Now()
+	require.Eventually(t, func() bool { return time.Since(reported) > 2*time.Second }, 20*time.Second, 10*time.Millisecond)
+
+	book := startBook(t, w)
+	reports := awaitReports(t, book, w.name, 1)
+	arrived := reports.Listeners[0].Arrived
+
+	reports, err := book.Reports(w.name, arrived.Add(report.Gone+time.Millisecond))
+	require.NoError(t, err)
+	require.Empty(t, reports.Listeners)
+	require.Empty(t, reports.Departed, "since this service can hear, it has been silent for less")
+
+	reports, err = book.Reports(w.name, time.Now().Add(report.Gone+time.Second))
+	require.NoError(t, err)
+	require.Len(t, reports.Departed, 2)
 }
 
 func TestBucketThatComesLater(t *testing.T) {

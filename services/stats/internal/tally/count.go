@@ -12,7 +12,7 @@ import (
 // Count makes the sample.
 func Count(in *Input) Stats {
 	heard := *in
-	heard.Reports = in.Reports.withoutReplaced()
+	heard.Reports = in.Reports.withoutSucceeded()
 	in = &heard
 
 	s := Stats{
@@ -32,7 +32,7 @@ func Count(in *Input) Stats {
 
 	if in.Reports != nil {
 		s.Heard = true
-		s.Listeners, s.Processors = in.Reports.Listeners, in.Reports.Processors
+		s.Listeners, s.Processors, s.Departed = in.Reports.Listeners, in.Reports.Processors, in.Reports.Departed
 		s.AtLeastOnce = slices.ContainsFunc(s.Processors, func(p Processor) bool { return p.AtLeastOnce })
 	}
 
@@ -53,6 +53,7 @@ func Count(in *Input) Stats {
 	}
 
 	s.judge(in)
+	s.Notes = s.notes()
 
 	return s
 }

@@ -1,7 +1,9 @@
 package tally
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -14,10 +16,13 @@ const (
 	RoleProcessor Role = "PROCESSOR"
 )
 
+// word is the role in a sentence.
+func (r Role) word() string { return strings.ToLower(string(r)) }
+
 // waiting is the state of a process that goes on by itself.
 const waiting = "WAITING"
 
-// Member is a process that reported lately.
+// Member is a process that reported lately, or is gone without a word.
 type Member struct {
 	Instance
 	Role       Role
@@ -25,13 +30,14 @@ type Member struct {
 	Reason     string
 	Partitions int       // that it owns
 	Missed     bool      // it has said nothing for so long that it was killed, is frozen or cut off
+	Gone       bool      // it has said nothing for so long that nobody waits for it any more
 	ReportTime time.Time // by its own clock
 	Arrived    time.Time // by ours
 }
 
-// Members lists the processes of a sample, listeners first.
+// Members lists the processes of a sample, listeners first, then in the order of their ids.
 func (s *Stats) Members() []Member {
-	members := make([]Member, 0, len(s.Listeners)+len(s.Processors))
+	members := make([]Member, 0, len(s.Listeners)+len(s.Processors)+len(s.Departed))
 
 	for i := range s.Listeners {
 		l := &s.Listeners[i]
@@ -52,6 +58,15 @@ func (s *Stats) Members() []Member {
 			m.Missed, m.Reason = true, m.quiet()
 		}
 	}
+
+	for i := range s.Departed {
+		d := &s.Departed[i]
+		members = append(members, Member{
+			Instance: d.Instance, Role: d.Role, Reason: s.since(d), Gone: true, ReportTime: d.ReportTime, Arrived: d.Arrived,
+		})
+	}
+
+	slices.SortStableFunc(members, func(a, b Member) int { return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.ID, b.ID)) })
 
 	return members
 }

@@ -2,7 +2,6 @@ package tally
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -10,66 +9,29 @@ import (
 // times in its LEASE_TTL. After 15 s without a report it is taken for gone.
 const silence = 7 * time.Second
 
-// isMissed tells whether it was killed, is frozen or cut off: it has said nothing for so long that it has lost every
-// lease. A standby has none, so it is not the leases that are looked at but what its report promises.
-func (i *Instance) isMissed() bool {
-	patience := silence
+// patience is for how long it may say nothing before it has lost every lease. A standby has none, so it is not the leases
+// that are looked at but what its report promises.
+func (i *Instance) patience() time.Duration {
 	if i.LeaseTTL > 0 {
-		patience = min(i.LeaseTTL, silence)
+		return min(i.LeaseTTL, silence)
 	}
 
-	return i.Silent > patience
+	return silence
+}
+
+// doubt is for how long one may say nothing that has a successor: longer than from one promised report to the next, of
+// which there are three in its patience, and so short that it is named before others can have taken over, after two thirds.
+func (i *Instance) doubt() time.Duration { return i.patience() * 2 / 5 } //nolint:mnd // two fifths
+
+// isMissed tells whether it was killed, is frozen or cut off: it has said nothing for so long that it has lost every
+// lease. One that has a successor is missed sooner: a silence and a process begun since are two signs of one death.
+func (i *Instance) isMissed() bool {
+	return i.Silent > i.patience() || i.Succeeded && i.Silent > i.doubt()
 }
 
 // quiet says for how long it has said nothing.
 func (i *Instance) quiet() string {
 	return "has said nothing for " + i.Silent.Round(time.Second).String()
-}
-
-// speaker is an instance and when it reported last, by its own clock.
-type speaker struct {
-	*Instance
-
-	reported time.Time
-}
-
-// wasReplaced tells whether it is missed, and a process of its kind began on its host since it reported: both times are of
-// one clock.
-func (s speaker) wasReplaced(all []speaker) bool {
-	return s.isMissed() && slices.ContainsFunc(all, func(other speaker) bool { return other.Host == s.Host && other.Start.After(s.reported) })
-}
-
-// withoutReplaced leaves out what was killed and started again: it is gone, and nothing has to be done about it.
-func (r *Reports) withoutReplaced() *Reports {
-	if r == nil {
-		return nil
-	}
-
-	var listeners, processors []speaker
-
-	for i := range r.Listeners {
-		listeners = append(listeners, speaker{&r.Listeners[i].Instance, r.Listeners[i].ReportTime})
-	}
-
-	for i := range r.Processors {
-		processors = append(processors, speaker{&r.Processors[i].Instance, r.Processors[i].ReportTime})
-	}
-
-	left := new(Reports)
-
-	for i, s := range listeners {
-		if !s.wasReplaced(listeners) {
-			left.Listeners = append(left.Listeners, r.Listeners[i])
-		}
-	}
-
-	for i, s := range processors {
-		if !s.wasReplaced(processors) {
-			left.Processors = append(left.Processors, r.Processors[i])
-		}
-	}
-
-	return left
 }
 
 // judgeSilent names the instances that are missed: until they are taken for gone nothing else is seen of it. Others have
@@ -81,22 +43,35 @@ func judgeSilent(in *Input) []finding {
 
 	var findings []finding
 
-	judge := func(role string, i *Instance) {
-		if i.isMissed() {
-			findings = append(findings, finding{
-				Degraded, fmt.Sprintf("%s on %s (process %d) %s", role, i.Host, i.PID, i.quiet()),
-				"look whether it runs and reaches NATS; what it did is taken over by the others, if there are any",
-			})
+	judge := func(role Role, i *Instance) {
+		if !i.isMissed() {
+			return
 		}
+
+		f := finding{
+			Degraded, i.naming(role) + " " + i.quiet(),
+			"look whether it runs and reaches NATS; what it did is taken over by the others, if there are any",
+		}
+		if i.Succeeded {
+			f.reason += ", and another has begun there since: what it did is taken over when its leases end"
+			f.nextStep = "nothing, if it passes; its log, or that of its host, says why it ended"
+		}
+
+		findings = append(findings, f)
 	}
 
 	for i := range in.Reports.Listeners {
-		judge("listener", &in.Reports.Listeners[i].Instance)
+		judge(RoleListener, &in.Reports.Listeners[i].Instance)
 	}
 
 	for i := range in.Reports.Processors {
-		judge("processor", &in.Reports.Processors[i].Instance)
+		judge(RoleProcessor, &in.Reports.Processors[i].Instance)
 	}
 
 	return findings
+}
+
+// naming is such that a person finds the process.
+func (i *Instance) naming(role Role) string {
+	return fmt.Sprintf("%s on %s (process %d)", role.word(), i.Host, i.PID)
 }

@@ -89,6 +89,48 @@ func TestStatus(t *testing.T) {
 			in.Reports.Processors = append(in.Reports.Processors,
 				tally.Processor{Instance: tally.Instance{ID: "q", Host: "h2", Silent: 8 * time.Second}, ReportTime: noon().Add(-8 * time.Second)})
 		}, tally.OK, ""},
+		"a processor was killed, and another has begun there": {func(in *tally.Input) {
+			in.Reports.Processors[0].Host, in.Reports.Processors[0].Start, in.Reports.Processors[0].ReportTime = "h3", noon(), noon()
+			in.Reports.Processors[0].Partitions = in.Reports.Processors[0].Partitions[:1]
+			in.Reports.Processors = append(in.Reports.Processors, killed("q", 3*time.Second, tally.Ownership{Partition: 1, State: "APPLYING", Epoch: 5}))
+		}, tally.Degraded, "processor on h3 (process 7) has said nothing for 3s, and another has begun there since"},
+		"what a killed one did is taken over": {func(in *tally.Input) {
+			in.Reports.Processors[0].Host, in.Reports.Processors[0].Start, in.Reports.Processors[0].ReportTime = "h3", noon(), noon()
+			in.Reports.Processors = append(in.Reports.Processors, killed("q", 3*time.Second, tally.Ownership{Partition: 1, State: "APPLYING", Epoch: 4}))
+		}, tally.OK, ""},
+		"a processor is late, and no other has begun there": {func(in *tally.Input) {
+			in.Reports.Processors[0].Host = "h3"
+			in.Reports.Processors[0].Partitions = in.Reports.Processors[0].Partitions[:1]
+			in.Reports.Processors = append(in.Reports.Processors, killed("q", 3*time.Second, tally.Ownership{Partition: 1, State: "APPLYING", Epoch: 5}))
+		}, tally.OK, ""},
+		"of two on one host that are silent one was restarted": {func(in *tally.Input) {
+			in.Reports.Processors[0].Host, in.Reports.Processors[0].Start, in.Reports.Processors[0].ReportTime = "h3", noon().Add(-8*time.Second), noon()
+			frozen := killed("q", 10*time.Second)
+			frozen.PID = 8
+			in.Reports.Processors = append(in.Reports.Processors, frozen, killed("r", 9*time.Second))
+		}, tally.Degraded, "processor on h3 (process 8) has said nothing for 10s"},
+		"two on one host were killed and restarted": {func(in *tally.Input) {
+			in.Reports.Processors[0].Host, in.Reports.Processors[0].Start, in.Reports.Processors[0].ReportTime = "h3", noon().Add(-7*time.Second), noon()
+			restarted := killed("t", 0)
+			restarted.Start = noon().Add(-6 * time.Second)
+			in.Reports.Processors = append(in.Reports.Processors, killed("q", 9*time.Second), killed("r", 10*time.Second), restarted)
+		}, tally.OK, ""},
+		"another was added where one is frozen": {func(in *tally.Input) {
+			in.Reports.Processors[0].Host, in.Reports.Processors[0].Start, in.Reports.Processors[0].ReportTime = "h3", noon().Add(-time.Second), noon()
+			in.Reports.Processors[0].OpsAddr = ":8082"
+			frozen := killed("q", 8*time.Second)
+			frozen.OpsAddr = ":8083"
+			in.Reports.Processors = append(in.Reports.Processors, frozen)
+		}, tally.Degraded, "processor on h3 (process 7) has said nothing for 8s"},
+		"the successor of a killed one was stopped": {func(in *tally.Input) {
+			in.Reports.Processors = append(in.Reports.Processors, killed("q", 8*time.Second))
+			in.Reports.Departed = []tally.Departed{{
+				Instance: tally.Instance{ID: "r", Host: "h3", Start: noon().Add(-7 * time.Second)}, Role: tally.RoleProcessor, ReportTime: noon().Add(-time.Second), Stopped: true,
+			}}
+		}, tally.OK, ""},
+		"an instance is gone, and others do its work": {func(in *tally.Input) {
+			in.Reports.Departed = []tally.Departed{{Instance: tally.Instance{ID: "q", Host: "h3", Silent: time.Minute}, Role: tally.RoleProcessor, Partitions: []int{0}}}
+		}, tally.OK, ""},
 		"a listener began where a processor was killed": {func(in *tally.Input) {
 			in.Reports.Listeners[0].Host, in.Reports.Listeners[0].Start = "h3", noon()
 			in.Reports.Processors = append(in.Reports.Processors, tally.Processor{Instance: tally.Instance{ID: "q", Host: "h3", Silent: 8 * time.Second}})
@@ -247,5 +289,13 @@ func partition(number int, state, reason string) func(*tally.Input) {
 	return func(in *tally.Input) {
 		p := &in.Reports.Processors[0].Partitions[number]
 		p.State, p.Reason = state, reason
+	}
+}
+
+// killed is a processor on h3 that said something last so long ago.
+func killed(id string, ago time.Duration, owned ...tally.Ownership) tally.Processor {
+	return tally.Processor{
+		Instance:   tally.Instance{ID: id, Host: "h3", PID: 7, Silent: ago, LeaseTTL: 5 * time.Second},
+		ReportTime: noon().Add(-ago), Partitions: owned,
 	}
 }

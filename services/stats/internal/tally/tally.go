@@ -125,6 +125,7 @@ type Waiting struct {
 type Reports struct {
 	Listeners  []Listener
 	Processors []Processor
+	Departed   []Departed // that said something within the last hour, but not lately
 }
 
 // Instance is a running process.
@@ -137,6 +138,9 @@ type Instance struct {
 	Silent  time.Duration // since its last report arrived
 
 	LeaseTTL time.Duration // within which it promises to be heard; 0: it does not say
+	OpsAddr  string        // which no other process of its host has; empty: it does not say
+
+	Succeeded bool // another process of its kind stands for it; filled by Count
 }
 
 // Listener is a listener's report.
@@ -201,6 +205,7 @@ type Stats struct {
 	Reasons  []string
 	NextStep string
 	Unknown  []string
+	Notes    []string // worth knowing; nothing has to be done about it
 
 	Total            *uint64
 	Processed        *uint64
@@ -230,6 +235,7 @@ type Stats struct {
 	Stream      *Stream
 	Listeners   []Listener
 	Processors  []Processor
+	Departed    []Departed
 	Partitions  []Partition
 	Unsupported []checkpoint.UnsupportedDocument
 

@@ -70,6 +70,7 @@ export class Charts {
     // Nothing is too short at a source that forgets nothing.
     const holds = word("HISTORY_TREND", stats.history_trend) !== "STILL";
     const limits = Object.fromEntries(kind.limits.map(([, field]) => [field, holds ? seconds(stats[field]) : null]));
+    card.toggleAttribute("data-unlimited", Object.values(limits).every((limit) => limit === null));
     if (JSON.stringify(limits) === JSON.stringify(this.#limits)) return;
 
     this.#limits = limits;

@@ -7,9 +7,8 @@ import { instanceName } from "./partitions.js";
 import { rove } from "./rove.js";
 import { States } from "./states.js";
 
-const fine = new Set(["STREAMING", "STANDBY"]);
-const over = new Set(["HISTORY_LOST", "FAILED"]);
-const attention = ["bad", "waits", ""]; // what a person should see first
+const levels = { STREAMING: "", STANDBY: "", APPLYING: "", HISTORY_LOST: "bad", FAILED: "bad", GONE: "gone" };
+const attention = ["bad", "waits", "gone", ""]; // what a person should see first
 
 export class Instances {
   #states = new States();
@@ -27,26 +26,22 @@ export class Instances {
     for (const p of stats.partitions) owned.set(p.owner_instance, [...(owned.get(p.owner_instance) ?? []), p.partition]);
 
     const now = Date.parse(stats.sample_time);
+    const listeners = new Map(stats.listeners.map((l) => [l.instance.id, l]));
 
-    this.#all = [...stats.listeners.map(listener), ...stats.processors.map((p) => processor(p, owned.get(p.instance.id) ?? []))]
-      .sort((a, b) => a.rank - b.rank || a.name.localeCompare(b.name, undefined, { numeric: true }));
-
-    const silent = new Map(stats.instances.filter((i) => i.is_silent).map((i) => [i.instance.id, i.reason]));
-    for (const i of this.#all) if (silent.has(i.id)) [i.state, i.level, i.reason] = ["silent", "waits", silent.get(i.id)];
-
-    this.#all.sort((a, b) => attention.indexOf(a.level) - attention.indexOf(b.level)); // stable: else in that order
+    this.#all = stats.instances.map((i) => line(i, ranges(owned.get(i.instance.id) ?? []), listeners.get(i.instance.id)));
+    this.#all.sort((a, b) => attention.indexOf(a.level) - attention.indexOf(b.level) || a.rank - b.rank || a.name.localeCompare(b.name, undefined, { numeric: true }));
 
     this.#states.note(now, this.#all.map((i) => [i.id, i.state]));
 
     // How long they are up changes all the time: not the rows, but those cells are written again.
     const focused = byID("instances").contains(document.activeElement) ? document.activeElement.dataset.key : null;
     const cells = this.#all.map((i) => [i.id, i.name, i.role, i.state, i.level, i.partitions, i.version, i.reason]);
-    rows(byID("instances"), JSON.stringify(cells), () => this.#all.map(line));
-    this.#all.forEach((i, n) => setText(byID("instances").tBodies[0].rows[n].cells[4], since(i.start)));
+    rows(byID("instances"), JSON.stringify(cells), () => this.#all.map(rowOf));
+    this.#all.forEach((i, n) => setText(byID("instances").tBodies[0].rows[n].cells[4], i.level === "gone" ? "" : since(i.start)));
     this.#roved(focused);
 
     byID("instances-none").hidden = this.#all.length > 0;
-    setText(byID("instances-summary"), this.#all.length ? `${plural(stats.listeners.length, "listener")} · ${plural(stats.processors.length, "processor")}${silent.size ? ` · ${silent.size} silent` : ""}` : "");
+    setText(byID("instances-summary"), summary(stats.instances));
     if (this.#shown !== null) this.#fill();
   }
 
@@ -73,35 +68,38 @@ export class Instances {
   }
 }
 
-const line = (i) => {
+const rowOf = (i) => {
   const tr = row(el("td", {}, el("button", { type: "button", class: "link", tabIndex: -1, "data-key": i.id }, i.name)), i.role, i.state, i.partitions, "", i.version, i.reason);
   tr.dataset.state = i.level;
 
   return tr;
 };
 
-const common = (i) => ({ id: i.instance.id, name: instanceName(i.instance), start: i.instance.start_time, version: i.instance.version, reported: i.report_time, reason: i.reason });
+// summary counts who is there, and who is missed.
+function summary(instances) {
+  const number = (holds) => instances.filter(holds).length;
+  const there = (role) => number((i) => !i.is_gone && word("INSTANCE_ROLE", i.role) === role);
+  const [silent, gone] = [number((i) => i.is_silent), number((i) => i.is_gone)];
 
-function listener(l) {
-  const state = word("LISTENER_STATE", l.state);
+  return instances.length ? [plural(there("LISTENER"), "listener"), plural(there("PROCESSOR"), "processor"), silent && `${silent} silent`, gone && `${gone} gone`].filter(Boolean).join(" · ") : "";
+}
+
+// line is an instance in the words of relayctl; report is what a listener says beside.
+function line(i, partitions, report) {
+  const role = word("INSTANCE_ROLE", i.role).toLowerCase();
+  const state = i.is_gone ? "GONE" : i.is_silent ? "SILENT" : word("INSTANCE_STATE", i.state);
 
   return {
-    ...common(l), role: "listener", state, partitions: "", rank: state === "STREAMING" ? 0 : 1,
-    level: fine.has(state) ? "" : over.has(state) ? "bad" : "waits",
-    facts: [
-      ["Captured", `${plural(l.total_events, "event")}, ${count(l.skipped_events)} of them left out`],
-      ["Capture lag", l.capture_lag && span(seconds(l.capture_lag))],
-      ["Under way", `${plural(l.window_messages, "message")}, ${bytes(l.window_bytes)}`],
-      ["Recoveries", count(l.recoveries)],
-      ["Position", position(l.position)],
-      ["Lease", l.term === "0" ? "not the active one" : `active since term ${count(l.term)}`],
-    ],
+    id: i.instance.id, name: instanceName(i.instance), start: i.instance.start_time, version: i.instance.version, reported: i.report_time, reason: i.reason,
+    role, state, partitions, level: levels[state] ?? "waits", rank: role === "processor" ? 2 : state === "STREAMING" ? 0 : 1, facts: report ? facts(report) : [],
   };
 }
 
-function processor(p, owned) {
-  return {
-    ...common(p), role: "processor", state: p.reason ? "not ready" : owned.length ? "at work" : "stands by", partitions: ranges(owned), rank: 2,
-    level: p.reason ? "waits" : "", facts: [],
-  };
-}
+const facts = (l) => [
+  ["Captured", `${plural(l.total_events, "event")}, ${count(l.skipped_events)} of them left out`],
+  ["Capture lag", l.capture_lag && span(seconds(l.capture_lag))],
+  ["Under way", `${plural(l.window_messages, "message")}, ${bytes(l.window_bytes)}`],
+  ["Recoveries", count(l.recoveries)],
+  ["Position", position(l.position)],
+  ["Lease", l.term === "0" ? "not the active one" : `active since term ${count(l.term)}`],
+];

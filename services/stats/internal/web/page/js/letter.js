@@ -2,7 +2,7 @@
 
 import { explain, flowPath, get } from "./api.js";
 import { mark } from "./compare.js";
-import { byID, el, setText } from "./dom.js";
+import { byID, el, say, setText } from "./dom.js";
 import { count, error, namespace, position, when, word } from "./format.js";
 
 // showLetter opens the dialog; onAct is called with "replay", "refetch" or "discard".
@@ -14,6 +14,7 @@ export async function showLetter(flow, name, onAct) {
   byID("letter-actions").replaceChildren();
   byID("letter-content").hidden = true;
   byID("letter-masked").hidden = false;
+  say(byID("letter-refused"), "");
   forget();
 
   byID("letter-close").onclick = () => dialog.close();
@@ -80,8 +81,9 @@ async function showContent(path) {
 
     if (answer.target_json) mark(byID("letter-target"), answer.target_json, paths);
     else setText(byID("letter-target"), answer.target_json_missing_because);
+    say(byID("letter-refused"), "");
   } catch (problem) {
-    setText(byID("letter-event"), explain(problem));
+    return say(byID("letter-refused"), explain(problem));
   }
 
   byID("letter-masked").hidden = true;

@@ -1,13 +1,13 @@
 // The word, its reasons, the next step, and the figures: what relayctl status and stats say.
 
-import { byID, el, say, setText } from "./dom.js";
+import { byID, el, setText } from "./dom.js";
 import { bytes, count, plural, seconds, span, word } from "./format.js";
 
 const glyphs = { OK: "✓", DEGRADED: "!", DIVERGED: "≠", DOWN: "✕", UNKNOWN: "?", STOPPED: "✕" };
 
 export function showStatus(stats) {
   show(word("STATUS", stats.status), stats.reasons, stats.next_step);
-  say(byID("note"), stats.at_least_once ? "Note: changes are applied at least once: the target is a standalone mongod, which has no transactions." : "");
+  showNotes(stats);
   showFigures(stats);
 }
 
@@ -34,14 +34,26 @@ function show(status, reasons, next) {
   document.title = `${status === "STOPPED" ? "NO DATA" : status} · Atlas Relay`;
 }
 
+// showNotes says what is worth knowing although nothing has to be done about it.
+function showNotes(stats) {
+  const lines = [...stats.notes, ...(stats.at_least_once ? ["changes are applied at least once: the target is a standalone mongod, which has no transactions"] : [])];
+  const list = byID("notes");
+
+  list.hidden = !lines.length;
+  if (list.dataset.key === lines.join("\n")) return;
+
+  list.dataset.key = lines.join("\n");
+  list.replaceChildren(...lines.map((line) => el("li", {}, el("strong", {}, "Note: "), line)));
+}
+
 function showFigures(stats) {
   const why = stats.unknown_because.join("; ") || "the service has not said";
   const number = (value, note, alarm) => (value === undefined || value === null ? { unknown: why } : { value: count(value), note, alarm });
   const time = (value, note) => (value === undefined || value === null ? { unknown: why } : { value: span(seconds(value)), note });
 
   draw("figures", {
-    Lag: time(stats.lag, "not applied yet"),
-    "Capture lag": time(stats.capture_lag, "not captured yet"),
+    Lag: time(stats.lag, waits(stats.lag, "applied")),
+    "Capture lag": time(stats.capture_lag, waits(stats.capture_lag, "captured")),
     "Dead letters": number(stats.dead_letters, Number(stats.dead_letters) >= 10000 ? "or more" : "", Number(stats.dead_letters) > 0),
     Retried: number(stats.parked_changes, Number(stats.parked_changes) ? "set aside, part of pending" : ""),
     "History left": history(stats),
@@ -62,6 +74,9 @@ function showFigures(stats) {
   line.toggleAttribute("data-unknown", stats.adds_up === undefined || stats.adds_up === null);
   setText(line, sum(stats));
 }
+
+// waits says what an age is the age of.
+const waits = (age, what) => (seconds(age) > 0 ? `since the oldest change not yet ${what}` : `everything is ${what}`);
 
 function filled(stream) {
   if (stream.max_bytes === "0") return plural(stream.messages, "message");
