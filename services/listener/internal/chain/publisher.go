@@ -68,9 +68,17 @@ type mode interface {
 	acked(number uint64) error
 }
 
+// Conn is what a Publisher asks of a connection: *nats.Conn.
+type Conn interface {
+	PublishMsg(msg *nats.Msg) error
+	NewInbox() string
+	// ChanSubscribe has what comes on the subject sent to the channel.
+	ChanSubscribe(subject string, channel chan *nats.Msg) (*nats.Subscription, error)
+}
+
 // wire is the way of messages to the flow's stream, for either mode.
 type wire struct {
-	nc     *nats.Conn
+	nc     Conn
 	flow   string
 	stream string
 	base   uint64 // sequence of the tail: message n behind it gets base + n
@@ -91,7 +99,7 @@ func (w *wire) send(msg *nats.Msg, number uint64, ask bool) error {
 }
 
 // NewPublisher returns a publisher that goes on behind the tail. Close it.
-func NewPublisher(nc *nats.Conn, flow, stream string, tail *Tail) (*Publisher, error) {
+func NewPublisher(nc Conn, flow, stream string, tail *Tail) (*Publisher, error) {
 	w := &wire{nc: nc, flow: flow, stream: stream, base: tail.Last.Sequence, inbox: nc.NewInbox() + "."}
 	p := &Publisher{wire: w, replies: make(chan *nats.Msg, replyBuffer)}
 
