@@ -138,27 +138,28 @@ func (w *world) hitProcessor(f Fault, end time.Time) bool {
 	return true
 }
 
-// hitClock sets the clock of a process right or wrong, by up to an hour.
+// hitClock starts a process again on a host whose clock is wrong by up to an hour. It is
+// wrong from the start: what a process measures, it measures by a clock that does not jump
+// (package time, "Monotonic Clocks").
 func (w *world) hitClock(f Fault) bool {
-	offset := time.Duration(f.B-6) * 10 * time.Minute
+	w.wrong = time.Duration(f.B-6) * 10 * time.Minute
+	defer func() { w.wrong = 0 }()
 
 	if f.A%2 == 0 {
-		l := w.listeners[f.A%len(w.listeners)]
-		if l == nil {
+		f.Kind = KillListener
+		if !w.hitListener(f, w.now) {
 			return false
 		}
 
-		l.offset = offset
+		w.revive(f.A % len(w.listeners))
+	} else {
+		f.Kind = KillProcessor
+		if !w.hitProcessor(f, w.now) {
+			return false
+		}
 
-		return true
+		w.reviveProcessor(f.A % len(w.processors))
 	}
-
-	p := w.processors[f.A%len(w.processors)]
-	if p == nil {
-		return false
-	}
-
-	p.offset = offset
 
 	return true
 }
@@ -231,7 +232,6 @@ func (w *world) makeStream(id string) {
 
 // clear ends all trouble: what is gone comes back, and stays.
 func (w *world) clear() {
-	w.calm = true
 	session := w.weather.natsSession
 	w.weather = weather{natsSession: session}
 	w.stream.SetMaxBytes(0)

@@ -168,8 +168,8 @@ func (j *judge) written(c *mongomodel.Commit, key int, imaged bool) {
 
 	want := j.stateAt(key, c.Checkpoint.Position)
 	if !bytes.Equal(want, now) {
-		j.fail("checkpoint and data: partition %d says event %d at %s, document %d is version %d, the source had %d",
-			c.Checkpoint.Partition, c.Checkpoint.Event, c.Checkpoint.Position, key, v, versionOf(want))
+		j.fail("checkpoint and data: partition %d says event %d at %s, document %d is %s, the source had %s",
+			c.Checkpoint.Partition, c.Checkpoint.Event, c.Checkpoint.Position, key, shown(now), shown(want))
 	}
 }
 
@@ -185,6 +185,24 @@ func versionOf(document bson.Raw) int64 {
 	}
 
 	return document.Lookup("v").AsInt64()
+}
+
+// shown is a document for people, without what only makes it large.
+func shown(document bson.Raw) string {
+	text := "gone"
+
+	if document != nil {
+		text = ""
+	}
+
+	elements, _ := document.Elements()
+	for _, e := range elements {
+		if e.Key() != "pad" {
+			text += " " + e.Key() + ":" + e.Value().String()
+		}
+	}
+
+	return text
 }
 
 // isAside tells whether an event of the document waits, or was given up.
@@ -282,7 +300,7 @@ func (j *judge) rest() {
 		}
 
 		if got, want := j.target.Find(taken, int32(k)), j.source.documents[k]; !bytes.Equal(got, want) && !j.isDead(k) {
-			j.fail("nothing lost: document %d is version %d in the target, %d at the source", k, versionOf(got), versionOf(want))
+			j.fail("nothing lost: document %d is %s in the target, %s at the source", k, shown(got), shown(want))
 		}
 	}
 

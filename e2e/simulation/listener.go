@@ -49,7 +49,7 @@ func (w *world) startListener(slot int) *listener {
 	w.serial++
 
 	l := &listener{slot: slot}
-	l.process = process{world: w, name: "listener" + string(rune('0'+slot))}
+	l.process = process{world: w, offset: w.wrong, name: "listener" + string(rune('0'+slot))}
 	l.wire = wire{process: &l.process, session: w.weather.natsSession}
 	l.client = natsmodel.NewClient(w.nats, &l.wire, maxPayload)
 	l.start(func() { l.live(uint64(w.serial)) }) //nolint:gosec // never negative

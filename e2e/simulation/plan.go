@@ -79,8 +79,16 @@ func NewPlan(seed uint64) *Plan {
 	r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // it has to be repeatable
 
 	p := &Plan{
-		Seed: seed, Partitions: 1 + r.IntN(3), Processors: 1 + r.IntN(3), Listeners: 1 + r.IntN(2), Changes: 30 + r.IntN(60),
-		Batch: r.IntN(3) / 2, Poison: r.IntN(2) == 0, Unique: r.IntN(3) == 0, Lasts: 25 * time.Second,
+		Seed: seed, Partitions: 1 + r.IntN(3), Processors: 1 + r.IntN(3), Listeners: 1 + r.IntN(2), Changes: 20 + r.IntN(40),
+		Batch: r.IntN(3) / 2, Lasts: 25 * time.Second,
+	}
+
+	// Not both: what the target refuses leaves a document with a value that others want.
+	switch r.IntN(3) {
+	case 0:
+		p.Poison = true
+	case 1:
+		p.Unique = true
 	}
 
 	for range r.IntN(9) {

@@ -38,7 +38,7 @@ func (w *world) startProcessor(slot int) *processor {
 	w.serial++
 
 	p := &processor{slot: slot, id: fmt.Sprintf("p%d", w.serial)}
-	p.process = process{world: w, name: "processor" + string(rune('0'+slot))}
+	p.process = process{world: w, offset: w.wrong, name: "processor" + string(rune('0'+slot))}
 	p.wire = wire{process: &p.process, session: w.weather.natsSession}
 	p.client = natsmodel.NewClient(w.nats, &p.wire, maxPayload)
 	p.target = mongomodel.NewClient(w.target, link{&p.process})
@@ -64,7 +64,10 @@ func (w *world) startProcessor(slot int) *processor {
 func (p *processor) live() {
 	for p.member.Open(background()) != nil {
 		p.pause(500 * time.Millisecond)
-		p.reconnect()
+
+		if !p.wire.connected() {
+			p.wire.connect()
+		}
 	}
 
 	for number := range p.plan.Partitions {

@@ -120,15 +120,19 @@ func (s *source) freeValue(key int) int {
 	return u
 }
 
-// happen makes the next change.
+// happen makes the next changes: one, or those of a transaction, which have one time and
+// are seen all at once.
 func (s *source) happen() {
-	n := len(s.changes) + 1
+	s.times = bson.Timestamp{T: uint32(s.now.Unix()), I: s.times.I + 1} //nolint:gosec // until 2106
 	s.idle = 0
 
-	if n == 1 || s.random.IntN(3) > 0 { // else of the same transaction
-		s.times = bson.Timestamp{T: uint32(s.now.Unix()), I: s.times.I + 1} //nolint:gosec // until 2106
+	for range max(1, s.random.IntN(5)-1) {
+		s.one(len(s.changes) + 1)
 	}
+}
 
+// one makes one change.
+func (s *source) one(n int) {
 	switch s.random.IntN(14) {
 	case 0:
 		s.record(n, -1, left, event.Insert, bson.D{{Key: "documentKey", Value: bson.D{{Key: "_id", Value: n}}}, {Key: "fullDocument", Value: bson.D{{Key: "_id", Value: n}}}})

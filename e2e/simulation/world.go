@@ -64,8 +64,8 @@ type world struct {
 	weather    weather
 	listeners  []*listener
 	processors []*processor
-	serial     int // of processes and sessions
-	calm       bool
+	serial     int           // of processes and sessions
+	wrong      time.Duration // the clocks of processes that begin now
 
 	judge *judge
 	trace trace

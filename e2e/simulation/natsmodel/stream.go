@@ -215,7 +215,13 @@ func (s *Stream) next(sequence uint64, filter string) *Stored {
 	return nil
 }
 
+// lastOf returns the last message of a subject. Of all, that is the one with the last
+// sequence (filestore.go of nats-server, LoadLastMsg).
 func (s *Stream) lastOf(filter string) *Stored {
+	if filter == ">" {
+		return s.at(s.last)
+	}
+
 	for _, m := range slices.Backward(s.messages) {
 		if matches(filter, m.Msg.Subject) {
 			return m
@@ -267,8 +273,14 @@ func (s *Stream) restart(gone int) {
 	for _, m := range s.messages {
 		if id := m.Msg.Header.Get(jetstream.MsgIDHeader); id != "" {
 			s.ids[id] = duplicate{sequence: m.Sequence, at: m.At}
-			s.lastID = id
 		}
+	}
+
+	// The server looks for the message with the last sequence that it remembers, and for no
+	// other (stream.go of nats-server, rebuildDedupe).
+	s.lastID = ""
+	if m := s.at(s.last); m != nil {
+		s.lastID = m.Msg.Header.Get(jetstream.MsgIDHeader)
 	}
 }
 

@@ -64,6 +64,10 @@ func (p *partition) loadParked(ctx context.Context) error {
 	}
 
 	if p.parked.Waiting() != p.held.Parked {
+		if err := p.stillHeld(ctx); err != nil {
+			return err
+		}
+
 		return fmt.Errorf("%w: %d events wait in atlas_relay.%s, checkpoint %s counts %d",
 			parked.ErrRecords, p.parked.Waiting(), parked.Collection, p.held.ID, p.held.Parked)
 	}
@@ -71,6 +75,17 @@ func (p *partition) loadParked(ctx context.Context) error {
 	p.board.update(func(s *Status) { s.Dead = p.parked.Dead() })
 
 	return failpoint.Error(failpoint.ParkedLoaded)
+}
+
+// stillHeld tells whether the target's checkpoint is the one that this owner committed: where it is not, the records
+// are not to be judged by it. Errors: apply.ErrStale, apply.ErrWentBack, apply.ErrForeignCheckpoint, trouble of the target.
+func (p *partition) stillHeld(ctx context.Context) error {
+	now, present, err := p.store.Checkpoint(ctx, p.held.Flow, p.number)
+	if err != nil {
+		return err
+	}
+
+	return apply.Holds(now, present, &p.held)
 }
 
 // tryParked tries what is due.
