@@ -3,6 +3,9 @@ package natsmodel_test
 import (
 	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -20,14 +23,16 @@ import (
 // subject is a server with the stream of a flow, real or a model. What the suite asks of it
 // is what the relay asks.
 type subject struct {
-	js jetstream.JetStream
-	nc conn
+	js   jetstream.JetStream
+	nc   conn
+	data []byte // of the messages
 
 	// put and remove are a lease's: a publish with a TTL that names the key's revision.
 	put    func(t *testing.T, key string, expected uint64, ttl time.Duration) (uint64, bool)
 	pass   func(d time.Duration)                                          // lets time pass
 	next   func(t *testing.T, c jetstream.Consumer) (jetstream.Msg, bool) // false: nothing comes
 	remake func(t *testing.T, maxBytes int64) jetstream.Stream
+	lose   func(t *testing.T) // the last messages, of which the server knows that it had them, and starts again
 }
 
 type conn interface {
@@ -67,7 +72,7 @@ func newModel(_ *testing.T) *subject {
 	client := natsmodel.NewClient(server, instant{}, 1<<20)
 
 	return &subject{
-		js: client.JetStream(), nc: client,
+		js: client.JetStream(), nc: client, data: []byte("data"),
 		put: func(t *testing.T, key string, expected uint64, ttl time.Duration) (uint64, bool) {
 			t.Helper()
 
@@ -91,7 +96,15 @@ func newModel(_ *testing.T) *subject {
 
 			return stream
 		},
+		lose: func(*testing.T) { lost(server) },
 	}
+}
+
+// lost loses the last messages of the model.
+func lost(server *natsmodel.Server) {
+	stream := server.Stream(topology.StreamName(flow))
+	stream.Damage(stream.Last()-2, stream.Last())
+	server.Restart(0)
 }
 
 func newReal(t *testing.T) *subject {
@@ -107,7 +120,7 @@ func newReal(t *testing.T) *subject {
 	require.NoError(t, err)
 
 	return &subject{
-		js: js, nc: nc,
+		js: js, nc: nc, data: []byte("data"),
 		put: func(t *testing.T, key string, expected uint64, ttl time.Duration) (uint64, bool) {
 			t.Helper()
 
@@ -144,6 +157,17 @@ func newReal(t *testing.T) *subject {
 
 			return stream
 		},
+		lose: func(t *testing.T) {
+			t.Helper()
+			server.Stop()
+
+			blocks, err := filepath.Glob(filepath.Join(server.StoreDir(), "jetstream", "*", "streams", topology.StreamName(flow), "msgs", "?.blk"))
+			require.NoError(t, err)
+			require.Greater(t, len(blocks), 1)
+			require.NoError(t, os.Remove(slices.Max(blocks)))
+			require.NoError(t, server.Resume())
+			require.Eventually(t, nc.IsConnected, 30*time.Second, 10*time.Millisecond)
+		},
 	}
 }
 
@@ -167,7 +191,7 @@ func (s *subject) publish(t *testing.T, partition int, id string, headers map[st
 	defer func() { _ = sub.Unsubscribe() }()
 
 	msg := nats.NewMsg(event.EventSubject(flow, partition, event.Namespace{DB: "d", Coll: "c"}))
-	msg.Data, msg.Reply = []byte("data"), inbox+"1"
+	msg.Data, msg.Reply = s.data, inbox+"1"
 	msg.Header.Set(jetstream.MsgIDHeader, id)
 
 	for name, value := range headers {
@@ -209,7 +233,7 @@ func TestConformance(t *testing.T) {
 
 			for name, check := range map[string]func(*testing.T, *subject){
 				"chain": checkChain, "sequence": checkSequence, "duplicates": checkDuplicates, "full": checkFull, "reading": checkReading,
-				"batches": checkBatches, "consumers": checkConsumers, "keys": checkKeys, "absent": checkAbsent,
+				"batches": checkBatches, "consumers": checkConsumers, "keys": checkKeys, "absent": checkAbsent, "lost": checkLost,
 			} {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
@@ -314,8 +338,9 @@ func checkReading(t *testing.T, s *subject) {
 	require.Equal(t, []uint64{1, 4, 4}, []uint64{info.State.FirstSeq, info.State.LastSeq, info.State.Msgs})
 	require.Zero(t, info.State.NumDeleted)
 
-	_, err = topology.Open(t.Context(), s.js, flow)
-	require.ErrorIs(t, err, topology.ErrForeignStream, "the settings of this stream name no source")
+	opened, err := topology.Open(t.Context(), s.js, flow)
+	require.NoError(t, err)
+	require.Equal(t, "id", opened.StreamID)
 }
 
 func checkBatches(t *testing.T, s *subject) {
@@ -417,4 +442,41 @@ func checkAbsent(t *testing.T, s *subject) {
 	reply, err := s.nc.RequestWithContext(t.Context(), "$JS.API.STREAM.INFO.NONE", nil)
 	require.NoError(t, err)
 	require.Contains(t, string(reply.Data), strconv.Itoa(int(jetstream.JSErrCodeStreamNotFound)))
+}
+
+func checkLost(t *testing.T, s *subject) {
+	t.Helper()
+
+	const messages = 25 // more than a block holds
+
+	stream := s.remake(t, 0)
+	s.data = make([]byte, 500_000)
+
+	for n := 1; n <= messages; n++ {
+		require.Equal(t, uint64(n), s.publish(t, 0, strconv.Itoa(n), nil).Seq)
+	}
+
+	s.lose(t)
+
+	info, err := stream.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, uint64(messages), info.State.LastSeq, "the server remembers what it had")
+	require.Less(t, info.State.Msgs, uint64(messages))
+	require.Positive(t, info.State.NumDeleted)
+
+	_, err = stream.GetLastMsgForSubject(t.Context(), ">")
+	require.ErrorIs(t, err, jetstream.ErrMsgNotFound, "the last message is that with the last sequence")
+
+	last, err := stream.GetLastMsgForSubject(t.Context(), event.PartitionFilter(flow, 0))
+	require.NoError(t, err)
+	require.Equal(t, info.State.Msgs, last.Sequence)
+
+	refused := s.publish(t, 0, "next", follows(last.Header.Get(jetstream.MsgIDHeader)))
+	require.NotNil(t, refused.Error)
+	require.Equal(t, jetstream.ErrorCode(10070), refused.Error.ErrorCode)
+
+	refused = s.publish(t, 0, "next", after(int(last.Sequence))) //nolint:gosec // small
+	require.NotNil(t, refused.Error)
+	require.Equal(t, jetstream.ErrorCode(10071), refused.Error.ErrorCode)
+	require.Equal(t, uint64(messages+1), s.publish(t, 0, "next", after(messages)).Seq)
 }

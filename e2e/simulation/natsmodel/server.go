@@ -28,8 +28,8 @@ func (s *Server) CreateStream(config jetstream.StreamConfig) *Stream {
 	return stream
 }
 
-// DeleteStream deletes one.
-func (s *Server) DeleteStream(name string) { delete(s.streams, name) }
+// Stream returns one; nil when there is none.
+func (s *Server) Stream(name string) *Stream { return s.streams[name] }
 
 // CreateBucket makes a bucket, in the place of any of its name.
 func (s *Server) CreateBucket(name string) *Bucket {
