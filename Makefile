@@ -7,7 +7,7 @@ SERVICES := listener processor stats relayctl
 MODULES   = $(shell go list -m -f '{{.Dir}}')
 PACKAGES  = $(addsuffix /...,$(MODULES))
 SERVICE  ?= listener
-export SEED RUNS CHANGES RATE CLASSES POINTS SHORT KEEP MONGODB FUZZ_SECONDS GOVULNDB DEMO_SECONDS DEMO_RATE DEMO_KEEP DEMO_SEED DEMO_CHAOS DEMO_TWO_WAY WATCH_DIR
+export SEED RUNS FAULTS CHANGES RATE CLASSES POINTS SHORT KEEP MONGODB FUZZ_SECONDS GOVULNDB DEMO_SECONDS DEMO_RATE DEMO_KEEP DEMO_SEED DEMO_CHAOS DEMO_TWO_WAY WATCH_DIR
 export PROCESSORS SOURCE_URI TARGET_URI
 
 .PHONY: help
@@ -46,6 +46,10 @@ bench: ## Measure speed and memory beside the ceilings of the same run
 .PHONY: chaos
 chaos: ## Break the relay under load and judge it (SEED, RUNS, CHANGES, RATE, CLASSES, POINTS, SHORT, KEEP)
 	@go run ./e2e/cmd/chaos
+
+.PHONY: simulate
+simulate: ## Run the whole flow in memory, seed after seed, until one breaks a promise (SEED, RUNS, FAULTS)
+	@go run ./e2e/cmd/simulate
 
 .PHONY: lint
 lint: ## Run all linters, and look for known vulnerabilities (GOVULNDB=file://copy: offline)

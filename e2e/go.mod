@@ -5,6 +5,8 @@ go 1.26.0
 require (
 	github.com/atlas-relay/atlas-relay/pkg v0.0.0
 	github.com/atlas-relay/atlas-relay/proto v0.0.0
+	github.com/atlas-relay/atlas-relay/services/listener v0.0.0
+	github.com/atlas-relay/atlas-relay/services/processor v0.0.0
 	github.com/bufbuild/protocompile v0.14.1
 	github.com/charmbracelet/x/vt v0.1.0
 	github.com/chromedp/cdproto v0.159.0
@@ -96,4 +98,6 @@ require (
 replace (
 	github.com/atlas-relay/atlas-relay/pkg => ../pkg
 	github.com/atlas-relay/atlas-relay/proto => ../proto
+	github.com/atlas-relay/atlas-relay/services/listener => ../services/listener
+	github.com/atlas-relay/atlas-relay/services/processor => ../services/processor
 )

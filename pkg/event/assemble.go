@@ -2,6 +2,10 @@ package event
 
 import "fmt"
 
+// ErrPartMissing says that a part continues nothing: the one before it was not seen.
+// It wraps ErrMalformed.
+var ErrPartMissing = fmt.Errorf("%w: the part before it was not seen", ErrMalformed)
+
 // Assembler puts the parts of events together again. It follows the rule that
 // anything but the next part of the same attempt drops what was collected: an
 // unfinished event is published again from its first part, or not at all when
@@ -16,8 +20,7 @@ type Assembler struct {
 
 // Add takes the next message of a partition. It returns the whole event's
 // message (with the headers of its last part, the payload of all) and true when
-// m completes one. Errors wrap ErrMalformed: a part that continues nothing (its
-// first part was not seen), or parts that do not add up to the event's size.
+// m completes one. Errors wrap ErrMalformed: ErrPartMissing, or parts that do not add up to the event's size.
 // They, too, drop what was collected.
 //
 // A message that is whole is returned as it is, its payload not copied; the
@@ -34,8 +37,7 @@ func (a *Assembler) Add(m Message) (Message, bool, error) {
 	} else if !a.continues(&m) {
 		a.drop()
 
-		return Message{}, false, fmt.Errorf("part %d/%d of event %d at %s: %w: the part before it was not seen",
-			m.Part, m.Parts, m.Event, m.Position, ErrMalformed)
+		return Message{}, false, fmt.Errorf("part %d/%d of event %d at %s: %w", m.Part, m.Parts, m.Event, m.Position, ErrPartMissing)
 	}
 
 	collected := len(a.payload) + len(m.Payload)

@@ -24,6 +24,9 @@ type Policy struct {
 	// OnRetry, when set, is told each failure that is followed by a wait: the place to set a state or write a log line.
 	// It runs in the caller's goroutine.
 	OnRetry func(Failure)
+	// Wait, when set, waits in the place of a timer, at most so long; false: ctx has ended before. A simulation has a
+	// clock, and a jitter, of its own.
+	Wait func(ctx context.Context, atMost time.Duration) bool
 }
 
 // Failure is one failed call that will be repeated.
@@ -53,12 +56,12 @@ func Do(ctx context.Context, policy Policy, operation func(context.Context) erro
 			return err
 		}
 
-		wait := delay/2 + rand.N(delay/2+1) //nolint:gosec // jitter is no secret
+		wait := policy.jitter(delay)
 		if policy.OnRetry != nil && ctx.Err() == nil {
 			policy.OnRetry(Failure{Attempt: attempt, Wait: wait, Err: err})
 		}
 
-		if !Pause(ctx, wait) {
+		if !policy.pause(ctx, wait) {
 			return fmt.Errorf("%w (stopped: %w)", err, context.Cause(ctx))
 		}
 
@@ -99,6 +102,22 @@ func Pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+func (p Policy) jitter(delay time.Duration) time.Duration {
+	if p.Wait != nil {
+		return delay
+	}
+
+	return delay/2 + rand.N(delay/2+1) //nolint:gosec // jitter is no secret
+}
+
+func (p Policy) pause(ctx context.Context, d time.Duration) bool {
+	if p.Wait != nil {
+		return p.Wait(ctx, d)
+	}
+
+	return Pause(ctx, d)
 }
 
 func (p Policy) initial() time.Duration {

@@ -147,7 +147,47 @@ type Stored struct {
 
 // Tail returns the stream's last message. Errors: ErrNoMessage, ErrNoStream,
 // event.ErrMalformed if a stranger wrote it.
-func (s *Stream) Tail(ctx context.Context) (Stored, error) { return s.last(ctx, ">") }
+func (s *Stream) Tail(ctx context.Context) (Stored, error) {
+	last, err := s.last(ctx, ">")
+	if !errors.Is(err, ErrNoMessage) {
+		return last, err
+	}
+
+	return s.lastPresent(ctx, err)
+}
+
+// lastPresent finds the last message where the server says that there is none: it
+// means the one with the last sequence that it remembers, and may have lost that
+// (filestore.go of nats-server 2.15, LoadLastMsg). none is the error where there is
+// no other either.
+func (s *Stream) lastPresent(ctx context.Context, none error) (found Stored, err error) {
+	state, _, err := s.State(ctx)
+	if err != nil {
+		return Stored{}, err
+	}
+
+	for low, high := state.FirstSeq, state.LastSeq; low < high && state.Msgs > 0; {
+		middle := low + (high-low)/2
+
+		raw, err := s.js.GetMsg(ctx, middle, jetstream.WithGetMsgSubject(event.FlowFilter(s.flow)))
+		m, err := s.decode(raw, err, fmt.Sprintf("first message from %d", middle))
+
+		switch {
+		case errors.Is(err, ErrNoMessage):
+			high = middle
+		case err != nil:
+			return Stored{}, err
+		default:
+			found, low = m, m.Sequence+1
+		}
+	}
+
+	if found.Sequence == 0 {
+		return Stored{}, none
+	}
+
+	return found, nil
+}
 
 // LastMarker returns the stream's last marker. Errors as of Tail.
 func (s *Stream) LastMarker(ctx context.Context) (Stored, error) {

@@ -10,12 +10,10 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/ops"
 	"github.com/atlas-relay/atlas-relay/pkg/report"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
-	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/ownership"
@@ -30,55 +28,11 @@ func reportOf(flow string, leaseTTL time.Duration, instance *relayv1.Instance, o
 		}
 
 		for i := range partitions {
-			r.Partitions = append(r.Partitions, partitionReport(&partitions[i]))
+			r.Partitions = append(r.Partitions, partitions[i].Report())
 		}
 
 		return r
 	}
-}
-
-//nolint:gosec // numbers of checkpoints and partitions are never negative; an owner is 64 random bits
-func partitionReport(s *ownership.Status) *relayv1.PartitionReport {
-	place := &s.Checkpoint.Place
-
-	return &relayv1.PartitionReport{
-		Partition:         uint32(s.Partition),
-		State:             relayv1.PartitionState(relayv1.PartitionState_value["PARTITION_STATE_"+string(s.State)]),
-		Reason:            s.Reason,
-		StateTime:         stateTime(s),
-		Epoch:             uint64(s.Checkpoint.Epoch),
-		Owner:             uint64(s.Checkpoint.Owner),
-		PendingBatchSize:  uint64(s.Batch),
-		IsBatchProcessing: s.Processing,
-		Sequence:          uint64(place.Sequence),
-		Generation:        uint64(place.Generation),
-		ResumeToken:       place.ResumeToken,
-		Event:             uint64(place.Event),
-		Count:             uint64(place.Count),
-		StreamId:          place.StreamID,
-		Position:          topology.EncodePosition(place.Position),
-		HoleGeneration:    s.Hole,
-		Skipped:           skippedAt(place),
-		IsHeld:            s.Held,
-	}
-}
-
-// stateTime is nil before the partition's first state.
-func stateTime(s *ownership.Status) *timestamppb.Timestamp {
-	if s.Since.IsZero() {
-		return nil
-	}
-
-	return timestamppb.New(s.Since)
-}
-
-// skippedAt is nil where the checkpoint does not know.
-func skippedAt(place *checkpoint.Place) *uint64 {
-	if place.Skipped == nil {
-		return nil
-	}
-
-	return new(uint64(*place.Skipped)) //nolint:gosec // never negative
 }
 
 // readyPoll is how often readiness follows the states.

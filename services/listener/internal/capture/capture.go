@@ -55,6 +55,27 @@ type Options struct {
 	ReplyTimeout time.Duration
 
 	Tracer trace.Tracer // nil: none
+
+	Clock Clock // zero: that of this machine
+}
+
+// Clock is the time that a capture lives by; a simulation brings its own.
+type Clock struct {
+	Now func() time.Time
+	// Wait waits. It returns false when ctx has ended before.
+	Wait func(ctx context.Context, d time.Duration) bool
+}
+
+func (c Clock) orReal() Clock {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+
+	if c.Wait == nil {
+		c.Wait = retry.Pause
+	}
+
+	return c
 }
 
 const (
@@ -71,12 +92,23 @@ const (
 	maxBackoff     = 2 * time.Second        // "resumes within 2 s of the server's return"
 )
 
+// connection is what a capture asks of the one to NATS: *nats.Conn.
+type connection interface {
+	chain.Conn
+	rewind.Requester
+
+	FlushWithContext(ctx context.Context) error
+	MaxPayload() int64
+	StatusChanged(statuses ...nats.Status) chan nats.Status
+	RemoveStatusListener(listener chan nats.Status)
+}
+
 // Capture is the active part of a listener. Make it with New, run it once.
 type Capture struct {
 	options Options
 	filter  event.Filter
 	source  *mongo.Client
-	nc      *nats.Conn
+	nc      connection
 	js      jetstream.JetStream
 	log     *slog.Logger
 
@@ -100,6 +132,8 @@ func New(source *mongo.Client, nc *nats.Conn, js jetstream.JetStream, log *slog.
 	if err != nil {
 		return nil, fmt.Errorf("read namespace patterns: %w", err)
 	}
+
+	options.Clock = options.Clock.orReal()
 
 	if options.MarkerIdle == 0 {
 		options.MarkerIdle = defaultMarkerIdle
@@ -169,14 +203,7 @@ func (c *Capture) attempt(ctx context.Context) error {
 		return retry.Permanent(err) // not trouble, but the end
 	}
 
-	var trouble *interruption
-	if !errors.As(err, &trouble) {
-		trouble = &interruption{state: Waiting, err: err}
-	}
-
-	c.full = errors.Is(trouble, chain.ErrStreamFull)
-	c.setState(trouble.state, trouble.Error())
-	c.board.update(func(s *Status) { s.Recoveries++ })
+	trouble := c.interrupted(err)
 
 	switch {
 	case trouble.terminal():
@@ -196,6 +223,20 @@ func (c *Capture) attempt(ctx context.Context) error {
 	}
 }
 
+// interrupted takes in why a session ended.
+func (c *Capture) interrupted(err error) *interruption {
+	var trouble *interruption
+	if !errors.As(err, &trouble) {
+		trouble = &interruption{state: Waiting, err: err}
+	}
+
+	c.full = errors.Is(trouble, chain.ErrStreamFull)
+	c.setState(trouble.state, trouble.Error())
+	c.board.update(func(s *Status) { s.Recoveries++ })
+
+	return trouble
+}
+
 // setState changes the state and says so in the log.
 func (c *Capture) setState(state State, reason string) {
 	before := c.board.read()
@@ -203,7 +244,7 @@ func (c *Capture) setState(state State, reason string) {
 		return
 	}
 
-	c.board.update(func(s *Status) { s.State, s.Reason, s.Since = state, reason, time.Now() })
+	c.board.update(func(s *Status) { s.State, s.Reason, s.Since = state, reason, c.options.Clock.Now() })
 
 	if before.State != state {
 		c.log.Info("state changed", slog.String(telemetry.KeyState, string(state)), slog.String(telemetry.KeyReason, reason))

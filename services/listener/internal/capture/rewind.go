@@ -12,7 +12,6 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
-	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/routing"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
@@ -186,7 +185,7 @@ func (s *session) mend(ctx context.Context, stream *topology.Stream, tail *chain
 
 		s.setState(Waiting, watch.Reason(missing))
 
-		if !retry.Pause(ctx, scrubSoon) {
+		if !s.options.Clock.Wait(ctx, scrubSoon) {
 			return ctx.Err()
 		}
 	}

@@ -52,21 +52,9 @@ type session struct {
 
 // session returns whether it got as far as streaming, and an *interruption.
 func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
-	stream, tail, err := c.openTail(ctx)
+	stream, tail, room, err := c.rightfulTail(ctx)
 	if err != nil {
-		return false, err
-	}
-
-	lost := c.lost(tail)
-	c.lastTail = tail
-
-	if lost {
-		return true, errBeaten
-	}
-
-	room, err := c.findRoom(ctx, stream, tail)
-	if err != nil {
-		return false, err
+		return errors.Is(err, errBeaten), err
 	}
 
 	if err := c.checkSource(ctx, stream); err != nil {
@@ -85,10 +73,29 @@ func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
 	return s.stream(ctx, stream, tail)
 }
 
+// rightfulTail reads the stream's end, which must be ours to go on from.
+func (c *Capture) rightfulTail(ctx context.Context) (*topology.Stream, *chain.Tail, room, error) {
+	stream, tail, err := c.openTail(ctx)
+	if err != nil {
+		return nil, nil, room{}, err
+	}
+
+	lost := c.lost(tail)
+	c.lastTail = tail
+
+	if lost {
+		return nil, nil, room{}, errBeaten
+	}
+
+	r, err := c.findRoom(ctx, stream, tail)
+
+	return stream, tail, r, err
+}
+
 // continueFrom returns the session that goes on behind the tail, or, where the
 // stream has to be rewound, from further back.
 func (c *Capture) continueFrom(ctx context.Context, stream *topology.Stream, tail *chain.Tail) (*session, error) {
-	s := &session{Capture: c, ledger: chain.NewLedger(tail, c.writer), lastPublish: time.Now(), maxPayload: c.nc.MaxPayload()}
+	s := &session{Capture: c, ledger: chain.NewLedger(tail, c.writer), lastPublish: c.options.Clock.Now(), maxPayload: c.nc.MaxPayload()}
 	s.traces = traces{tracer: c.options.Tracer, flow: c.options.Flow}
 	s.known = rewind.Damage{Deleted: tail.Marker.GetNumDeleted(), Lost: tail.Marker.GetNumLost()}
 
@@ -138,12 +145,25 @@ func (s *session) stream(ctx context.Context, stream *topology.Stream, tail *cha
 
 	s.disconnected = disconnected
 
-	s.publisher, err = chain.NewPublisher(s.nc, s.options.Flow, stream.Name(), tail)
-	if err != nil {
-		return false, streamTrouble(err, s.options.Flow, true)
+	if err := s.begin(ctx, stream, tail); err != nil {
+		return false, err
 	}
+
 	defer s.publisher.Close()
 	defer s.traces.abandon()
+
+	s.log.InfoContext(ctx, "streaming",
+		slog.Uint64(telemetry.KeyStreamSeq, tail.Last.Sequence), slog.String(telemetry.KeyPosition, tail.Last.Position.String()))
+
+	return true, s.run(ctx, changes, func(ctx context.Context) error { return s.scrub(ctx, stream, tail) })
+}
+
+// begin makes the session publish behind the tail. The caller closes the publisher.
+func (s *session) begin(ctx context.Context, stream *topology.Stream, tail *chain.Tail) (err error) {
+	s.publisher, err = chain.NewPublisher(s.nc, s.options.Flow, stream.Name(), tail)
+	if err != nil {
+		return streamTrouble(err, s.options.Flow, true)
+	}
 
 	total, skipped := s.ledger.Totals()
 	s.board.update(func(status *Status) {
@@ -151,14 +171,14 @@ func (s *session) stream(ctx context.Context, stream *topology.Stream, tail *cha
 	})
 
 	if err := s.beginGeneration(ctx, stream); err != nil {
-		return false, err
+		s.publisher.Close()
+
+		return err
 	}
 
 	s.setState(Streaming, "")
-	s.log.InfoContext(ctx, "streaming",
-		slog.Uint64(telemetry.KeyStreamSeq, tail.Last.Sequence), slog.String(telemetry.KeyPosition, tail.Last.Position.String()))
 
-	return true, s.run(ctx, changes, func(ctx context.Context) error { return s.scrub(ctx, stream, tail) })
+	return nil
 }
 
 func (c *Capture) closeStream(ctx context.Context, changes *changestream.Stream) {
@@ -331,7 +351,7 @@ func (s *session) send(ctx context.Context, m *event.Message, dry bool) error {
 		}
 	}
 
-	s.lastPublish = time.Now()
+	s.lastPublish = s.options.Clock.Now()
 	s.unasked = !dry
 
 	if err := s.publisher.Publish(s.lastPublish, m, dry); err != nil {
@@ -415,7 +435,7 @@ func (s *session) show(last *changestream.Change) {
 	total, skipped := s.ledger.Totals()
 	position := s.ledger.Position()
 	messages, size := s.publisher.Outstanding()
-	now := time.Now()
+	now := s.options.Clock.Now()
 
 	s.board.update(func(status *Status) {
 		status.Total, status.Skipped, status.Position = total, skipped, position

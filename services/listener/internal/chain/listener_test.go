@@ -90,7 +90,7 @@ func (l *listener) session(ctx context.Context, t *testing.T) (done bool, err er
 	}
 	defer publisher.Close()
 
-	s := &publishing{listener: l, Publisher: publisher, ledger: chain.NewLedger(tail, l.writer), base: tail.Last.Sequence}
+	s := &publishing{listener: l, Publisher: publisher, ledger: chain.NewLedger(tail, l.writer), base: tail.Sequence}
 
 	for n := number(tail.Last.ResumeToken) + 1; ; n++ {
 		if end := l.source.end.Load(); end > 0 && n > int(end) {

@@ -68,12 +68,20 @@ type mode interface {
 	acked(number uint64) error
 }
 
+// Conn is what a Publisher asks of a connection: *nats.Conn.
+type Conn interface {
+	PublishMsg(msg *nats.Msg) error
+	NewInbox() string
+	// ChanSubscribe has what comes on the subject sent to the channel.
+	ChanSubscribe(subject string, channel chan *nats.Msg) (*nats.Subscription, error)
+}
+
 // wire is the way of messages to the flow's stream, for either mode.
 type wire struct {
-	nc     *nats.Conn
+	nc     Conn
 	flow   string
 	stream string
-	base   uint64 // sequence of the tail: message n behind it gets base + n
+	base   uint64 // last sequence that the server has given: message n gets base + n
 	inbox  string // prefix of the reply subjects, with its dot
 }
 
@@ -91,15 +99,15 @@ func (w *wire) send(msg *nats.Msg, number uint64, ask bool) error {
 }
 
 // NewPublisher returns a publisher that goes on behind the tail. Close it.
-func NewPublisher(nc *nats.Conn, flow, stream string, tail *Tail) (*Publisher, error) {
-	w := &wire{nc: nc, flow: flow, stream: stream, base: tail.Last.Sequence, inbox: nc.NewInbox() + "."}
+func NewPublisher(nc Conn, flow, stream string, tail *Tail) (*Publisher, error) {
+	w := &wire{nc: nc, flow: flow, stream: stream, base: tail.Sequence, inbox: nc.NewInbox() + "."}
 	p := &Publisher{wire: w, replies: make(chan *nats.Msg, replyBuffer)}
 
 	switch tail.Publish {
 	case topology.PublishBatch:
 		p.mode = newAtomicBatches(w)
 	case topology.PublishChain:
-		p.mode = &idChain{wire: w, lastID: tail.Last.ID}
+		p.mode = newIDChain(w, tail)
 	default: // no mode is the default one: the chain would stop a replicated stream for good
 		return nil, fmt.Errorf("publish to stream %s: its tail has the unknown publish mode %q", stream, tail.Publish)
 	}

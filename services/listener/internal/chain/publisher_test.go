@@ -84,7 +84,14 @@ func newWriter(t *testing.T, server *natstest.Server, stream *topology.Stream, i
 func (w *writer) publish(t *testing.T, n int) error {
 	t.Helper()
 
-	e := makeEvent(t, n, bson.Timestamp{T: 1000, I: uint32(n)}, n, 100)
+	return w.publishLarge(t, n, 100)
+}
+
+// publishLarge is publish of an event with so many bytes of padding.
+func (w *writer) publishLarge(t *testing.T, n, padding int) error {
+	t.Helper()
+
+	e := makeEvent(t, n, bson.Timestamp{T: 1000, I: uint32(n)}, n, padding)
 	messages, err := w.ledger.Take(&e.event, e.token, 1<<19)
 	require.NoError(t, err)
 	require.NoError(t, w.Publish(time.Now(), &messages[0], true))

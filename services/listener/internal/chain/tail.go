@@ -23,6 +23,10 @@ type Tail struct {
 	Table       *routing.Table
 	LastBarrier uint64 // event number of the last schema change that has a barrier
 
+	// Sequence is the last one that the server has given: that of Last, or a higher
+	// one of messages that it remembers and has lost.
+	Sequence uint64
+
 	Publish topology.PublishMode // how what follows has to be published
 	Marked  uint64               // the marker's sequence
 
@@ -62,6 +66,13 @@ var ErrForeignTail = errors.New("the stream's last message is not one of its lis
 // topology.ErrNoMessage if the stream is empty, ErrForeignTail,
 // event.ErrMalformed, or those of the connection.
 func ReadTail(ctx context.Context, stream *topology.Stream) (*Tail, error) {
+	// Before the last message: of what is stored in between, the sequence knows nothing,
+	// and whatever is built on it is refused.
+	state, _, err := stream.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+
 	last, err := stream.Tail(ctx)
 	if err != nil {
 		return nil, err
@@ -88,7 +99,7 @@ func ReadTail(ctx context.Context, stream *topology.Stream) (*Tail, error) {
 
 	tail := &Tail{
 		Last: last, Heads: heads, Marker: payload, Marked: marker.Sequence, Publish: stream.Publish,
-		missing: missing(&last.Message, &marker.Message, heads, payload.GetHeads()),
+		Sequence: max(state.LastSeq, last.Sequence), missing: missing(&last.Message, &marker.Message, heads, payload.GetHeads()),
 	}
 
 	if stream.DDL {

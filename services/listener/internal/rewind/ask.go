@@ -27,8 +27,13 @@ type streamInfo struct {
 	} `json:"state"`
 }
 
+// Requester is what Look asks of a connection: *nats.Conn.
+type Requester interface {
+	RequestWithContext(ctx context.Context, subject string, data []byte) (*nats.Msg, error)
+}
+
 // Look asks the server what the stream lacks.
-func Look(ctx context.Context, nc *nats.Conn, stream string) (Damage, error) {
+func Look(ctx context.Context, nc Requester, stream string) (Damage, error) {
 	reply, err := nc.RequestWithContext(ctx, "$JS.API.STREAM.INFO."+stream, nil)
 	if err != nil {
 		return Damage{}, fmt.Errorf("ask stream %s for what it lacks: %w", stream, err)

@@ -90,7 +90,7 @@ func (a *Applier) steps(ctx context.Context, plan *Plan, last, next *checkpoint.
 // standing tells whether the target has the batch already; it returns an error unless it has, or the checkpoint is as
 // this owner left it.
 func (a *Applier) standing(ctx context.Context, last, next *checkpoint.Document) (committed bool, err error) {
-	verdict, err := a.judge(ctx, last, next)
+	verdict, err := judge(ctx, a, last, next)
 	if err != nil {
 		return false, err
 	}

@@ -99,59 +99,34 @@ func (a *Applier) Commit(ctx context.Context, plan *Plan, last, next *checkpoint
 
 	next.Owed = nil
 
-	err := a.transaction(ctx, plan, last, next)
-	if !errors.Is(err, errInDoubt) {
-		return err
-	}
-
-	verdict, readErr := a.judge(ctx, last, next)
-	if readErr != nil {
-		return fmt.Errorf("%w (after %w)", readErr, err)
-	}
-
-	switch verdict {
-	case Committed:
-		// A commit that timed out leaves the driver's session within its
-		// transaction, where no next one can start. The server refuses to abort
-		// what has committed; only the session takes note.
-		a.abort(ctx)
-		a.spent = false
-
-		return nil
-	case NotCommitted:
-		return err // it did not happen: to be repeated
-	default:
-		return verdict.err(last)
-	}
+	return Commit(ctx, a, plan, last, next)
 }
 
-// errInDoubt marks an error after which only the checkpoint tells what happened;
-// errGuard that the transaction's guard matched nothing.
-var (
-	errInDoubt = errors.New("outcome to be read from the checkpoint")
-	errGuard   = fmt.Errorf("%w: the checkpoint's guard matched nothing", errInDoubt)
-)
-
-func (a *Applier) judge(ctx context.Context, last, next *checkpoint.Document) (Verdict, error) {
+// Checkpoint implements Transactions.
+func (a *Applier) Checkpoint(ctx context.Context, flow string, partition int) (held checkpoint.Document, present bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 
-	held, present, err := checkpoint.LoadOne(ctx, a.client, last.Flow, last.Partition)
+	held, present, err = checkpoint.LoadOne(ctx, a.client, flow, partition)
 	if err == nil {
 		err = failpoint.Error(failpoint.InDoubt)
 	}
 
-	if err != nil {
-		return Unknown, err
-	}
-
-	return Judge(held, present, last, next), nil
+	return held, present, err
 }
 
-// transaction runs the batch once. The driver's WithTransaction is not used: it
+// Settled implements Transactions. A commit that timed out leaves the driver's
+// session within its transaction, where no next one can start. The server refuses
+// to abort what has committed; only the session takes note.
+func (a *Applier) Settled(ctx context.Context) {
+	a.abort(ctx)
+	a.spent = false
+}
+
+// Transaction implements Transactions. The driver's WithTransaction is not used: it
 // does not see the labels of a failed client bulkWrite (driver 2.10), and the
 // outcome has to be known, not assumed.
-func (a *Applier) transaction(ctx context.Context, plan *Plan, last, next *checkpoint.Document) error {
+func (a *Applier) Transaction(ctx context.Context, plan *Plan, last, next *checkpoint.Document) error {
 	ctx, cancel := context.WithTimeout(ctx, transactionTimeout)
 	defer cancel()
 
@@ -208,7 +183,7 @@ func (a *Applier) commit(ctx context.Context) error {
 	if err != nil {
 		a.spent = true
 
-		return fmt.Errorf("%w: commit: %w", errInDoubt, err)
+		return fmt.Errorf("%w: commit: %w", ErrInDoubt, err)
 	}
 
 	return nil

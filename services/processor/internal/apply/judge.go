@@ -57,6 +57,12 @@ func Judge(held checkpoint.Document, present bool, last, next *checkpoint.Docume
 	}
 }
 
+// Holds tells whether the target's checkpoint is as this owner last committed it.
+// Errors: ErrStale, ErrWentBack, ErrForeignCheckpoint.
+func Holds(held checkpoint.Document, present bool, last *checkpoint.Document) error {
+	return Judge(held, present, last, last).err(last)
+}
+
 func samePlace(a, b *checkpoint.Document) bool {
 	return a.StreamID == b.StreamID && a.Generation == b.Generation && a.Sequence == b.Sequence &&
 		a.Event == b.Event && a.Count == b.Count && a.Position == b.Position && a.Counters == b.Counters &&

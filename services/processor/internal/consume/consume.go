@@ -47,7 +47,7 @@ func (d *Delivery) IsBarrier() bool { return d.Message.Kind == event.KindBarrier
 
 // Reader reads one partition from its checkpoint on.
 type Reader struct {
-	pull     *pull
+	pull     *pull // nil: whoever made it hands the messages to Take
 	verifier *Verifier
 	budget   *Budget
 
@@ -66,10 +66,19 @@ func NewReader(consumer jetstream.Consumer, from *checkpoint.Place, budget *Budg
 		return nil, err
 	}
 
-	r := &Reader{pull: p, verifier: NewVerifier(from), budget: budget, waiting: func() {}}
-	r.passed.Store(r.verifier.Passed())
+	r := NewIntake(from, budget)
+	r.pull = p
 
 	return r, nil
+}
+
+// NewIntake returns a Reader that pulls nothing: the caller hands the deliveries of
+// a consumer that begins behind the checkpoint to Take.
+func NewIntake(from *checkpoint.Place, budget *Budget) *Reader {
+	r := &Reader{verifier: NewVerifier(from), budget: budget, waiting: func() {}}
+	r.passed.Store(r.verifier.Passed())
+
+	return r
 }
 
 // Passed is that of Verifier. Safe for concurrent use.
@@ -81,7 +90,10 @@ func (r *Reader) OnWait(waiting func()) { r.waiting = waiting }
 
 // Stop ends the pulling; a Next that waits returns an error.
 func (r *Reader) Stop() {
-	r.pull.stop()
+	if r.pull != nil {
+		r.pull.stop()
+	}
+
 	r.collecting.Release()
 	r.collecting = nil
 }
@@ -97,16 +109,16 @@ func (r *Reader) Next(ctx context.Context) (*Delivery, error) {
 			return nil, err
 		}
 
-		d, err := r.take(ctx, msg)
+		d, err := r.Take(ctx, msg)
 		if err != nil || d != nil {
 			return d, err
 		}
 	}
 }
 
-// take checks a message; it returns nil while an event is not complete or was
-// applied before.
-func (r *Reader) take(ctx context.Context, msg jetstream.Msg) (*Delivery, error) {
+// Take checks a message; it returns nil while an event is not complete or was
+// applied before. Errors as of Next.
+func (r *Reader) Take(ctx context.Context, msg jetstream.Msg) (*Delivery, error) {
 	metadata, err := msg.Metadata()
 	if err == nil {
 		err = failpoint.Error(failpoint.MessagePulled)

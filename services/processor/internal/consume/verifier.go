@@ -124,6 +124,10 @@ func (v *Verifier) Check(m event.Message, consumerSequence uint64) (event.Messag
 	}
 
 	whole, complete, err := v.parts.Add(m)
+	if errors.Is(err, event.ErrPartMissing) { // every attempt begins with its first part
+		return event.Message{}, false, &HoleError{Generation: m.Generation, What: err.Error()}
+	}
+
 	if err != nil || !complete {
 		return event.Message{}, false, err
 	}

@@ -87,8 +87,8 @@ func TestVerifier(t *testing.T) {
 		"parts":             {messages: []event.Message{part(11, 1, 2, 1), part(11, 2, 2, 1), message(12)}, taken: []uint64{11, 12}},
 		"second attempt":    {messages: []event.Message{part(11, 1, 3, 1), part(11, 2, 3, 1), part(11, 1, 2, 2), part(11, 2, 2, 2)}, taken: []uint64{11}},
 		"attempt dropped":   {messages: []event.Message{part(11, 1, 3, 1), changed(message(11), func(m *event.Message) { m.Position.T++ })}, taken: []uint64{11}},
-		"part without head": {messages: []event.Message{part(11, 2, 3, 1)}, err: event.ErrMalformed},
-		"part missing":      {messages: []event.Message{part(11, 1, 3, 1), part(11, 3, 3, 1)}, err: event.ErrMalformed},
+		"part without head": {messages: []event.Message{part(11, 2, 3, 1)}, err: consume.ErrHole},
+		"part missing":      {messages: []event.Message{part(11, 1, 3, 1), part(11, 3, 3, 1)}, err: consume.ErrHole},
 	}
 
 	for name, test := range tests {
@@ -210,4 +210,18 @@ func TestVerifierTakesEveryEventOnce(t *testing.T) {
 			require.Equal(t, uint64(i+1), count)
 		}
 	})
+}
+
+// TestHoleAmidAnEvent: where the first parts of an event are gone, and not its last, the stream has a hole, which a rewind
+// heals; it is no message of a stranger, which stops the partition for good.
+func TestHoleAmidAnEvent(t *testing.T) {
+	t.Parallel()
+
+	v := consume.NewVerifier(&checkpoint.Place{StreamID: "s"})
+	_, _, err := v.Check(part(1, 2, 3, 1), 1)
+
+	var hole *consume.HoleError
+
+	require.ErrorAs(t, err, &hole)
+	require.False(t, consume.IsStreamTrouble(err))
 }

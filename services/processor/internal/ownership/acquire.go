@@ -8,11 +8,9 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
-	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
 )
@@ -38,8 +36,8 @@ var (
 	ErrMisfiled = errors.New("the checkpoint was made for another flow or partition")
 )
 
-// errLostRace says that another processor acquired the partition in between.
-var errLostRace = errors.New("another processor acquired the partition in between")
+// ErrLostRace says that another processor acquired the partition in between.
+var ErrLostRace = errors.New("another processor acquired the partition in between")
 
 // nextEpoch returns the number of a new ownership. A target restored from a
 // backup must not bring an old epoch back to life, so everything that has
@@ -91,8 +89,8 @@ func (c *claim) isStale(held *checkpoint.Document) bool {
 // went back since this owner last committed: the checkpoint is an older one, and
 // what follows it is applied again. Errors: apply.ErrStale, those above, else
 // trouble of target or NATS.
-func acquire(ctx context.Context, target *mongo.Client, stream *topology.Stream, c claim) (owned checkpoint.Document, back bool, err error) {
-	held, present, err := checkpoint.LoadOne(ctx, target, stream.Flow(), c.partition)
+func acquire(ctx context.Context, target Store, stream *topology.Stream, c claim) (owned checkpoint.Document, back bool, err error) {
+	held, present, err := target.Checkpoint(ctx, stream.Flow(), c.partition)
 	if err == nil {
 		err = failpoint.Error(failpoint.CheckpointRead)
 	}
@@ -130,24 +128,21 @@ func acquire(ctx context.Context, target *mongo.Client, stream *topology.Stream,
 
 	owned.Epoch, owned.Owner, owned.Session = c.nextEpoch(held.Epoch), c.owner, c.session
 
-	if err := checkpoint.RememberSession(ctx, target, stream.Flow(), c.partition, c.session); err != nil {
+	if err := target.RememberSession(ctx, stream.Flow(), c.partition, c.session); err != nil {
 		return checkpoint.Document{}, back, err
 	}
 
 	// Where this is not allowed, the next statement has to wait.
-	_ = apply.EndTransactions(ctx, target, held.Session)
+	_ = target.EndTransactions(ctx, held.Session)
 
 	if err := failpoint.Error(failpoint.SessionEnded); err != nil {
 		return checkpoint.Document{}, back, err
 	}
 
 	if !present {
-		_, err = checkpoint.Checkpoints(target).InsertOne(ctx, owned)
-		if mongodb.IsDuplicateKey(err) {
-			err = errLostRace
-		}
+		err = target.Insert(ctx, &owned)
 	} else {
-		err = raise(ctx, target, &held, &owned, moved)
+		err = target.Raise(ctx, &held, &owned, moved)
 	}
 
 	if err == nil {
@@ -159,26 +154,6 @@ func acquire(ctx context.Context, target *mongo.Client, stream *topology.Stream,
 	}
 
 	return owned, back, nil
-}
-
-func raise(ctx context.Context, target *mongo.Client, held, owned *checkpoint.Document, moved bool) error {
-	set := bson.D{{Key: "epoch", Value: owned.Epoch}, {Key: "owner", Value: owned.Owner}, {Key: "session", Value: owned.Session}}
-	if moved {
-		set = append(set, bson.E{Key: "place", Value: owned.Place})
-	}
-
-	result, err := checkpoint.Checkpoints(target).UpdateOne(ctx,
-		bson.D{{Key: "_id", Value: held.ID}, {Key: "epoch", Value: held.Epoch}, {Key: "owner", Value: held.Owner}, {Key: "commits", Value: held.Commits}},
-		bson.D{{Key: "$set", Value: set}})
-	if err != nil {
-		return err
-	}
-
-	if result.MatchedCount == 0 {
-		return errLostRace
-	}
-
-	return nil
 }
 
 // isTerminal tells whether an error of acquire stays until an operator acts.

@@ -177,14 +177,25 @@ func (l *lane) gather(ctx context.Context) error {
 			return ctx.Err()
 		}
 
-		if last != nil && last.place.StreamGeneration() > l.start.from.StreamGeneration() {
-			return &consume.GenerationError{Generation: last.place.StreamGeneration()}
+		var err error
+		if last, err = l.gathered(last, timer); err != nil {
+			return err
 		}
-
-		l.dispatch(timer)
-		last = l.offer(last)
-		l.show()
 	}
+}
+
+// gathered does what may be due after anything has happened. last is the last marker, unless apply has it; so is what it
+// returns.
+func (l *lane) gathered(last *marker, timer *time.Timer) (*marker, error) {
+	if last != nil && last.place.StreamGeneration() > l.start.from.StreamGeneration() {
+		return nil, &consume.GenerationError{Generation: last.place.StreamGeneration()}
+	}
+
+	l.dispatch(timer)
+	last = l.offer(last)
+	l.show()
+
+	return last, nil
 }
 
 // put adds a delivery to the open batch, or keeps it for the next one. A schema change is a batch of its own, and what
@@ -201,7 +212,7 @@ func (l *lane) put(d *consume.Delivery) {
 		l.waiting, l.capped = d.Message.Position, isCapped(d)
 	}
 
-	l.batcher.Add(time.Now(), d, len(d.Event.Raw))
+	l.batcher.Add(l.now(), d, len(d.Event.Raw))
 
 	if d.IsBarrier() {
 		l.batcher.Close()
@@ -230,7 +241,7 @@ func (l *lane) dispatch(timer *time.Timer) {
 		return
 	}
 
-	now := time.Now()
+	now := l.now()
 
 	if l.inFlight == 0 && l.batcher.Due(now, false) {
 		events := l.batcher.Take()

@@ -143,7 +143,7 @@ func (o *Owner) parseMarker(msg jetstream.Msg) (*marker, error) {
 	}
 
 	return &marker{
-		place: checkpoint.PlaceOf(&m, metadata.Sequence.Stream), heads: payload.GetHeads(), came: time.Now(),
+		place: checkpoint.PlaceOf(&m, metadata.Sequence.Stream), heads: payload.GetHeads(), came: o.now(),
 		lastBarrier: int64(payload.GetLastBarrier()), //nolint:gosec // far below 2^63
 	}, nil
 }
@@ -209,7 +209,7 @@ func (l *lane) moveTo(stop, work context.Context, m *marker) error {
 	}
 
 	l.held = next
-	lot.Done(&fx, time.Now())
+	lot.Done(&fx, l.now())
 	l.board.update(func(s *Status) { s.Checkpoint = next })
 
 	return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -22,7 +21,7 @@ func (p *partition) loadPassage(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 
-	d, err := barrier.Load(ctx, p.target, p.held.Flow)
+	d, err := p.store.Barriers(ctx, p.held.Flow)
 	if err != nil {
 		return err
 	}
@@ -130,7 +129,7 @@ func (l *lane) moving(m *park.Move) apply.Note {
 	}
 
 	if m.After.State != m.Before.State {
-		set = append(set, bson.E{Key: "changed", Value: time.Now().UTC()})
+		set = append(set, bson.E{Key: "changed", Value: l.now().UTC()})
 	}
 
 	if m.After.State == parked.Dead && m.Before.State != parked.Dead {
@@ -171,7 +170,7 @@ func (l *lane) owing(u *unit, o *park.Owed) []apply.Note {
 		return nil
 	}
 
-	m, now, ns := &u.batch[0].Message, time.Now().UTC(), o.Key.Namespace()
+	m, now, ns := &u.batch[0].Message, l.now().UTC(), o.Key.Namespace()
 
 	return []apply.Note{apply.InsertNote(parked.Collection, &parked.Record{
 		ID: parked.CoveredID(l.held.Flow, l.number, o.Covered) + "/" + m.Position.String(), Rev: 1,
@@ -204,7 +203,7 @@ func (l *lane) adopt(ctx context.Context) error {
 		beyond = beyond && (number == l.number || !other.Position.Before(l.adopting))
 	}
 
-	now := time.Now()
+	now := l.now()
 
 	err = parked.Headers(ctx, l.target, l.held.Flow, l.number, func(r *parked.Record) error { return l.parked.Adopt(r, now) },
 		parked.Waiting, parked.Dead)

@@ -16,7 +16,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/semaphore"
 
-	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/lease"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
@@ -62,6 +61,7 @@ type Options struct {
 	Refetch      fetcher       // nil: nobody can be asked
 	Schema       executor      // of schema changes
 	Tracer       trace.Tracer  // of the end of the events' traces
+	Clock        Clock         // zero: that of this machine
 	InitPoll     time.Duration // how often to look for a stream that flow init has not made yet
 }
 
@@ -70,6 +70,7 @@ type Options struct {
 type Owner struct {
 	options Options
 	target  *mongo.Client
+	store   Store
 	nc      *nats.Conn
 	js      jetstream.JetStream
 	leases  *lease.Bucket
@@ -112,6 +113,7 @@ func New(target *mongo.Client, nc *nats.Conn, js jetstream.JetStream, observe Ob
 	return &Owner{
 		options: options,
 		target:  target,
+		store:   StoreOf(target),
 		nc:      nc,
 		js:      js,
 		leases:  lease.NewBucket(js, topology.OwnersBucket),
@@ -189,7 +191,7 @@ func (o *Owner) ownStream(stop, work context.Context) {
 	partitions := make([]*partition, o.stream.Partitions)
 	for i := range partitions {
 		partitions[i] = &partition{Owner: o, number: i, owner: rand.Int64()} //nolint:gosec // it tells owners apart
-		partitions[i].board.status = Status{Partition: i, State: Acquiring, Since: time.Now()}
+		partitions[i].board.status = Status{Partition: i, State: Acquiring, Since: o.now()}
 	}
 
 	o.mu.Lock()
@@ -241,7 +243,7 @@ func (o *Owner) tryOpen(ctx context.Context) error {
 		return err
 	}
 
-	held, readErr := checkpoint.Load(ctx, o.target, o.options.Flow)
+	held, readErr := o.store.Checkpoints(ctx, o.options.Flow)
 	if readErr != nil {
 		return readErr
 	}

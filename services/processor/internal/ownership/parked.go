@@ -38,7 +38,7 @@ func (p *partition) loadParked(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 
-	if err := apply.Recover(ctx, p.target, &p.held); err != nil {
+	if err := p.store.Recover(ctx, &p.held); err != nil {
 		return err
 	}
 
@@ -46,15 +46,15 @@ func (p *partition) loadParked(ctx context.Context) error {
 	wanted, _ := p.pausing.latest()
 	p.follow(wanted)
 
-	now := time.Now()
+	now := p.now()
 
-	err := parked.Headers(ctx, p.target, p.held.Flow, p.number, func(r *parked.Record) error { return p.parked.Load(r, now) },
+	err := p.store.Headers(ctx, p.held.Flow, p.number, func(r *parked.Record) error { return p.parked.Load(r, now) },
 		parked.Waiting, parked.Dead)
 	if err != nil {
 		return err
 	}
 
-	covered, err := parked.LoadCovered(ctx, p.target, p.held.Flow, p.number)
+	covered, err := p.store.Covered(ctx, p.held.Flow, p.number)
 	if err != nil {
 		return err
 	}
@@ -64,6 +64,10 @@ func (p *partition) loadParked(ctx context.Context) error {
 	}
 
 	if p.parked.Waiting() != p.held.Parked {
+		if err := p.stillHeld(ctx); err != nil {
+			return err
+		}
+
 		return fmt.Errorf("%w: %d events wait in atlas_relay.%s, checkpoint %s counts %d",
 			parked.ErrRecords, p.parked.Waiting(), parked.Collection, p.held.ID, p.held.Parked)
 	}
@@ -71,6 +75,17 @@ func (p *partition) loadParked(ctx context.Context) error {
 	p.board.update(func(s *Status) { s.Dead = p.parked.Dead() })
 
 	return failpoint.Error(failpoint.ParkedLoaded)
+}
+
+// stillHeld tells whether the target's checkpoint is the one that this owner committed: where it is not, the records
+// are not to be judged by it. Errors: apply.ErrStale, apply.ErrWentBack, apply.ErrForeignCheckpoint, trouble of the target.
+func (p *partition) stillHeld(ctx context.Context) error {
+	now, present, err := p.store.Checkpoint(ctx, p.held.Flow, p.number)
+	if err != nil {
+		return err
+	}
+
+	return apply.Holds(now, present, &p.held)
 }
 
 // tryParked tries what is due.
@@ -119,7 +134,7 @@ func (l *lane) tryParked(stop, work context.Context, now time.Time) error {
 
 	err := l.settleParked(stop, work, lot)
 	if busy && lot.Refused() {
-		l.rest = time.Now().Add(max(lookEvery, restShare*time.Since(now)))
+		l.rest = l.now().Add(max(lookEvery, restShare*l.now().Sub(now)))
 	}
 
 	return err
@@ -168,7 +183,7 @@ func (l *lane) readEvents(ctx context.Context, u *unit) error {
 		return nil
 	}
 
-	events, err := parked.Events(ctx, l.target, ids)
+	events, err := l.store.Events(ctx, ids)
 	if errors.Is(err, parked.ErrRecords) {
 		return l.reload(err)
 	}
@@ -230,7 +245,7 @@ func (l *lane) look(ctx context.Context) error {
 
 // lookAtLetters takes up dead letters that an operator wants replayed or has discarded.
 func (l *lane) lookAtLetters(ctx context.Context) error {
-	changed, err := parked.LoadReplays(ctx, l.target, l.held.Flow, l.number)
+	changed, err := l.store.Replays(ctx, l.held.Flow, l.number)
 	if err != nil {
 		return err
 	}
@@ -242,12 +257,12 @@ func (l *lane) lookAtLetters(ctx context.Context) error {
 	ids := l.letters[:min(len(l.letters), letters)]
 	l.letters = l.letters[len(ids):]
 
-	ended, err := parked.LoadIDs(ctx, l.target, ids)
+	ended, err := l.store.Records(ctx, ids)
 	if err != nil {
 		return err
 	}
 
-	now := time.Now()
+	now := l.now()
 	l.old = expired(ended, now)
 
 	for i := range changed {
@@ -267,7 +282,7 @@ func (l *lane) lookAtLetters(ctx context.Context) error {
 
 // lookAround reads how far the other partitions are, and what waits in the flow.
 func (l *lane) lookAround(ctx context.Context) error {
-	all, err := checkpoint.Load(ctx, l.target, l.held.Flow)
+	all, err := l.store.Checkpoints(ctx, l.held.Flow)
 	if err != nil {
 		return err
 	}
@@ -275,7 +290,7 @@ func (l *lane) lookAround(ctx context.Context) error {
 	v := viewOf(all, l.stream.Partitions, l.number)
 
 	if v.Known = l.parked.Judges(); v.Known {
-		if v.Earliest, err = parked.Earliest(ctx, l.target, l.held.Flow, park.EarliestLimit); err != nil {
+		if v.Earliest, err = l.store.Earliest(ctx, l.held.Flow, park.EarliestLimit); err != nil {
 			return err
 		}
 

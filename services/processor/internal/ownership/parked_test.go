@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
@@ -262,6 +263,35 @@ func TestChangedRecordIsReadAgain(t *testing.T) {
 		s.deliver(t, 1)
 		require.Equal(t, bson.D{v32(1)}, w.document(t, "a"))
 		require.Equal(t, []string{"1 discarded failed 3"}, w.parkedStates(t))
+	})
+}
+
+// TestTargetThatWentBackBehindWhatIsParked: a target restored from a backup lacks the records that were made
+// since. That is no edit by hand, which stops the owner: the partition is acquired again.
+func TestTargetThatWentBackBehindWhatIsParked(t *testing.T) {
+	t.Parallel()
+	inEveryMode(t, 1, func(t *testing.T, w *world) {
+		t.Helper()
+		w.validate(t)
+		w.put(t, 0, "a", v(1))
+		w.put(t, 0, "b", bad(1))
+
+		s := w.partitions[0]
+		s.deliver(t, 1)
+		backup, _, err := checkpoint.LoadOne(t.Context(), w.client, w.owner.options.Flow, 0)
+		require.NoError(t, err)
+
+		s.deliver(t, 1)
+		require.Equal(t, []string{"2 waiting failed 1"}, w.parkedStates(t))
+
+		_, err = parked.Records(w.client).DeleteMany(t.Context(), bson.D{{Key: "flow", Value: w.owner.options.Flow}})
+		require.NoError(t, err)
+		_, err = checkpoint.Checkpoints(w.client).ReplaceOne(t.Context(), bson.D{{Key: "_id", Value: backup.ID}}, backup)
+		require.NoError(t, err)
+
+		err = s.tryParked(t.Context(), t.Context(), later())
+		require.ErrorIs(t, err, apply.ErrWentBack)
+		require.False(t, retry.IsPermanent(classify(err)))
 	})
 }
 

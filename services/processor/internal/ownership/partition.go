@@ -7,11 +7,10 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
@@ -39,11 +38,12 @@ type partition struct {
 	draining atomic.Bool // told to give the partition back
 
 	lease *lease.Lease // that the present work is done under
+	term  uint64       // its revision
 
 	// The transactions of an ownership run in one session, which the checkpoint
-	// names.
-	session *mongo.Session
-	applier *apply.Applier
+	// names by its id.
+	session bson.Binary
+	applier Applier
 
 	// held is the checkpoint as this owner last committed it. Written by the
 	// goroutine that applies; read by others only while none runs.
@@ -113,7 +113,7 @@ func (p *partition) under(drain, work context.Context, l *lease.Lease) error {
 
 	failpoint.Pass(failpoint.LeaseHeld)
 
-	p.lease, p.mine = l, false
+	p.lease, p.term, p.mine = l, l.Revision(), false
 	err := p.run(stop, bounded)
 
 	failpoint.Pass(failpoint.Drained)
@@ -137,7 +137,7 @@ func (p *partition) under(drain, work context.Context, l *lease.Lease) error {
 // It returns an error only when another processor has taken the partition.
 func (p *partition) run(stop, work context.Context) error {
 	for stop.Err() == nil {
-		err := retry.Do(stop, retry.Policy{Initial: firstBackoff, Max: maxBackoff, OnRetry: p.pause}, func(ctx context.Context) error {
+		err := retry.Do(stop, retry.Policy{Initial: firstBackoff, Max: maxBackoff, OnRetry: p.pause, Wait: p.options.Clock.Wait}, func(ctx context.Context) error {
 			return p.own(ctx, work)
 		})
 
@@ -184,7 +184,7 @@ func (p *partition) own(stop, work context.Context) error {
 	}
 	defer session.EndSession(work)
 
-	p.session, p.applier = session, p.applyTo.In(session)
+	p.session, p.applier = apply.SessionID(session), p.applyTo.In(session)
 
 	consumer, began, err := p.begin(stop)
 	if err != nil {
@@ -204,9 +204,17 @@ func (p *partition) own(stop, work context.Context) error {
 	defer tidy.Wait()
 
 	before := p.held.Commits
-	err = classify(newLane(p, reader, &began, disconnected).run(stop, work))
+	err = newLane(p, reader, &began, disconnected).run(stop, work)
 
-	if p.learn(err) || !retry.IsPermanent(err) && (p.held.Commits > before || stop.Err() != nil) {
+	return p.over(err, before, stop.Err() != nil)
+}
+
+// over judges why an ownership ended, which had so many commits when it began: an error says that no try would help, or
+// that the next one has to wait.
+func (p *partition) over(err error, before int64, stopping bool) error {
+	err = classify(err)
+
+	if p.learn(err) || !retry.IsPermanent(err) && (p.held.Commits > before || stopping) {
 		return nil
 	}
 
@@ -231,6 +239,10 @@ func (p *partition) begin(stop context.Context) (jetstream.Consumer, start, erro
 	ctx, cancel := p.whileConnected(stop)
 	defer cancel()
 
+	return p.beginWithin(ctx)
+}
+
+func (p *partition) beginWithin(ctx context.Context) (jetstream.Consumer, start, error) {
 	if err := p.acquire(ctx); err != nil {
 		return nil, start{}, err
 	}
@@ -279,13 +291,13 @@ func (p *partition) acquire(ctx context.Context) error {
 	}
 
 	c := claim{
-		partition: p.number, owner: p.owner, session: apply.SessionID(p.session), lease: p.lease.Revision(), consumers: epochs[p.number], mine: p.mine,
+		partition: p.number, owner: p.owner, session: p.session, lease: p.term, consumers: epochs[p.number], mine: p.mine,
 	}
 	if p.held.Epoch > 0 {
 		c.last = &p.held
 	}
 
-	owned, back, err := acquire(ctx, p.target, p.stream, c)
+	owned, back, err := acquire(ctx, p.store, p.stream, c)
 	if err != nil {
 		return err
 	}
@@ -329,7 +341,7 @@ func (p *partition) deleteConsumers(ctx context.Context, older []uint64) {
 // reset forgets what the board showed of an ownership that is over.
 func (p *partition) reset() {
 	p.draining.Store(false)
-	p.board.update(func(s *Status) { *s = Status{Partition: p.number, State: Acquiring, Since: time.Now()} })
+	p.board.update(func(s *Status) { *s = Status{Partition: p.number, State: Acquiring, Since: p.now()} })
 }
 
 // setState changes the state and says so in the log. One that drains stays
@@ -352,7 +364,7 @@ func (p *partition) setState(state State, reason string) {
 	p.board.update(func(s *Status) {
 		// A reason may tell how often something was tried; that begins no new state.
 		if s.State != state || s.Held != held {
-			s.Since = time.Now()
+			s.Since = p.now()
 		}
 
 		s.State, s.Reason, s.Held = state, reason, held

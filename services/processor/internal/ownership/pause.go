@@ -90,7 +90,7 @@ func (o *Owner) lookForPause(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 
-	d, err := pause.Load(ctx, o.target, o.options.Flow)
+	d, err := o.store.Pause(ctx, o.options.Flow)
 	if err != nil {
 		return err
 	}
@@ -132,9 +132,9 @@ func (p *partition) follow(wanted *pause.Document) {
 	p.wanted = wanted
 
 	if len(wanted.Namespaces) > 0 {
-		p.parked.Hold(func(key event.Key) bool { return wanted.Covers(key.Namespace()) }, time.Now())
+		p.parked.Hold(func(key event.Key) bool { return wanted.Covers(key.Namespace()) }, p.now())
 	} else {
-		p.parked.Hold(nil, time.Now())
+		p.parked.Hold(nil, p.now())
 	}
 }
 
@@ -175,7 +175,7 @@ func (l *lane) hold(running context.Context) error {
 // unanswered lets an answer go that nothing may be done with now; the source is asked again later. It is taken all the
 // same, because whoever asks holds memory that others may wait for.
 func (l *lane) unanswered(a *answer) {
-	l.parked.Unanswered(a.ask.Key, time.Now())
+	l.parked.Unanswered(a.ask.Key, l.now())
 	a.done()
 }
 

@@ -26,7 +26,7 @@ func (l *lane) notes(u *unit, fx *park.Effects) []apply.Note {
 	}
 
 	for i := range fx.Updates {
-		notes = append(notes, alteration(&fx.Updates[i])...)
+		notes = append(notes, alteration(&fx.Updates[i], l.now().UTC())...)
 	}
 
 	if c := fx.Cover; c != nil {
@@ -57,7 +57,7 @@ func (l *lane) coveredID(key event.Key) bson.D {
 
 // insertion parks an event of the stream, or begins a run with it.
 func (l *lane) insertion(d *consume.Delivery, key event.Key, in *park.Insert) []apply.Note {
-	r := recordOf(&l.held, d, key, in)
+	r := recordOf(&l.held, d, key, in, l.now().UTC())
 	if r.Chunks == 0 {
 		return []apply.Note{apply.InsertNote(parked.Collection, r)}
 	}
@@ -71,8 +71,8 @@ func (l *lane) insertion(d *consume.Delivery, key event.Key, in *park.Insert) []
 }
 
 //nolint:gosec // the stream's numbers stay far below 2^63
-func recordOf(held *checkpoint.Document, d *consume.Delivery, key event.Key, in *park.Insert) *parked.Record {
-	now, m := time.Now().UTC(), &d.Message
+func recordOf(held *checkpoint.Document, d *consume.Delivery, key event.Key, in *park.Insert, now time.Time) *parked.Record {
+	m := &d.Message
 
 	r := &parked.Record{
 		ID: in.Entry.ID, Rev: in.Entry.Rev,
@@ -124,8 +124,7 @@ func deletionOfChunks(e *park.Entry) []apply.Note {
 	return []apply.Note{apply.DeleteNote(parked.Chunks, bson.D{{Key: "record", Value: e.ID}})}
 }
 
-func alteration(u *park.Update) []apply.Note {
-	now := time.Now().UTC()
+func alteration(u *park.Update, now time.Time) []apply.Note {
 	set := bson.D{
 		{Key: "state", Value: u.After.State},
 		{Key: "reason", Value: u.After.Reason},

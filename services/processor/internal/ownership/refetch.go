@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -68,7 +67,7 @@ func (l *lane) fetch(ctx context.Context, a park.Ask) answer {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 
-	records, err := parked.LoadIDs(ctx, l.target, []string{a.ID})
+	records, err := l.store.Records(ctx, []string{a.ID})
 	if err == nil {
 		err = failpoint.Error(failpoint.RefetchAsked)
 	}
@@ -91,7 +90,7 @@ func (l *lane) fetch(ctx context.Context, a park.Ask) answer {
 func (l *lane) answered(stop, work context.Context, a *answer) error {
 	defer a.done()
 
-	now := time.Now()
+	now := l.now()
 
 	switch {
 	case errors.Is(a.err, parked.ErrRecords):

@@ -11,7 +11,6 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
-	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
@@ -65,7 +64,7 @@ func (p *partition) find(ctx context.Context) (start, error) {
 		p.hole = met
 		p.awaitRewind(ctx, met)
 
-		if !retry.Pause(ctx, rewindPoll) {
+		if !p.sleep(ctx, rewindPoll) {
 			return start{}, context.Cause(ctx)
 		}
 	}

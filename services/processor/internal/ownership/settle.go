@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -60,7 +59,7 @@ func (l *lane) settle(stop, work context.Context, u *unit) error {
 
 	for {
 		if !u.made && l.mustHold() {
-			u.lot.Postpone(time.Now())
+			u.lot.Postpone(l.now())
 
 			return errHeld
 		}
@@ -112,7 +111,7 @@ func (l *lane) try(stop, work context.Context, u *unit) error {
 	}
 
 	if u.batch == nil && fx.Nothing() {
-		u.lot.Done(&fx, time.Now())
+		u.lot.Done(&fx, l.now())
 
 		return nil
 	}
@@ -133,7 +132,7 @@ func (l *lane) try(stop, work context.Context, u *unit) error {
 	failpoint.Pass(failpoint.Committed)
 
 	l.held = next
-	u.lot.Done(&fx, time.Now())
+	u.lot.Done(&fx, l.now())
 	l.suspects.Acquit(plan)
 	traced.committed(u.lot)
 	l.committed(work, plan, u.batch)
@@ -251,11 +250,11 @@ func refusal(failed *apply.EventError, atLeastOnce bool) park.Refusal {
 
 // commit applies the plan, as often as the target's troubles make necessary.
 func (l *lane) commit(stop, work context.Context, plan *apply.Plan, next *checkpoint.Document) error {
-	started, tries := time.Now(), 0
+	started, tries := l.now(), 0
 
 	var trouble error // after which only a new ownership helps
 
-	err := retry.Do(stop, retry.Policy{Initial: firstBackoff, Max: maxBackoff, OnRetry: l.pause}, func(context.Context) error {
+	err := retry.Do(stop, retry.Policy{Initial: firstBackoff, Max: maxBackoff, OnRetry: l.pause, Wait: l.options.Clock.Wait}, func(context.Context) error {
 		if tries++; tries > 1 && l.mustHold() {
 			trouble = errGivenBack
 
@@ -278,7 +277,7 @@ func (l *lane) commit(stop, work context.Context, plan *apply.Plan, next *checkp
 	}
 
 	if next.Counters.Batches != l.held.Counters.Batches {
-		l.observe.Batch(time.Since(started), plan)
+		l.observe.Batch(l.now().Sub(started), plan)
 	}
 
 	return nil

@@ -51,21 +51,28 @@ func (l *lane) apply(running, stop, work context.Context) error {
 			return err
 		}
 
-		if l.batch != nil && l.noRoom == "" {
-			// An ack that does not arrive costs a delivery later; nothing else.
-			_ = l.batch[len(l.batch)-1].Ack()
-
-			failpoint.Pass(failpoint.Acked)
-
-			if l.batch[0].IsBarrier() {
-				l.crossed <- struct{}{}
-			}
-
-			release(l.batch)
-			l.batch, l.last = nil, time.Now()
-			l.settled <- struct{}{}
-		}
+		l.finish()
 	}
+}
+
+// finish lets the batch at hand go, once it is settled.
+func (l *lane) finish() {
+	if l.batch == nil || l.noRoom != "" {
+		return
+	}
+
+	// An ack that does not arrive costs a delivery later; nothing else.
+	_ = l.batch[len(l.batch)-1].Ack()
+
+	failpoint.Pass(failpoint.Acked)
+
+	if l.batch[0].IsBarrier() {
+		l.crossed <- struct{}{}
+	}
+
+	release(l.batch)
+	l.batch, l.last = nil, l.now()
+	l.settled <- struct{}{}
 }
 
 // step waits for the next thing to do and does it.
@@ -79,6 +86,11 @@ func (l *lane) step(running, stop, work context.Context, due, tick <-chan time.T
 		}
 	}
 
+	return l.proceed(running, stop, work, looked)
+}
+
+// proceed settles the batch at hand, if it is time to.
+func (l *lane) proceed(running, stop, work context.Context, looked bool) error {
 	switch {
 	case l.batch == nil:
 		return nil

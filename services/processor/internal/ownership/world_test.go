@@ -81,6 +81,7 @@ func newWorld(ctx context.Context, t tb, db *mongo.Database, partitions int, opt
 	w.owner = &Owner{
 		options: Options{Flow: flow, Park: policy(), Refetch: w, Tracer: noop.NewTracerProvider().Tracer("")},
 		target:  db.Client(),
+		store:   StoreOf(db.Client()),
 		observe: silent{},
 		log:     slog.New(slog.DiscardHandler),
 		limits:  batch.Limits{Size: 100, Bytes: 1 << 20, Idle: time.Second, MaxAge: time.Second},
@@ -154,7 +155,7 @@ func (s *site) tryAcquire(t tb, number int) error {
 
 	s.sessions = append(s.sessions, session)
 
-	p := &partition{Owner: s.owner, number: number, session: session, applier: s.owner.applyTo.In(session), held: held}
+	p := &partition{Owner: s.owner, number: number, session: apply.SessionID(session), applier: s.owner.applyTo.In(session), held: held}
 	s.lane = &lane{partition: p, asks: make(chan park.Ask, asking)}
 	s.verifier, s.seq, s.next = consume.NewVerifier(&held.Place), 0, int(held.Count)
 

@@ -1,0 +1,121 @@
+// Command simulate runs the whole flow in memory, seed after seed, and says which seed breaks a promise.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/atlas-relay/atlas-relay/e2e/simulation"
+	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
+	"github.com/atlas-relay/atlas-relay/pkg/settings"
+)
+
+// Config is everything that the simulation can be told.
+type Config struct {
+	Seed   uint64 `env:"SEED"   help:"of the first run, each further one has the next; 0: a new one each time"`
+	Runs   int    `env:"RUNS"   envDefault:"1000000" min:"1" max:"1000000000" help:"how many; 1 shows all that happens"`
+	Faults string `env:"FAULTS" help:"of one run: comma list of the numbers of its faults, or none; empty: all"`
+}
+
+func main() {
+	ctx, stop := lifecycle.Signals(context.Background())
+
+	err := realMain(ctx, settings.Environ(os.Environ()))
+
+	stop()
+
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "simulate:", err)
+	}
+
+	os.Exit(lifecycle.ExitCode(err))
+}
+
+func realMain(ctx context.Context, environ map[string]string) error {
+	cfg := new(Config)
+	if err := settings.Load(cfg, environ); err != nil {
+		return err
+	}
+
+	if cfg.Seed == 0 {
+		cfg.Seed = 1 + rand.Uint64N(1<<40) //nolint:gosec // it is no secret
+	}
+
+	if cfg.Runs == 1 {
+		return one(cfg, os.Stdout)
+	}
+
+	return many(ctx, cfg, os.Stdout)
+}
+
+var errFailed = errors.New("a promise was broken")
+
+// one shows a run as a whole.
+func one(cfg *Config, out io.Writer) error {
+	plan := simulation.NewPlan(cfg.Seed)
+
+	if cfg.Faults != "" {
+		var numbers []int
+
+		for _, text := range strings.Split(strings.TrimPrefix(cfg.Faults, "none"), ",") {
+			if n, err := strconv.Atoi(text); err == nil {
+				numbers = append(numbers, n)
+			}
+		}
+
+		plan = plan.Only(numbers)
+	}
+
+	r := simulation.Run(plan, true)
+	fmt.Fprintln(out, strings.Join(r.Trace, "\n"))
+	fmt.Fprintf(out, "seed %d, hash %016x: %d changes, %d transactions, %d samples in %s\n", cfg.Seed, r.Hash, r.Changes, r.Commits, r.Samples, r.Took)
+
+	if r.Failure != nil {
+		return fmt.Errorf("%w: %w", errFailed, r.Failure)
+	}
+
+	return nil
+}
+
+// many runs seed after seed, and explains the first that fails.
+func many(ctx context.Context, cfg *Config, out io.Writer) error {
+	var (
+		summary simulation.Summary
+		failed  *simulation.Result
+		began   = time.Now()
+	)
+
+	fmt.Fprintf(out, "%d runs from seed %d on\n", cfg.Runs, cfg.Seed)
+
+	simulation.Many(ctx, cfg.Seed, cfg.Runs, func(r *simulation.Result) bool {
+		summary.Add(r)
+
+		if summary.Runs%10_000 == 0 {
+			fmt.Fprintf(out, "%d runs in %s\n", summary.Runs, time.Since(began).Round(time.Second))
+		}
+
+		if r.Failure != nil {
+			failed = r
+		}
+
+		return failed == nil
+	})
+
+	if failed != nil {
+		simulation.Explain(out, failed.Plan)
+
+		return errFailed
+	}
+
+	summary.Write(out)
+	fmt.Fprintf(out, "%s\n", time.Since(began).Round(time.Second))
+
+	return nil
+}
