@@ -7,7 +7,8 @@ SERVICES := listener processor stats relayctl
 MODULES   = $(shell go list -m -f '{{.Dir}}')
 PACKAGES  = $(addsuffix /...,$(MODULES))
 SERVICE  ?= listener
-export SEED RUNS FAULTS CHANGES RATE CLASSES POINTS SHORT KEEP MONGODB FUZZ_SECONDS GOVULNDB DEMO_SECONDS DEMO_RATE DEMO_KEEP DEMO_SEED DEMO_CHAOS DEMO_TWO_WAY WATCH_DIR
+export SEED RUNS FAULTS CHANGES RATE CLASSES POINTS STEPS UNTIL SHORT KEEP SHRINK RECORD MONGODB FUZZ_SECONDS GOVULNDB
+export DEMO_SECONDS DEMO_RATE DEMO_KEEP DEMO_SEED DEMO_CHAOS DEMO_TWO_WAY WATCH_DIR
 export PROCESSORS SOURCE_URI TARGET_URI
 
 .PHONY: help
@@ -44,7 +45,7 @@ bench: ## Measure speed and memory beside the ceilings of the same run
 	@go run ./e2e/cmd/bench
 
 .PHONY: chaos
-chaos: ## Break the relay under load and judge it (SEED, RUNS, CHANGES, RATE, CLASSES, POINTS, SHORT, KEEP)
+chaos: ## Break the relay under load and judge it (SEED, RUNS, CHANGES, RATE, CLASSES, POINTS, STEPS, SHRINK, RECORD, KEEP)
 	@go run ./e2e/cmd/chaos
 
 .PHONY: simulate

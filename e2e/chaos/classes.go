@@ -42,10 +42,16 @@ type Class struct {
 	Ending Ending
 	// Rewrites tells that the target goes back to what it was.
 	Rewrites bool
+	// Disk tells that NATS has a disk for itself.
+	Disk bool
+	// Letters tells that changes fail: without such a class none may.
+	Letters bool
 	// Short tells that a run of a test has time for it.
 	Short bool
 	// Fits tells whether a plan leaves room for it; nil: every plan does.
 	Fits func(p *Plan) bool
+	// Lacks is why this machine cannot have it; nil: it can.
+	Lacks error
 	// Draw makes one fault of the class.
 	Draw func(r *rand.Rand, p *Plan) Fault
 }
@@ -54,9 +60,20 @@ type Class struct {
 func Classes() []Class {
 	return []Class{
 		killClass(), freezeClass(), networkClass(), slowTargetClass(), stormClass(), refusedClass(),
-		fullClass(), tailClass(), writeErrorClass(), blockClass(), targetBackClass(),
-		crowdClass(), rollingClass(), historyClass(), goneClass(),
+		fullClass(), tailClass(), writeErrorClass(), diskFullClass(), powerClass(), blockClass(), replicaClass(), targetBackClass(),
+		crowdClass(), rollingClass(), clockClass(), pauseClass(), lettersClass(), historyClass(), goneClass(),
 	}
+}
+
+// Lacking says which of the classes this machine cannot have, and why.
+func Lacking(classes []Class) (lines []string) {
+	for _, c := range classes {
+		if c.Lacks != nil {
+			lines = append(lines, fmt.Sprintf("NOT ON THIS MACHINE: %s: %v", c.Name, c.Lacks))
+		}
+	}
+
+	return lines
 }
 
 // Select returns the classes of these names; all without any.

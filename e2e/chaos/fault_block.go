@@ -37,6 +37,7 @@ const pageSize = 4096
 func blockClass() Class {
 	return Class{
 		Name: "block", Says: "a block file of the stream is damaged, cut short or gone", Ending: MayEnd, Short: true,
+		Fits: alone,
 		Draw: func(r *rand.Rand, _ *Plan) Fault {
 			damages := []damage{flipped, zeroed, truncated, removed}
 

@@ -51,7 +51,7 @@ func (f *gone) Strike(ctx context.Context, s *Stage) (Hit, error) {
 		return Hit{Times: 1, Victim: string(natsServer)}, err
 	}
 
-	nc, js, err := s.World.NATS.JetStream()
+	nc, js, err := s.World.JetStream()
 	if err != nil {
 		return Hit{}, err
 	}

@@ -39,12 +39,25 @@ func (s *Stage) service(v victim, n int) *harness.Service {
 	case statistics:
 		all = []*harness.Service{s.Relay.Stats}
 	case natsServer:
-		all = []*harness.Service{s.World.NATS.Service}
+		all = s.servers()
 	default:
 		return nil
 	}
 
 	return all[n%len(all)]
+}
+
+// servers are those of NATS.
+func (s *Stage) servers() (all []*harness.Service) {
+	for _, n := range s.World.Cluster {
+		all = append(all, n.Service)
+	}
+
+	if all == nil {
+		all = []*harness.Service{s.World.NATS.Service}
+	}
+
+	return all
 }
 
 func (s *Stage) database(v victim) *mongotest.Server {

@@ -35,8 +35,7 @@ func (f *refusedDocuments) String() string {
 
 // Strike implements Fault.
 func (f *refusedDocuments) Strike(ctx context.Context, s *Stage) (Hit, error) {
-	rule := bson.D{{Key: "n", Value: bson.D{{Key: "$gte", Value: int64(1) << 62}}}} // of 63 random bits
-	if err := f.validate(ctx, s, rule); err != nil {
+	if err := f.validate(ctx, s, f.rule()); err != nil {
 		return Hit{}, err
 	}
 
@@ -48,6 +47,11 @@ func (f *refusedDocuments) Strike(ctx context.Context, s *Stage) (Hit, error) {
 	}
 
 	return hit, f.validate(ctx, s, bson.D{})
+}
+
+// rule refuses about half: n has 63 random bits.
+func (*refusedDocuments) rule() bson.D {
+	return bson.D{{Key: "n", Value: bson.D{{Key: "$gte", Value: int64(1) << 62}}}}
 }
 
 // validate is sent again until the target takes it: it may have come back just now.

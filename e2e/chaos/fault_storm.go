@@ -28,6 +28,7 @@ type storm struct {
 func stormClass() Class {
 	return Class{
 		Name: "storm", Says: "write conflicts: transactions of somebody else hold the target's documents and checkpoints", Short: true,
+		Fits: func(p *Plan) bool { return !p.Standalone },
 		Draw: func(r *rand.Rand, _ *Plan) Fault {
 			return &storm{
 				clients: 2 + r.IntN(6), holds: time.Duration(20+r.IntN(300)) * time.Millisecond, lasts: 200 + uint64(r.IntN(400)), seed: r.Uint64(),

@@ -22,6 +22,7 @@ type tail struct {
 func tailClass() Class {
 	return Class{
 		Name: "tail", Says: "the stream loses its end, or goes back to a backup, before or after that was applied", Short: true,
+		Fits: alone,
 		Draw: func(r *rand.Rand, _ *Plan) Fault {
 			return &tail{changes: 1 + uint64(r.ExpFloat64()*150), applied: r.IntN(2) == 0}
 		},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"runtime"
 )
 
 // writeError has the operating system refuse what NATS writes beyond a size of its files (RLIMIT_FSIZE: EFBIG), as it
@@ -20,7 +19,7 @@ type writeError struct {
 func writeErrorClass() Class {
 	return Class{
 		Name: "write-error", Says: "the system refuses what NATS writes, until it is started again with room",
-		Fits: func(*Plan) bool { return runtime.GOOS == "linux" }, // see limitFiles
+		Lacks: limitable(), Fits: alone,
 		Draw: func(r *rand.Rand, _ *Plan) Fault {
 			return &writeError{room: uint64(r.IntN(32 << 10)), lasts: 200 + uint64(r.IntN(300))}
 		},

@@ -20,7 +20,9 @@ type Plan struct {
 	Partitions int
 	Processors int
 	Schema     bool
-	Oplog      int // entries that the source keeps; 0: more than the run has
+	Replicated bool // NATS is three servers, each with all of the stream
+	Standalone bool // the target has no transactions, and no change stream that could be recorded
+	Oplog      int  // entries that the source keeps; 0: more than the run has
 	Load       load.Options
 	Steps      []Step
 	Armed      map[string][]failpoint.Armed // by service
@@ -28,21 +30,30 @@ type Plan struct {
 
 // Step is a fault and its moment.
 type Step struct {
-	At    uint64 // changes
-	Class Class
-	Fault Fault
+	Number int    // in the seed's schedule, from 1
+	At     uint64 // changes
+	Class  Class
+	Fault  Fault
+}
+
+// String is the step for people.
+func (s Step) String() string {
+	return fmt.Sprintf("%d. at change %d: %s: %s", s.Number, s.At, s.Class.Name, s.Fault)
 }
 
 const (
-	// spacing is how many changes lie between two faults: enough for at least a hundred to fall into one.
-	spacing = 350
+	// spacing is how many changes lie between two faults: enough for at least a hundred to fall into one. A fast load has
+	// more of them, so that the relay recovers from most faults before the next one.
+	spacing     = 350
+	spacingTime = 1250 * time.Millisecond
 	// historyOplog is what the source keeps in a run that ends with lost history: more than the run has before that.
 	historyOplog = 20_000
 
 	lease = 2 * time.Second
 )
 
-// NewPlan decides everything. The same arguments give the same plan.
+// NewPlan decides everything. The same arguments give the same plan. One of which only some steps are taken has those at
+// the moments of the whole.
 func NewPlan(o *Options) *Plan {
 	r := rand.New(rand.NewPCG(o.Seed, 1))
 
@@ -63,11 +74,24 @@ func NewPlan(o *Options) *Plan {
 		}
 	}
 
+	if !o.Short {
+		p.Standalone = r.IntN(8) == 0 && !p.Schema
+		p.Replicated = r.IntN(6) == 0
+	}
+
 	p.schedule(r, o)
 	p.arm(r)
 
-	if len(o.Points) > 0 {
+	if o.Steps != nil {
+		p.Steps = slices.DeleteFunc(p.Steps, func(s Step) bool { return !slices.Contains(o.Steps, s.Number) })
+	}
+
+	if o.Points != nil {
 		p.armThese(o.Points)
+	}
+
+	if o.Until > 0 {
+		p.Changes, p.Load.Changes = o.Until, o.Until
 	}
 
 	return p
@@ -79,7 +103,7 @@ func (p *Plan) schedule(r *rand.Rand, o *Options) {
 
 	for _, c := range o.Classes {
 		switch {
-		case o.Short && !c.Short, c.Fits != nil && !c.Fits(p):
+		case o.Short && !c.Short, c.Lacks != nil, c.Fits != nil && !c.Fits(p):
 		case c.Ending == Heals:
 			heal = append(heal, c)
 		default:
@@ -87,7 +111,7 @@ func (p *Plan) schedule(r *rand.Rand, o *Options) {
 		}
 	}
 
-	steps := max(1, p.Changes/spacing-1)
+	steps := max(1, p.Changes/max(spacing, int(o.Rate*spacingTime.Seconds()))-1)
 	last := len(end) > 0 && (len(heal) == 0 || r.IntN(5) == 0)
 
 	// A deck, so that a run has as many different ones as it can.
@@ -113,12 +137,19 @@ func (p *Plan) schedule(r *rand.Rand, o *Options) {
 			c, deck = deck[0], deck[1:]
 		}
 
-		p.Steps = append(p.Steps, Step{At: at, Class: c, Fault: c.Draw(r, p)})
+		p.Steps = append(p.Steps, Step{Number: n + 1, At: at, Class: c, Fault: c.Draw(r, p)})
 	}
 }
 
-// armed is how many failpoints each service has in a run.
-const armed = 4
+// armed is how many failpoints each service has in a run of the usual length; longer ones have more.
+const (
+	armed       = 4
+	armedPer    = 2500 // changes
+	usualLength = 2000 // changes
+)
+
+// points is how many failpoints each service has.
+func (p *Plan) points() int { return armed + max(0, p.Changes-usualLength)/armedPer }
 
 // arm chooses failpoints and their passages: most of them early, so that they are reached.
 func (p *Plan) arm(r *rand.Rand) {
@@ -133,7 +164,7 @@ func (p *Plan) arm(r *rand.Rand) {
 			}
 		}
 
-		for _, i := range r.Perm(len(places))[:min(armed, len(places))] {
+		for _, i := range r.Perm(len(places))[:min(p.points(), len(places))] {
 			p.Armed[service] = append(p.Armed[service], p.draw(r, &places[i]))
 		}
 	}
@@ -164,15 +195,46 @@ func (p *Plan) draw(r *rand.Rand, place *failpoint.Place) failpoint.Armed {
 		a.Action = failpoint.Exit
 	default:
 		a.Action = failpoint.Wait
-		a.For = p.Lease + time.Duration(r.IntN(int(2*p.Lease/time.Millisecond)))*time.Millisecond
+		a.For = p.sleep(r)
 	}
 
 	return a
 }
 
+// sleep is of one to three leases.
+func (p *Plan) sleep(r *rand.Rand) time.Duration {
+	return p.Lease + time.Duration(r.IntN(int(2*p.Lease/time.Millisecond)))*time.Millisecond
+}
+
 // rewrites tells whether the target goes back to what it was.
 func (p *Plan) rewrites() bool {
 	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Class.Rewrites })
+}
+
+// alone tells whether NATS is one server: its files are all that there is of the stream.
+func alone(p *Plan) bool { return !p.Replicated }
+
+// servers is how many NATS has.
+func (p *Plan) servers() int {
+	if p.Replicated {
+		return replicas
+	}
+
+	return 1
+}
+
+// disk is the size of the disk that NATS has for itself; 0: it has none.
+func (p *Plan) disk() int64 {
+	if slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Class.Disk }) {
+		return natsDisk
+	}
+
+	return 0
+}
+
+// fails tells whether changes may fail.
+func (p *Plan) fails() bool {
+	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Class.Letters })
 }
 
 // Settings are those of the services, beside what they connect.
@@ -187,6 +249,10 @@ func (p *Plan) Settings(db string) map[string]string {
 		settings["DDL"] = "on"
 	}
 
+	if p.Replicated {
+		settings["STREAM_REPLICAS"] = strconv.Itoa(replicas)
+	}
+
 	return settings
 }
 
@@ -194,15 +260,15 @@ func (p *Plan) Settings(db string) map[string]string {
 func (p *Plan) String() string {
 	var b strings.Builder
 
-	fmt.Fprintf(&b, "seed %d: %d changes by %d writers at %.0f/s (%d documents of 16 MiB, %s of quiet, schema changes: %v); %d partitions, %d processors, leases of %s\n",
-		p.Seed, p.Changes, p.Load.Writers, p.Load.Rate, p.Load.Large, p.Load.Quiet, p.Schema, p.Partitions, p.Processors, p.Lease)
+	fmt.Fprintf(&b, "seed %d: %d changes by %d writers at %.0f/s (%d documents of 16 MiB, %s of quiet, schema changes: %v); target without transactions: %v; NATS replicated: %v; %d partitions, %d processors, leases of %s\n",
+		p.Seed, p.Changes, p.Load.Writers, p.Load.Rate, p.Load.Large, p.Load.Quiet, p.Schema, p.Standalone, p.Replicated, p.Partitions, p.Processors, p.Lease)
 
 	for _, service := range []string{failpoint.Listener, failpoint.Processor, failpoint.Stats} {
 		fmt.Fprintf(&b, "armed in %s: %s\n", service, failpoint.List(p.Armed[service]))
 	}
 
-	for i, s := range p.Steps {
-		fmt.Fprintf(&b, "%d. at change %d: %s: %s\n", i+1, s.At, s.Class.Name, s.Fault)
+	for _, s := range p.Steps {
+		fmt.Fprintln(&b, s)
 	}
 
 	return b.String()

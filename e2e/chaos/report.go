@@ -1,11 +1,13 @@
 package chaos
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
@@ -19,8 +21,16 @@ func (o *Options) Replay() string {
 		command += " CLASSES=" + strings.Join(Names(o.Classes), ",")
 	}
 
-	if len(o.Points) > 0 {
-		command += " POINTS=" + failpoint.List(o.Points)
+	if o.Steps != nil {
+		command += " STEPS=" + numbers(o.Steps)
+	}
+
+	if o.Points != nil {
+		command += " POINTS=" + cmp.Or(failpoint.List(o.Points), None)
+	}
+
+	if o.Until > 0 {
+		command += fmt.Sprintf(" UNTIL=%d", o.Until)
 	}
 
 	if o.Short {
@@ -28,6 +38,18 @@ func (o *Options) Replay() string {
 	}
 
 	return command
+}
+
+// None is what stands for an empty list in a command.
+const None = "none"
+
+func numbers(all []int) string {
+	texts := make([]string, len(all))
+	for i, n := range all {
+		texts[i] = strconv.Itoa(n)
+	}
+
+	return cmp.Or(strings.Join(texts, ","), None)
 }
 
 // Points is what is known of the failpoints of a run.
@@ -76,7 +98,7 @@ func (o *Outcome) Verdict(options *Options, err error) string {
 	}
 
 	return fmt.Sprintf("seed %d: %s%s\n  after: %s\n  again: %s   folder: %s",
-		o.Plan.Seed, shorten(o.Wrong[0]), more(len(o.Wrong)-1), o.Struck(), options.Replay(), o.Folder)
+		o.Plan.Seed, shorten(o.Wrong[0].Text), more(len(o.Wrong)-1), o.Struck(), options.Replay(), o.Folder)
 }
 
 const mostInLine = 300
@@ -183,9 +205,9 @@ func (s *Summary) Add(o *Outcome, err error) {
 	maps.Copy(s.passed, o.Points.Passed)
 }
 
-func entry[K comparable](all map[K]*tally, key K) *tally {
+func entry[K comparable, V any](all map[K]*V, key K) *V {
 	if all[key] == nil {
-		all[key] = &tally{}
+		all[key] = new(V)
 	}
 
 	return all[key]

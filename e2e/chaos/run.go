@@ -29,7 +29,9 @@ type Options struct {
 	Changes  int
 	Rate     float64 // changes a second
 	Classes  []Class
-	Points   []failpoint.Armed // armed instead of those that the seed chooses
+	Points   []failpoint.Armed // armed instead of those that the seed chooses; nil: those, empty: none
+	Steps    []int             // numbers of the steps of the seed's schedule that are taken; nil: all, empty: none
+	Until    int               // changes after which the load ends; 0: all
 	Short    bool              // only what a test has time for
 	Keep     bool              // the folder stays although nothing is wrong
 	Choice   mongotest.Choice
@@ -45,9 +47,26 @@ type Outcome struct {
 	Changes  uint64
 	Strikes  []Strike
 	Points   Points
-	Ended    string   // the state that the flow ended in, as a class wants it; empty: it healed
-	Unjudged string   // why the checker could not say anything; empty: it could, or was not asked
-	Wrong    []string // what is wrong; nothing: the relay kept its promises
+	Ended    string    // the state that the flow ended in, as a class wants it; empty: it healed
+	Unjudged string    // why the checker could not say anything; empty: it could, or was not asked
+	Wrong    []Finding // what is wrong; nothing: the relay kept its promises
+}
+
+// Finding is one thing that is wrong.
+type Finding struct {
+	Kind string // the same for the same kind of damage, whatever it hit
+	Text string // for people
+}
+
+// Kinds are those of the findings, each once.
+func (o *Outcome) Kinds() (kinds []string) {
+	for _, f := range o.Wrong {
+		if !slices.Contains(kinds, f.Kind) {
+			kinds = append(kinds, f.Kind)
+		}
+	}
+
+	return kinds
 }
 
 // Strike is a step of the plan that was taken.
@@ -57,6 +76,10 @@ type Strike struct {
 
 	From    uint64 // the moment it began
 	Changes uint64 // that the source took meanwhile
+	Began   time.Time
+	Over    time.Time // when all was whole again
+
+	Recovery time.Duration // from then to the first sample that says OK; 0: the next fault came before, or nobody sampled
 }
 
 // run is one run while it lasts.
@@ -83,6 +106,7 @@ func Run(ctx context.Context, o *Options) (*Outcome, error) {
 	began := time.Now()
 	err := r.make(ctx)
 	r.outcome.Took = time.Since(began)
+	r.outcome.Points = readPoints(r.hits, r.plan)
 
 	if err == nil && len(r.outcome.Wrong) == 0 && !o.Keep {
 		err = os.RemoveAll(r.folder)
@@ -112,7 +136,7 @@ func (r *run) make(ctx context.Context) (err error) {
 
 	world, err := harness.StartWorld(ctx, harness.WorldOptions{
 		Programs: r.options.Programs, Dir: filepath.Join(r.folder, history.LogsDir), Source: r.options.Choice, Target: r.options.Choice,
-		SyncOnCommit: true, OplogMaxEntries: r.plan.Oplog,
+		SyncOnCommit: true, OplogMaxEntries: r.plan.Oplog, StandaloneTarget: r.plan.Standalone, NATSDisk: r.plan.disk(), NATSServers: r.plan.servers(),
 	})
 	if err != nil {
 		return err
@@ -148,10 +172,15 @@ func (r *run) on(ctx context.Context, world *harness.World) (err error) {
 	}
 
 	db := "chaos_" + bson.NewObjectID().Hex()
+	env := r.plan.Settings(db)
+
+	if r.plan.Replicated {
+		env["NATS_URL"] = world.Cluster.URL()
+	}
 
 	relay, err := harness.New(ctx, harness.Options{
 		Programs: r.options.Programs, Dir: world.Dir, Flow: flow, Source: world.Source.URI, Target: world.Target.URI, NATS: world.NATS,
-		Processors: r.plan.Processors, Env: r.plan.Settings(db), Of: own,
+		Processors: r.plan.Processors, Env: env, Of: own,
 	})
 	if err != nil {
 		return err
@@ -250,7 +279,7 @@ func (r *run) play(ctx context.Context) (err error) {
 		stop()
 
 		if dead := <-supervised; dead != nil {
-			r.wrong("%v", dead)
+			r.wrong("dead", "%v", dead)
 
 			err = nil // of what was cancelled by it
 		}
@@ -259,7 +288,7 @@ func (r *run) play(ctx context.Context) (err error) {
 	}()
 
 	if err := r.await(ctx, "a flow that replicates", harness.Replicating); err != nil {
-		r.wrong("%v", err)
+		r.wrong("no start", "%v", err)
 
 		return nil
 	}
@@ -308,7 +337,7 @@ func (r *run) steps(ctx context.Context) error {
 // settled waits until what the faults before have broken is whole: a state that ends the flow must be this fault's.
 func (r *run) settled(ctx context.Context) bool {
 	if err := r.await(ctx, "a flow that replicates", harness.Replicating); err != nil {
-		r.wrong("before the last fault: %v", err)
+		r.wrong("not settled", "before the last fault: %v", err)
 
 		return false
 	}
@@ -327,19 +356,19 @@ func (p *Plan) after(i int) uint64 {
 
 // take takes one step.
 func (r *run) take(ctx context.Context, step *Step) error {
-	strike := Strike{Step: *step, From: r.Load.Changes()}
 	began := time.Now()
+	strike := Strike{Step: *step, From: r.Load.Changes(), Began: began}
 
 	r.note("%s: %s", step.Class.Name, step.Fault)
 
 	hit, err := step.Fault.Strike(ctx, r.Stage)
-	strike.Hit, strike.Changes = hit, r.Load.Changes()-strike.From
+	strike.Hit, strike.Changes, strike.Over = hit, r.Load.Changes()-strike.From, time.Now()
 	r.outcome.Strikes = append(r.outcome.Strikes, strike)
 
 	r.note("whole again after %d changes and %s: struck %d times (%s)", strike.Changes, time.Since(began).Round(time.Millisecond), hit.Times, hit.Victim)
 
 	r.recording.fault(history.Fault{
-		Class: step.Class.Name, Victim: hit.Victim, Detail: step.Fault.String(), From: began, To: time.Now(), Hits: hit.Times,
+		Class: step.Class.Name, Victim: hit.Victim, Detail: step.Fault.String(), From: began, To: strike.Over, Hits: hit.Times,
 		Quiet: strike.Changes == 0, LosesTail: hit.LosesTail,
 	})
 
@@ -347,9 +376,9 @@ func (r *run) take(ctx context.Context, step *Step) error {
 }
 
 // wrong keeps a finding.
-func (r *run) wrong(format string, args ...any) {
-	finding := fmt.Sprintf(format, args...)
-	r.note("WRONG: %s", finding)
+func (r *run) wrong(kind, format string, args ...any) {
+	finding := Finding{Kind: kind, Text: fmt.Sprintf(format, args...)}
+	r.note("WRONG: %s", finding.Text)
 
 	if !slices.Contains(r.outcome.Wrong, finding) {
 		r.outcome.Wrong = append(r.outcome.Wrong, finding)

@@ -92,12 +92,19 @@ func connect(ctx context.Context, w *harness.World) (links map[Link]*fault.Proxy
 	by := func(uri, addr string, link Link) string { return strings.Replace(uri, addr, links[link].Addr(), 1) }
 	toTarget := func(link Link) string { return by(w.Target.URI.Reveal(), target, link) }
 
+	// Of several servers the first one is behind the proxies: who is cut off from it has the others, and takes them.
+	toNATS := func(link Link) string {
+		if w.Cluster != nil {
+			return by(w.Cluster.URL(), nats, link)
+		}
+
+		return by(w.NATS.URL(), nats, link)
+	}
+
 	return links, map[string]map[string]string{
-		harness.Listener: {
-			"SOURCE_URI": by(w.Source.URI.Reveal(), source, SourceLink), "NATS_URL": by(w.NATS.URL(), nats, ListenerNATSLink),
-		},
-		harness.Processor: {"TARGET_URI": toTarget(TargetLink), "NATS_URL": by(w.NATS.URL(), nats, ProcessorNATSLink)},
-		harness.Stats:     {"TARGET_URI": toTarget(StatsTargetLink), "NATS_URL": by(w.NATS.URL(), nats, StatsNATSLink)},
+		harness.Listener:  {"SOURCE_URI": by(w.Source.URI.Reveal(), source, SourceLink), "NATS_URL": toNATS(ListenerNATSLink)},
+		harness.Processor: {"TARGET_URI": toTarget(TargetLink), "NATS_URL": toNATS(ProcessorNATSLink)},
+		harness.Stats:     {"TARGET_URI": toTarget(StatsTargetLink), "NATS_URL": toNATS(StatsNATSLink)},
 	}, nil
 }
 
@@ -129,7 +136,7 @@ func (s *Stage) OnStream(ctx context.Context, do func(ctx context.Context, js je
 }
 
 func (s *Stage) tryStream(ctx context.Context, do func(ctx context.Context, js jetstream.JetStream, stream jetstream.Stream) error) error {
-	nc, js, err := s.World.NATS.JetStream()
+	nc, js, err := s.World.JetStream()
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func StartCluster(ctx context.Context, programs Programs, dir string, size int) 
 
 		name := "nats-" + strconv.Itoa(i+1)
 
-		n, err := startNATS(ctx, programs, dir, name, clients[i], nil, "-name", name, "-cluster-port", port, "-routes", strings.Join(routes, ","))
+		n, err := startNATS(ctx, programs, dir, name, clients[i], nil, nil, "-name", name, "-cluster-port", port, "-routes", strings.Join(routes, ","))
 		if err != nil {
 			return nil, errors.Join(err, c.Stop(ctx))
 		}

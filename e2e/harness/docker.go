@@ -108,7 +108,7 @@ func (d *Docker) start(ctx context.Context, cache string) error {
 		"--data-root", filepath.Join(cache, "docker"),
 		"--exec-root", filepath.Join(dir, "exec"),
 		"--pidfile", filepath.Join(dir, "dockerd.pid"),
-	}, nil, log, syscall.SIGTERM)
+	}, nil, log, manner{orphaned: syscall.SIGTERM})
 	if err != nil {
 		return errors.Join(err, remove())
 	}

@@ -34,7 +34,17 @@ func StartNATS(ctx context.Context, programs Programs, dir string) (*NATS, error
 		return nil, err
 	}
 
-	return startNATS(ctx, programs, dir, "nats", addr, nil)
+	return startNATS(ctx, programs, dir, "nats", addr, nil, nil)
+}
+
+// StartNATSOn is StartNATS with its files on a disk of its own.
+func StartNATSOn(ctx context.Context, disk *Disk, programs Programs, dir string) (*NATS, error) {
+	addr, err := FreeAddr(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	return startNATS(ctx, programs, dir, "nats", addr, disk, nil)
 }
 
 // StartSecuredNATS is StartNATS with users and permissions.
@@ -49,7 +59,7 @@ func StartSecuredNATS(ctx context.Context, programs Programs, dir string, secure
 		return nil, fmt.Errorf("use the operator's key: %w", err)
 	}
 
-	n, err := startNATS(ctx, programs, dir, "nats", addr, secured.Env, "-config", secured.Config)
+	n, err := startNATS(ctx, programs, dir, "nats", addr, nil, secured.Env, "-config", secured.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -59,15 +69,22 @@ func StartSecuredNATS(ctx context.Context, programs Programs, dir string, secure
 	return n, nil
 }
 
-func startNATS(ctx context.Context, programs Programs, dir, name, addr string, env map[string]string, more ...string) (*NATS, error) {
+func startNATS(ctx context.Context, programs Programs, dir, name, addr string, disk *Disk, env map[string]string, more ...string) (*NATS, error) {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("take the port of %s: %w", addr, err)
 	}
 
 	store := filepath.Join(dir, name+"-jetstream")
+	seen, mounts := store, ""
+
+	if disk != nil {
+		store, seen, mounts = disk.Inside(), disk.Dir(), disk.namespace()
+	}
+
 	args := append([]string{"-port", port, "-store", store}, more...)
-	n := &NATS{Service: newService(name, programs.Path(NATSD), args, env, dir), addr: addr, store: store}
+	n := &NATS{Service: newService(name, programs.Path(NATSD), args, env, dir), addr: addr, store: seen}
+	n.mounts = mounts
 
 	if err := n.Start(); err != nil {
 		return nil, err

@@ -21,12 +21,18 @@ type Process struct {
 // StartProgram starts a program that ends in order what it has started, when it is told to or its parent ends. Its output
 // goes to a file.
 func StartProgram(path string, env map[string]string, log string) (*Process, error) {
-	return spawn(path, nil, env, log, syscall.SIGTERM)
+	return spawn(path, nil, env, log, manner{orphaned: syscall.SIGTERM})
 }
 
-// spawn starts a program with the given environment and nothing of ours. On Linux it gets the signal when its parent ends
-// in whatever way.
-func spawn(path string, args []string, env map[string]string, log string, orphaned syscall.Signal) (*Process, error) {
+// manner is how a program is started.
+type manner struct {
+	orphaned syscall.Signal // that it gets, on Linux, when its parent ends in whatever way
+	clock    time.Duration  // how much its wall clock is off, from its first moment on
+	mounts   string         // file that names the mount namespace which it is in; empty: ours
+}
+
+// spawn starts a program with the given environment and nothing of ours.
+func spawn(path string, args []string, env map[string]string, log string, m manner) (*Process, error) {
 	file, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the log: %w", err)
@@ -34,7 +40,7 @@ func spawn(path string, args []string, env map[string]string, log string, orphan
 	defer file.Close()
 
 	cmd := exec.Command(path, args...) //nolint:noctx // it ends by Kill and Stop, which say how
-	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = file, file, detached(orphaned)
+	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = file, file, detached(m.orphaned)
 
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
 	for name, value := range env {
@@ -44,7 +50,7 @@ func spawn(path string, args []string, env map[string]string, log string, orphan
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error, 1)
 
-	go p.own(started)
+	go p.own(started, m)
 
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", path, err)
@@ -55,17 +61,34 @@ func spawn(path string, args []string, env map[string]string, log string, orphan
 
 // own starts the process and waits for it on one system thread: the death signal of Linux fires when the thread that
 // started the child ends, not the process (https://github.com/golang/go/issues/27505).
-func (p *Process) own(started chan<- error) {
+func (p *Process) own(started chan<- error, m manner) {
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 
-	err := p.cmd.Start()
+	if m.mounts == "" {
+		defer runtime.UnlockOSThread() // else the thread ends with this goroutine: nobody else may be in that namespace
+	}
+
+	err := p.start(m)
 	started <- err
 
 	if err == nil {
 		p.err = p.cmd.Wait()
 		close(p.done)
 	}
+}
+
+func (p *Process) start(m manner) error {
+	if m.mounts != "" {
+		if err := enter(m.mounts); err != nil {
+			return err
+		}
+	}
+
+	if m.clock != 0 {
+		return startShifted(p.cmd, m.clock)
+	}
+
+	return p.cmd.Start()
 }
 
 // PID is the number of the process.

@@ -9,21 +9,26 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
+
+	"github.com/atlas-relay/atlas-relay/e2e/wallclock"
 )
 
 // Service is a program that can be ended and started again with the same settings, address and log.
 type Service struct {
 	Name string
 
-	path string
-	args []string
-	env  map[string]string
-	log  string
+	path   string
+	args   []string
+	env    map[string]string
+	log    string
+	mounts string // mount namespace that it runs in; empty: ours
 
 	mu      sync.Mutex
 	proc    *Process      // nil while not started
 	stopped bool          // the present run was asked to end: nobody starts it again
 	killed  bool          // it was ended by Kill: its end says nothing about it
+	clock   time.Duration // how much its wall clock is off
 	seen    map[int]Usage // last look at each run, by pid
 }
 
@@ -52,12 +57,31 @@ func (s *Service) Start() error {
 		return fmt.Errorf("%s runs already as process %d", s.Name, s.proc.PID())
 	}
 
-	proc, err := spawn(s.path, s.args, s.env, s.log, syscall.SIGKILL)
+	proc, err := spawn(s.path, s.args, s.env, s.log, manner{orphaned: syscall.SIGKILL, clock: s.clock, mounts: s.mounts})
 	if err != nil {
 		return err
 	}
 
 	s.proc, s.stopped, s.killed = proc, false, false
+
+	return nil
+}
+
+// SetClock makes the wall clock of the service differ from the right time by this much, at once and from the first moment of
+// each later start; 0 sets it right. Errors as of wallclock.Shift, but for a service that does not run.
+func (s *Service) SetClock(off time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	s.clock = off
+
+	if s.proc == nil || !s.proc.running() {
+		return nil
+	}
+
+	if err := wallclock.Shift(s.proc.PID(), off); !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
 
 	return nil
 }

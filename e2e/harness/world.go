@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
@@ -27,6 +29,9 @@ type World struct {
 	Source Place
 	Target Place
 	NATS   *NATS
+	// Cluster is all servers of NATS where there are several; NATS is the first of them.
+	Cluster Cluster
+	Disk    *Disk // that NATS has for itself; nil: none
 	// Secured is what NATS lets in; nil: everybody.
 	Secured *Secured
 
@@ -48,6 +53,10 @@ type WorldOptions struct {
 	StandaloneTarget bool
 	// OplogMaxEntries bounds the oplog of a source that is a stand-in, so that history gets lost; 0 is no bound.
 	OplogMaxEntries int
+	// NATSServers is how many there are; 0 is 1.
+	NATSServers int
+	// NATSDisk gives NATS a disk of so many bytes for itself (see DiskLacks); 0: none.
+	NATSDisk int64
 	// Password, when set, is that of the user relay, whom every database asks for it.
 	Password string
 	// SecuredFlow, when set, is the flow whose roles alone NATS lets in, as in deploy/nats/secured.conf.
@@ -82,6 +91,24 @@ func (w *World) start(ctx context.Context, o WorldOptions) error {
 	}
 
 	if w.Target, err = startPlace(ctx, o.Target, o.server(mongotest.Options{Standalone: o.StandaloneTarget})); err != nil {
+		return err
+	}
+
+	if o.NATSServers > 1 {
+		if w.Cluster, err = StartCluster(ctx, o.Programs, w.Dir, o.NATSServers); err == nil {
+			w.NATS = w.Cluster[0]
+		}
+
+		return err
+	}
+
+	if o.NATSDisk > 0 {
+		if w.Disk, err = NewDisk(ctx, w.Dir, "nats-disk", o.NATSDisk); err != nil {
+			return err
+		}
+
+		w.NATS, err = StartNATSOn(ctx, w.Disk, o.Programs, w.Dir)
+
 		return err
 	}
 
@@ -132,6 +159,15 @@ func (p *Place) stop(ctx context.Context) error {
 	return errors.Join(mongodb.Disconnect(ctx, p.Client), p.Server.Stop())
 }
 
+// JetStream connects to NATS, to any of its servers; the caller closes the connection.
+func (w *World) JetStream() (*nats.Conn, jetstream.JetStream, error) {
+	if w.Cluster != nil {
+		return w.Cluster.JetStream()
+	}
+
+	return w.NATS.JetStream()
+}
+
 // Relay prepares a relay between the two databases.
 func (w *World) Relay(ctx context.Context, programs Programs, flow string, env map[string]string) (*Relay, error) {
 	return New(ctx, Options{
@@ -178,8 +214,14 @@ func (w *World) Stop(ctx context.Context) error {
 		errs = append(errs, place.stop(ctx))
 	}
 
-	if w.NATS != nil {
+	if w.Cluster != nil {
+		errs = append(errs, w.Cluster.Stop(ctx))
+	} else if w.NATS != nil {
 		errs = append(errs, w.NATS.Stop(ctx))
+	}
+
+	if w.Disk != nil {
+		errs = append(errs, w.Disk.Close())
 	}
 
 	if !w.keepDir {

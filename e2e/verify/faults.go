@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/atlas-relay/atlas-relay/e2e/history"
 )
@@ -14,6 +15,11 @@ func (m *model) readFaults() error {
 
 		return nil
 	}))
+}
+
+// losesTail tells whether a fault has taken messages from the end of the stream.
+func (m *model) losesTail() bool {
+	return slices.ContainsFunc(m.faults, func(f history.Fault) bool { return f.LosesTail })
 }
 
 // judgeVacuity asks whether the run shows anything: each fault hit, while enough was written; the relay did work.

@@ -27,10 +27,7 @@ type streamIndex struct {
 
 // readStream judges the stream (I5) and puts its events into their partitions.
 func (m *model) readStream() error {
-	o := StreamOptions{Partitions: m.meta.Partitions, Batch: m.meta.Publish == "batch"}
-	for i := range m.faults {
-		o.LosesTail = o.LosesTail || m.faults[i].LosesTail
-	}
+	o := StreamOptions{Partitions: m.meta.Partitions, Batch: m.meta.Publish == "batch", LosesTail: m.losesTail()}
 
 	for i := range m.gaps {
 		if m.gaps[i].replacedBy != "" {

@@ -168,7 +168,7 @@ func (s *sampling) judge(at time.Time) {
 // judgeGrowth: what was counted stays counted. What the stream counts is counted anew where it has lost its end, or was
 // rewound: until everything is published again the sample is right and yet less than one before.
 func (s *sampling) judgeGrowth(at time.Time, t *Totals) {
-	anew := s.m.stream.replaced > 0 || s.m.stream.rewound
+	anew := s.m.stream.replaced > 0 || s.m.stream.rewound || s.m.losesTail() // which nobody may have read before it was lost
 
 	for _, c := range []struct {
 		name     string

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,7 +18,11 @@ type Config struct {
 	Changes  int           `env:"CHANGES"  envDefault:"2000" min:"100" max:"10000000" help:"of documents in each run"`
 	Rate     int           `env:"RATE"     envDefault:"250"  min:"1"   max:"100000"   help:"changes per second"`
 	Classes  string        `env:"CLASSES"  help:"comma list of the classes of faults; empty: all"`
-	Points   string        `env:"POINTS"   help:"failpoints to arm, as RELAY_FAILPOINTS has them; empty: those that the seed chooses"`
+	Points   string        `env:"POINTS"   help:"failpoints to arm, as RELAY_FAILPOINTS has them, or none; empty: those that the seed chooses"`
+	Steps    string        `env:"STEPS"    help:"comma list of the numbers of the steps of the schedule to take, or none; empty: all"`
+	Until    int           `env:"UNTIL"    min:"0" max:"10000000" help:"changes after which the load ends before its time; 0: never"`
+	Shrink   int           `env:"SHRINK"   envDefault:"12" min:"0" max:"1000" help:"runs that are spent to shorten the schedule of one that went wrong"`
+	Record   bool          `env:"RECORD"   help:"append the runs to e2e/chaos/runs.jsonl, write e2e/CHAOS.md, and arm the failpoints that no such run has struck"`
 	Short    bool          `env:"SHORT"    help:"only what the tests have time for"`
 	Keep     bool          `env:"KEEP"     help:"keep the folders of good runs, too"`
 	Dir      string        `env:"CHAOS_DIR"      help:"where each run has its folder; empty: below the temporary directory"`
@@ -31,11 +37,50 @@ func (c *Config) Validate() error {
 		return settings.Mistake{Name: "CLASSES", Value: c.Classes, Rule: err.Error(), Fix: "leave it empty for all"}
 	}
 
-	if _, err := failpoint.Parse(c.Points); err != nil {
+	if _, err := c.points(); err != nil {
 		return settings.Mistake{Name: "POINTS", Value: c.Points, Rule: err.Error(), Fix: "pkg/failpoint lists them"}
 	}
 
+	if _, err := c.steps(); err != nil {
+		return settings.Mistake{Name: "STEPS", Value: c.Steps, Rule: err.Error(), Fix: "a run's log numbers its steps"}
+	}
+
 	return nil
+}
+
+// points are nil where the seed chooses them.
+func (c *Config) points() ([]failpoint.Armed, error) {
+	switch c.Points {
+	case "":
+		return nil, nil
+	case chaos.None:
+		return []failpoint.Armed{}, nil
+	default:
+		return failpoint.Parse(c.Points)
+	}
+}
+
+// steps are nil where all are taken.
+func (c *Config) steps() ([]int, error) {
+	if c.Steps == "" {
+		return nil, nil
+	}
+
+	steps := []int{}
+	if c.Steps == chaos.None {
+		return steps, nil
+	}
+
+	for text := range strings.SplitSeq(c.Steps, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is no number of a step", text)
+		}
+
+		steps = append(steps, n)
+	}
+
+	return steps, nil
 }
 
 func (c *Config) classes() ([]chaos.Class, error) {

@@ -7,11 +7,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/atlas-relay/atlas-relay/e2e/chaos"
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
-	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 )
 
@@ -24,7 +22,12 @@ func run(ctx context.Context, cfg *Config, out io.Writer) error {
 		return err
 	}
 
-	points, err := failpoint.Parse(cfg.Points)
+	points, err := cfg.points()
+	if err != nil {
+		return err
+	}
+
+	steps, err := cfg.steps()
 	if err != nil {
 		return err
 	}
@@ -47,7 +50,7 @@ func run(ctx context.Context, cfg *Config, out io.Writer) error {
 
 	options := chaos.Options{
 		Programs: programs, Dir: cfg.Dir, Changes: cfg.Changes, Rate: float64(cfg.Rate), Classes: classes, Points: points, Short: cfg.Short, Keep: cfg.Keep,
-		Choice: choice, Patience: cfg.Patience, Seed: cfg.Seed,
+		Choice: choice, Patience: cfg.Patience, Seed: cfg.Seed, Steps: steps, Until: cfg.Until,
 	}
 
 	if options.Dir == "" {
@@ -62,7 +65,20 @@ func run(ctx context.Context, cfg *Config, out io.Writer) error {
 		options.Progress = out
 	}
 
-	return all(ctx, &options, cfg.Runs, out)
+	if err := os.MkdirAll(options.Dir, 0o700); err != nil {
+		return fmt.Errorf("make the directory of the runs: %w", err)
+	}
+
+	for _, line := range chaos.Lacking(classes) {
+		fmt.Fprintln(out, line)
+	}
+
+	s := &session{options: &options, shrink: cfg.Shrink, record: cfg.Record, ledger: filepath.Join(options.Dir, "runs.jsonl"), out: out}
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+
+	return s.all(ctx, cfg.Runs)
 }
 
 func buildFlags(race bool) []string {
@@ -72,22 +88,4 @@ func buildFlags(race bool) []string {
 	}
 
 	return flags
-}
-
-// all makes the runs, one after the other.
-func all(ctx context.Context, options *chaos.Options, runs int, out io.Writer) error {
-	summary := chaos.NewSummary()
-
-	for ; runs > 0 && ctx.Err() == nil; runs-- {
-		outcome, err := chaos.Run(ctx, options)
-		summary.Add(outcome, err)
-		fmt.Fprintf(out, "%s (%s)\n", outcome.Verdict(options, err), outcome.Took.Round(time.Second))
-
-		options.Seed++
-	}
-
-	fmt.Fprintln(out)
-	summary.Write(out)
-
-	return summary.Err()
 }

@@ -27,7 +27,7 @@ func Count(in *Input) Stats {
 		PausedNamespaces: in.Paused.Namespaces,
 		PauseKnown:       in.Checkpoints != nil && in.PauseDamaged == nil,
 
-		Consistent: in.Still && in.Stream != nil && in.Checkpoints != nil && sameGeneration(in),
+		Consistent: in.Still && in.Stream != nil && in.Checkpoints != nil && sameGeneration(in) && lostTail(in) == 0,
 	}
 
 	if in.Reports != nil {
@@ -288,6 +288,23 @@ func sameGeneration(in *Input) bool {
 	}
 
 	return true
+}
+
+// lostTail is how many events the checkpoints have settled that the stream no longer has: it lost its end after that was
+// applied. Until the listener has published it again there is no moment of the stream that the checkpoints belong to.
+// Checkpoints are read before the stream, so none is ahead of one that is whole.
+func lostTail(in *Input) (lost uint64) {
+	if in.Checkpoints == nil || !sameStream(in) || !sameGeneration(in) {
+		return 0
+	}
+
+	for partition, head := range in.Stream.Heads {
+		if settled := unsigned(in.Checkpoints[partition].Count); settled > head.Count {
+			lost += settled - head.Count
+		}
+	}
+
+	return lost
 }
 
 // unsigned reads a counter of a checkpoint. BSON has no unsigned integers; ours

@@ -45,7 +45,8 @@ type finding struct {
 //	DEGRADED  whatever goes on by itself: a server that is waited for, partitions
 //	          between two owners or without one while a processor can take part,
 //	          an instance that says nothing and has not been taken for gone yet,
-//	          parked events that are retried; a sum that does not add up; and a
+//	          parked events that are retried; a stream that has lost its end,
+//	          until it is published again; a sum that does not add up; and a
 //	          flow that a person has paused, which is told first
 func (s *Stats) judge(in *Input) {
 	var findings []finding
@@ -63,6 +64,13 @@ func (s *Stats) judge(in *Input) {
 	for _, what := range in.Unknown {
 		findings = append(findings, finding{
 			status: Unknown, reason: what, nextStep: "bring the server back, or mend the way to it; the services wait and go on by themselves",
+		})
+	}
+
+	if n := lostTail(in); n > 0 && in.Still {
+		findings = append(findings, finding{
+			status: Degraded, reason: fmt.Sprintf("the stream has lost its end: %d events that are applied are no longer in it", n),
+			nextStep: "nothing, if it passes: the listener publishes them again; else look for a listener that does not go on",
 		})
 	}
 

@@ -220,7 +220,8 @@ func TestBeforeTheFirstCheckpointNothingIsSettled(t *testing.T) {
 }
 
 // The stream lost its tail after it was applied: until the listener has
-// published it again nothing is pending, and the sum says that it is wrong.
+// published it again nothing of it is pending, no sum is said of a moment that
+// never was, and the state says why.
 func TestHeadBehindTheCheckpoint(t *testing.T) {
 	t.Parallel()
 
@@ -229,8 +230,14 @@ func TestHeadBehindTheCheckpoint(t *testing.T) {
 	s := tally.Count(in)
 
 	require.Equal(t, uint64(0), *s.Pending)
-	require.False(t, *s.AddsUp)
+	require.False(t, s.Consistent)
+	require.Nil(t, s.AddsUp)
 	require.Equal(t, tally.Degraded, s.Status)
+	require.Contains(t, s.Reasons[0], "the stream has lost its end: ")
+	require.Contains(t, s.Reasons[0], " events that are applied are no longer in it")
+
+	in.Stream.Generation = 1 // rewound: it is counted anew
+	require.Equal(t, tally.OK, tally.Count(in).Status)
 }
 
 func TestAnotherGenerationIsMoving(t *testing.T) {
