@@ -304,6 +304,40 @@ func (d *deafJetStream) PublishMsg(ctx context.Context, msg *nats.Msg, opts ...j
 	return ack, err
 }
 
+// TestLeaseIsCountedFromBeforeTheRequest: while a reply is on its way, the server's time runs.
+func TestLeaseIsCountedFromBeforeTheRequest(t *testing.T) {
+	t.Parallel()
+
+	const long = time.Minute
+
+	w := newWorld(t)
+	slow := &slowJetStream{JetStream: w.js}
+
+	l, err := lease.NewBucket(slow, topology.OwnersBucket).Acquire(t.Context(), key, "a", long)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Release(context.WithoutCancel(t.Context())) })
+	require.False(t, l.Deadline().After(slow.stored.Add(long-lease.Margin(long))), "acquired")
+
+	require.NoError(t, l.Renew(t.Context()))
+	require.False(t, l.Deadline().After(slow.stored.Add(long-lease.Margin(long))), "renewed")
+}
+
+// slowJetStream keeps replies back. However short that is, whoever counts from them counts too much.
+type slowJetStream struct {
+	jetstream.JetStream
+
+	stored time.Time // not after the server has stored the last message
+}
+
+func (s *slowJetStream) PublishMsg(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	s.stored = time.Now()
+	ack, err := s.JetStream.PublishMsg(ctx, msg, opts...)
+
+	time.Sleep(glance)
+
+	return ack, err
+}
+
 // TestContextEndsWithTheLease: also one that was made before renewals, or after
 // the end.
 func TestContextEndsWithTheLease(t *testing.T) {
