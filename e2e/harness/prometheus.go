@@ -70,7 +70,7 @@ scrape_configs:
 
 	p.process, err = spawn(path, []string{
 		"--config.file=" + file, "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + addr,
-	}, nil, filepath.Join(dir, "prometheus.log"), syscall.SIGKILL)
+	}, nil, filepath.Join(dir, "prometheus.log"), manner{orphaned: syscall.SIGKILL})
 
 	return p, err
 }
