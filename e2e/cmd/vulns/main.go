@@ -66,16 +66,33 @@ func run(ctx context.Context, d databases, modules []string, out io.Writer) erro
 		return nil
 	}
 
-	for _, module := range modules {
-		cmd := exec.CommandContext(ctx, "go", "run", govulncheck, "-C", module, "-db", database, "./...")
-		cmd.Stdout, cmd.Stderr = out, out
+	var errs []error
 
-		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("govulncheck of %s: %w", module, err)
-		}
+	for _, module := range modules {
+		errs = append(errs, check(ctx, database, module, out))
 	}
 
-	return nil
+	return errors.Join(errs...)
+}
+
+// check asks for one module. Vulnerabilities in other modules are an error; those of Go itself are a warning, as no change
+// of this tree mends them.
+func check(ctx context.Context, database, module string, out io.Writer) error {
+	var said, messages bytes.Buffer
+
+	cmd := exec.CommandContext(ctx, "go", "run", govulncheck, "-C", module, "-db", database, "-format", "json", "./...")
+	cmd.Stdout, cmd.Stderr = &said, &messages
+
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("govulncheck of %s: %w\n%s", module, err, &messages)
+	}
+
+	report, err := read(&said)
+	if err != nil {
+		return fmt.Errorf("govulncheck of %s: %w", module, err)
+	}
+
+	return report.tell(out, module)
 }
 
 // choose returns the address of the database to ask.
@@ -90,7 +107,7 @@ func (d databases) choose(ctx context.Context, out io.Writer) (string, error) {
 		return "", errors.Join(err, failed)
 	}
 
-	fmt.Fprintf(out, "vulns: the database %s cannot be had (%v); checked with a copy of %s, %d days old\n",
+	fmt.Fprintf(out, "vulns: the database %s cannot be had (%v); a copy of %s is asked, %d days old\n",
 		d.first, err, replica.date.Format(time.DateOnly), int(time.Since(replica.date).Hours()/24))
 
 	return replica.url, nil

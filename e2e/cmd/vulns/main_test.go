@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,7 +49,8 @@ func TestWithACopy(t *testing.T) {
 	require.Contains(t, out.String(), "no module either")
 }
 
-// A copy is a directory of OSV files and nothing else: the layout of the module. What it knows of fails too.
+// A copy is a directory of OSV files and nothing else: the layout of the module. What it knows of Go itself is told, with
+// the Go that mends it.
 func TestWithPlainFiles(t *testing.T) {
 	t.Parallel()
 
@@ -58,18 +60,18 @@ func TestWithPlainFiles(t *testing.T) {
 	var out bytes.Buffer
 
 	copied := func(context.Context) (*replica, error) { return &replica{url: "file://" + dir}, nil }
-	require.Error(t, run(t.Context(), databases{first: "file://" + t.TempDir(), second: copied}, []string{"."}, &out))
-	require.Contains(t, out.String(), "https://pkg.go.dev/vuln/GO-1")
+	require.NoError(t, run(t.Context(), databases{first: "file://" + t.TempDir(), second: copied}, []string{"."}, &out))
+	require.Contains(t, out.String(), "WARNING")
+	require.Contains(t, out.String(), "Go 1.999.1 or later has built: GO-1")
 }
 
-// vulnerability is one of what this very program calls. Without an address of its own govulncheck crashes, and sometimes
-// ends with 0 all the same.
-const vulnerability = `{"schema_version":"1.3.1","id":"GO-1","modified":"2026-11-01T00:00:00Z","published":"2026-11-01T00:00:00Z","details":"x",
+// vulnerability is one of what this very program calls.
+const vulnerability = `{"schema_version":"1.3.1","id":"GO-1","modified":"2026-11-01T00:00:00Z","published":"2026-11-01T00:00:00Z","summary":"x",
 	"database_specific":{"url":"https://pkg.go.dev/vuln/GO-1"},
-	"affected":[{"package":{"name":"stdlib","ecosystem":"Go"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"}]}],
+	"affected":[{"package":{"name":"stdlib","ecosystem":"Go"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"},{"fixed":"1.999.1"}]}],
 	"ecosystem_specific":{"imports":[{"path":"os/exec","symbols":["Cmd.Run"]}]}}]}`
 
-// With one it is asked, and what it knows of fails.
+// With a database of its own layout that is asked.
 func TestWithADatabase(t *testing.T) {
 	t.Parallel()
 
@@ -85,12 +87,40 @@ func TestWithADatabase(t *testing.T) {
 	write("index/db.json", `{"modified":"2026-11-01T00:00:00Z"}`)
 	write("index/modules.json", `[]`)
 	write("index/vulns.json", `[]`)
-	require.NoError(t, run(t.Context(), databases{first: "file://" + dir}, []string{"."}, &out), "%s", &out)
-	require.Contains(t, out.String(), "No vulnerabilities found")
+	require.NoError(t, run(t.Context(), databases{first: "file://" + dir}, []string{"."}, &out))
+	require.Empty(t, out.String())
 
 	write("index/modules.json", `[{"path":"stdlib","vulns":[{"id":"GO-1","modified":"2026-11-01T00:00:00Z"}]}]`)
 	write("index/vulns.json", `[{"id":"GO-1","modified":"2026-11-01T00:00:00Z"}]`)
 	write("ID/GO-1.json", vulnerability)
-	require.Error(t, run(t.Context(), databases{first: "file://" + dir}, []string{"."}, &out))
-	require.Contains(t, out.String(), "https://pkg.go.dev/vuln/GO-1")
+	require.NoError(t, run(t.Context(), databases{first: "file://" + dir}, []string{"."}, &out))
+	require.Contains(t, out.String(), "GO-1")
+}
+
+// What is in a module that this tree requires fails, unless nothing of it is called; it is named with what mends it.
+func TestFindings(t *testing.T) {
+	t.Parallel()
+
+	const said = `{"config":{"protocol_version":"v1.0.0"}}
+		{"osv":{"id":"GO-1","summary":"a crash"}}
+		{"osv":{"id":"GO-2","summary":"another"}}
+		{"finding":{"osv":"GO-2","fixed_version":"v0.2.0","trace":[{"module":"example.net/b","version":"v0.1.0"}]}}
+		{"finding":{"osv":"GO-1","fixed_version":"v0.2.0","trace":[
+			{"module":"example.net/a","version":"v0.1.0","package":"example.net/a/b","function":"Read"},
+			{"module":"ours","package":"ours/listener","function":"main"}]}}
+		{"finding":{"osv":"GO-3","fixed_version":"v1.26.9","trace":[{"module":"stdlib","version":"v1.26.8","package":"net/http","function":"Do"}]}}
+		{"finding":{"osv":"GO-4","fixed_version":"v1.26.10","trace":[{"module":"stdlib","version":"v1.26.8","package":"net/http","function":"Do"}]}}`
+
+	r, err := read(strings.NewReader(said))
+	require.NoError(t, err)
+
+	var out bytes.Buffer
+
+	err = r.tell(&out, "listener")
+	require.EqualError(t, err, "listener: GO-1 (https://pkg.go.dev/vuln/GO-1): example.net/a/b, example.net/a v0.1.0, called from ours/listener: a crash; fixed in v0.2.0")
+	require.Contains(t, out.String(), "2 vulnerabilities")
+	require.Contains(t, out.String(), "Go 1.26.10 or later has built: GO-3 GO-4")
+
+	_, err = read(strings.NewReader("no JSON"))
+	require.Error(t, err)
 }
