@@ -2,6 +2,7 @@ package tally_test
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -56,6 +57,11 @@ func TestDepartedAreNoted(t *testing.T) {
 			d.Role = tally.RoleListener
 			in.Reports.Departed = []tally.Departed{d}
 		}, tally.OK, []string{"listener on h3 (process 7) is gone: " + since + "it was not the active one"}},
+		"one that stopped in order": {func(in *tally.Input) {
+			d := left("q", 0)
+			d.Stopped = true
+			in.Reports.Departed = []tally.Departed{d}
+		}, tally.OK, nil},
 		"one that was restarted on its host": {func(in *tally.Input) {
 			in.Reports.Processors[0].Host, in.Reports.Processors[0].Start, in.Reports.Processors[0].ReportTime = "h3", noon().Add(time.Second), noon().Add(time.Minute)
 			in.Reports.Departed = []tally.Departed{left("q", 0)}
@@ -118,7 +124,7 @@ func TestManyNewOwners(t *testing.T) {
 
 	for i := range 6 {
 		in.Reports.Processors = append(in.Reports.Processors, tally.Processor{
-			Instance:   tally.Instance{ID: fmt.Sprint(i), Host: "h", PID: int64(i)},
+			Instance:   tally.Instance{ID: strconv.Itoa(i), Host: "h", PID: int64(i)},
 			Partitions: []tally.Ownership{{Partition: i, State: "APPLYING", Epoch: 5}},
 		})
 	}
