@@ -71,7 +71,10 @@ func TestTheSameSeedIsTheSameRun(t *testing.T) {
 
 	for seed := first(t); seed < first(t)+20; seed++ {
 		a, b := simulation.Run(simulation.NewPlan(seed), true), simulation.Run(simulation.NewPlan(seed), true)
-		require.Equal(t, a.Trace, b.Trace, "seed %d", seed)
+		for i := range min(len(a.Trace), len(b.Trace)) {
+			require.Equal(t, a.Trace[i], b.Trace[i], "seed %d, line %d", seed, i)
+		}
+
 		require.Equal(t, a.Hash, b.Hash, "seed %d", seed)
 
 		different[a.Hash] = true

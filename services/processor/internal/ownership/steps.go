@@ -184,6 +184,10 @@ func (s *Steps) Gather() error {
 	case <-s.l.settled:
 		s.l.inFlight = 0
 		s.marker, s.news = s.p.markers.latest()
+	default:
+	}
+
+	select { // one after the other: of two that are ready, one select would choose
 	case <-s.news:
 		s.marker, s.news = s.p.markers.latest()
 	default:
@@ -204,14 +208,22 @@ func (s *Steps) Apply(stop, work context.Context) error {
 	if s.l.batch == nil {
 		select {
 		case s.l.batch = <-s.l.batches:
-		case m := <-s.l.idle:
-			return held(s.l.moveTo(stop, work, m))
 		default:
-			return nil
+			return s.move(stop, work)
 		}
 	}
 
 	return s.settle(stop, work, false)
+}
+
+// move moves to the marker that was handed over, if one was.
+func (s *Steps) move(stop, work context.Context) error {
+	select {
+	case m := <-s.l.idle:
+		return held(s.l.moveTo(stop, work, m))
+	default:
+		return nil
+	}
 }
 
 func (s *Steps) settle(stop, work context.Context, looked bool) error {
