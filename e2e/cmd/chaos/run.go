@@ -17,9 +17,14 @@ import (
 const seeds = 1_000_000
 
 func run(ctx context.Context, cfg *Config, out io.Writer) error {
-	classes, err := cfg.classes()
+	chosen, err := cfg.classes()
 	if err != nil {
 		return err
+	}
+
+	classes, lacking := chaos.Available(chosen)
+	for _, line := range lacking {
+		fmt.Fprintln(out, line)
 	}
 
 	points, err := cfg.points()
@@ -67,10 +72,6 @@ func run(ctx context.Context, cfg *Config, out io.Writer) error {
 
 	if err := os.MkdirAll(options.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the directory of the runs: %w", err)
-	}
-
-	for _, line := range chaos.Lacking(classes) {
-		fmt.Fprintln(out, line)
 	}
 
 	s := &session{options: &options, shrink: cfg.Shrink, record: cfg.Record, ledger: filepath.Join(options.Dir, "runs.jsonl"), out: out}
