@@ -42,16 +42,11 @@ func run(ctx context.Context, cfg *Config, out io.Writer) error {
 		return err
 	}
 
-	bin, err := os.MkdirTemp("", "atlas-relay-chaos-bin-*")
-	if err != nil {
-		return fmt.Errorf("make a directory for the programs: %w", err)
-	}
-	defer os.RemoveAll(bin)
-
-	programs, err := harness.Build(ctx, bin, buildFlags(cfg.Race)...)
+	programs, remove, err := build(ctx, cfg)
 	if err != nil {
 		return err
 	}
+	defer remove()
 
 	options := chaos.Options{
 		Programs: programs, Dir: cfg.Dir, Changes: cfg.Changes, Rate: float64(cfg.Rate), Classes: classes, Points: points, Short: cfg.Short, Keep: cfg.Keep,
@@ -80,6 +75,26 @@ func run(ctx context.Context, cfg *Config, out io.Writer) error {
 	}
 
 	return s.all(ctx, cfg.Runs)
+}
+
+// build builds the services, unless they are there.
+func build(ctx context.Context, cfg *Config) (programs harness.Programs, remove func(), err error) {
+	if cfg.Bin != "" {
+		return harness.Programs(cfg.Bin), func() {}, nil
+	}
+
+	bin, err := os.MkdirTemp("", "atlas-relay-chaos-bin-*")
+	if err != nil {
+		return "", nil, fmt.Errorf("make a directory for the programs: %w", err)
+	}
+
+	remove = func() { _ = os.RemoveAll(bin) } // below the temporary directory, at worst
+
+	if programs, err = harness.Build(ctx, bin, buildFlags(cfg.Race)...); err != nil {
+		remove()
+	}
+
+	return programs, remove, err
 }
 
 func buildFlags(race bool) []string {
