@@ -50,8 +50,8 @@ type Class struct {
 	Short bool
 	// Fits tells whether a plan leaves room for it; nil: every plan does.
 	Fits func(p *Plan) bool
-	// Lacks is why this machine cannot have it; nil: it can.
-	Lacks error
+	// Lacks tries whether this machine can have it, and tells why not; nil: every machine can.
+	Lacks func() error
 	// Draw makes one fault of the class.
 	Draw func(r *rand.Rand, p *Plan) Fault
 }
@@ -65,15 +65,22 @@ func Classes() []Class {
 	}
 }
 
-// Lacking says which of the classes this machine cannot have, and why.
-func Lacking(classes []Class) (lines []string) {
+// Available leaves out the classes that this machine cannot have, and says in a line each which they are, and why.
+func Available(classes []Class) (have []Class, lacking []string) {
 	for _, c := range classes {
+		var err error
 		if c.Lacks != nil {
-			lines = append(lines, fmt.Sprintf("NOT ON THIS MACHINE: %s: %v", c.Name, c.Lacks))
+			err = c.Lacks()
+		}
+
+		if err == nil {
+			have = append(have, c)
+		} else {
+			lacking = append(lacking, fmt.Sprintf("NOT ON THIS MACHINE: %s: %v", c.Name, err))
 		}
 	}
 
-	return lines
+	return have, lacking
 }
 
 // Select returns the classes of these names; all without any.

@@ -29,7 +29,7 @@ const clockOff = time.Hour
 func clockClass() Class {
 	return Class{
 		Name: "clock", Says: "the clock of a process is off by an hour, from its start or by a jump, until it is set right", Short: true,
-		Lacks: wallclock.Supported(),
+		Lacks: wallclock.Supported,
 		Draw: func(r *rand.Rand, _ *Plan) Fault {
 			all := []victim{listeners, processors, statistics, natsServer}
 			offs := [][]time.Duration{{clockOff}, {-clockOff}, {clockOff, -clockOff}, {-clockOff, clockOff}}

@@ -22,7 +22,7 @@ const natsDisk = 1 << 30
 func diskFullClass() Class {
 	return Class{
 		Name: "disk-full", Says: "the disk of NATS is full, until it is freed and the server started again", Disk: true,
-		Lacks: harness.DiskLacks(), Fits: alone,
+		Lacks: harness.DiskLacks, Fits: alone,
 		Draw: func(r *rand.Rand, _ *Plan) Fault {
 			return &diskFull{room: int64(r.IntN(256 << 10)), lasts: 200 + uint64(r.IntN(300))}
 		},

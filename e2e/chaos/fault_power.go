@@ -19,7 +19,7 @@ type power struct {
 func powerClass() Class {
 	return Class{
 		Name: "power", Says: "NATS loses power, and with it what its disk had not taken yet", Disk: true,
-		Lacks: harness.DiskLacks(), Fits: alone,
+		Lacks: harness.DiskLacks, Fits: alone,
 		Draw: func(r *rand.Rand, _ *Plan) Fault {
 			return &power{since: uint64(r.IntN(600)), away: uint64(r.IntN(200))}
 		},

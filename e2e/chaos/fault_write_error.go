@@ -19,7 +19,7 @@ type writeError struct {
 func writeErrorClass() Class {
 	return Class{
 		Name: "write-error", Says: "the system refuses what NATS writes, until it is started again with room",
-		Lacks: limitable(), Fits: alone,
+		Lacks: limitable, Fits: alone,
 		Draw: func(r *rand.Rand, _ *Plan) Fault {
 			return &writeError{room: uint64(r.IntN(32 << 10)), lasts: 200 + uint64(r.IntN(300))}
 		},

@@ -103,7 +103,7 @@ func (p *Plan) schedule(r *rand.Rand, o *Options) {
 
 	for _, c := range o.Classes {
 		switch {
-		case o.Short && !c.Short, c.Lacks != nil, c.Fits != nil && !c.Fits(p):
+		case o.Short && !c.Short, c.Fits != nil && !c.Fits(p):
 		case c.Ending == Heals:
 			heal = append(heal, c)
 		default:
@@ -247,6 +247,10 @@ func (p *Plan) Settings(db string) map[string]string {
 
 	if p.Schema {
 		settings["DDL"] = "on"
+	}
+
+	if p.disk() > 0 {
+		settings["STREAM_MAX_BYTES"] = "512MiB" // NATS has three quarters of its disk for streams
 	}
 
 	if p.Replicated {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -132,7 +133,7 @@ func ranges(numbers []uint64) string {
 			n++
 		}
 
-		part := fmt.Sprint(numbers[0])
+		part := strconv.FormatUint(numbers[0], 10)
 		if n > 1 {
 			part += fmt.Sprintf("–%d", numbers[n-1])
 		}

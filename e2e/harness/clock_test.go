@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"context"
 	"os"
 	"strconv"
 	"strings"
@@ -63,5 +62,5 @@ func TestServiceGetsAnotherTimeWhileItRuns(t *testing.T) {
 	require.True(t, s.Runs())
 	require.NoError(t, s.Kill())
 	require.NoError(t, s.SetClock(0), "nobody is there whose clock could be set")
-	require.NoError(t, s.Stop(context.Background()))
+	require.NoError(t, s.Stop(t.Context()))
 }

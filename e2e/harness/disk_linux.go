@@ -7,14 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// DiskLacks is why this machine can have no Disk; nil: it can. It tries, once.
-var DiskLacks = sync.OnceValue(func() (err error) {
+// DiskLacks is why this machine can have no Disk; nil: it can. It tries.
+func DiskLacks() (err error) {
 	dir, remove, err := tempDir()
 	if err != nil {
 		return err
@@ -30,7 +29,7 @@ var DiskLacks = sync.OnceValue(func() (err error) {
 	}
 
 	return d.Close()
-})
+}
 
 // holdNamespace starts a process in a mount namespace of its own that has the image mounted, and does nothing more.
 func holdNamespace(log, image, point string) (*Process, error) {

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -39,10 +38,10 @@ func stub(by time.Duration) []byte {
 	return append(code, 0xc3)
 }
 
-// Supported tells whether clocks can be set here: it sets one, once. A sandbox may forbid to write to another process's
-// memory, and a kernel may map no such page.
-var Supported = sync.OnceValue(func() error {
-	trial := exec.Command("sleep", "60") //nolint:noctx // it is killed below
+// Supported tells whether clocks can be set here: it sets one. A sandbox may forbid to write to another process's memory, and
+// a kernel may map no such page.
+func Supported() error {
+	trial := exec.Command("sleep", "60")
 	if err := trial.Start(); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
@@ -56,7 +55,7 @@ var Supported = sync.OnceValue(func() error {
 	}
 
 	return nil
-})
+}
 
 // stopPatience bounds the wait until all threads of a process stand still.
 const stopPatience = 10 * time.Second

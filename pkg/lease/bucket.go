@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -39,15 +41,29 @@ type JetStream interface {
 type Bucket struct {
 	js   JetStream
 	name string
+
+	mu   sync.Mutex
+	seen map[string]sighting // of leases that others hold, by key
+}
+
+// sighting is when a revision of a key was seen first, by the monotonic clock.
+type sighting struct {
+	revision uint64
+	at       time.Time
 }
 
 // NewBucket returns the bucket of this name. It asks nobody.
-func NewBucket(js JetStream, name string) *Bucket { return &Bucket{js: js, name: name} }
+func NewBucket(js JetStream, name string) *Bucket {
+	return &Bucket{js: js, name: name, seen: map[string]sighting{}}
+}
 
 // Acquire makes the key, with the holder's value, if nobody holds it: a key that
 // is not there, expired, or was deleted. One without a TTL is nobody's lease but
 // was written by hand, and is overwritten; one with this very value is an
 // acquisition of ours whose reply was lost. So a value must name one process.
+// One that was not renewed for twice its TTL, since this process saw it first, is
+// overwritten too: its holder takes it for expired since long, and the server's
+// clock has gone back, so that it would keep it for as long.
 // Errors: *HeldError, else trouble of the server.
 func (b *Bucket) Acquire(ctx context.Context, key, value string, ttl time.Duration) (*Lease, error) {
 	sent := time.Now()
@@ -59,7 +75,7 @@ func (b *Bucket) Acquire(ctx context.Context, key, value string, ttl time.Durati
 			return nil, fmt.Errorf("acquire lease %s: %w", key, err)
 		}
 
-		if held.isLease && held.value != value {
+		if held.isLease && held.value != value && !b.overdue(key, &held) {
 			return nil, &HeldError{Key: key, Value: held.value}
 		}
 
@@ -82,11 +98,30 @@ func (b *Bucket) Acquire(ctx context.Context, key, value string, ttl time.Durati
 	return newLease(b, key, value, ttl, revision, sent), nil
 }
 
+// overdueAfter is how many TTLs a lease may stay without a renewal before nobody
+// waits for the server any more, which drops it after one and a second.
+const overdueAfter = 2
+
+// overdue tells whether somebody else's lease was seen at this revision for too
+// long.
+func (b *Bucket) overdue(key string, held *stored) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	now := time.Now()
+	if b.seen[key].revision != held.revision {
+		b.seen[key] = sighting{held.revision, now}
+	}
+
+	return now.Sub(b.seen[key].at) > overdueAfter*held.ttl+time.Second
+}
+
 // stored is the last message of a key.
 type stored struct {
 	revision uint64 // 0: the key never was
 	value    string
 	isLease  bool // present, with a TTL
+	ttl      time.Duration
 }
 
 func (b *Bucket) read(ctx context.Context, key string) (stored, error) {
@@ -106,7 +141,15 @@ func (b *Bucket) read(ctx context.Context, key string) (stored, error) {
 
 	marker := raw.Header.Get(headerOperation) != "" || raw.Header.Get(jetstream.MarkerReasonHeader) != ""
 
-	return stored{revision: raw.Sequence, value: string(raw.Data), isLease: !marker && raw.Header.Get(headerTTL) != ""}, nil
+	ttl := raw.Header.Get(headerTTL)
+	held := stored{revision: raw.Sequence, value: string(raw.Data), isLease: !marker && ttl != ""}
+
+	// One that cannot be read is left to the server.
+	if held.ttl, err = time.ParseDuration(ttl); err != nil {
+		held.ttl = math.MaxInt64 / (2 * overdueAfter)
+	}
+
+	return held, nil
 }
 
 // put writes the key if its last revision is the expected one, 0 for none.

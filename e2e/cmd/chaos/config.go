@@ -26,6 +26,7 @@ type Config struct {
 	Short    bool          `env:"SHORT"    help:"only what the tests have time for"`
 	Keep     bool          `env:"KEEP"     help:"keep the folders of good runs, too"`
 	Dir      string        `env:"CHAOS_DIR"      help:"where each run has its folder; empty: below the temporary directory"`
+	Bin      string        `env:"CHAOS_BIN"      help:"where the services are, built with the tag failpoints; empty: they are built"`
 	Patience time.Duration `env:"CHAOS_PATIENCE" envDefault:"3m" help:"how long the relay may take for anything"`
 	Race     bool          `env:"CHAOS_RACE"     help:"build the services with the race detector"`
 	Verbose  bool          `env:"CHAOS_VERBOSE"  help:"tell what happens meanwhile"`

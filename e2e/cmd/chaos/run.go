@@ -17,9 +17,14 @@ import (
 const seeds = 1_000_000
 
 func run(ctx context.Context, cfg *Config, out io.Writer) error {
-	classes, err := cfg.classes()
+	chosen, err := cfg.classes()
 	if err != nil {
 		return err
+	}
+
+	classes, lacking := chaos.Available(chosen)
+	for _, line := range lacking {
+		fmt.Fprintln(out, line)
 	}
 
 	points, err := cfg.points()
@@ -37,16 +42,11 @@ func run(ctx context.Context, cfg *Config, out io.Writer) error {
 		return err
 	}
 
-	bin, err := os.MkdirTemp("", "atlas-relay-chaos-bin-*")
-	if err != nil {
-		return fmt.Errorf("make a directory for the programs: %w", err)
-	}
-	defer os.RemoveAll(bin)
-
-	programs, err := harness.Build(ctx, bin, buildFlags(cfg.Race)...)
+	programs, remove, err := build(ctx, cfg)
 	if err != nil {
 		return err
 	}
+	defer remove()
 
 	options := chaos.Options{
 		Programs: programs, Dir: cfg.Dir, Changes: cfg.Changes, Rate: float64(cfg.Rate), Classes: classes, Points: points, Short: cfg.Short, Keep: cfg.Keep,
@@ -69,16 +69,32 @@ func run(ctx context.Context, cfg *Config, out io.Writer) error {
 		return fmt.Errorf("make the directory of the runs: %w", err)
 	}
 
-	for _, line := range chaos.Lacking(classes) {
-		fmt.Fprintln(out, line)
-	}
-
 	s := &session{options: &options, shrink: cfg.Shrink, record: cfg.Record, ledger: filepath.Join(options.Dir, "runs.jsonl"), out: out}
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
 
 	return s.all(ctx, cfg.Runs)
+}
+
+// build builds the services, unless they are there.
+func build(ctx context.Context, cfg *Config) (programs harness.Programs, remove func(), err error) {
+	if cfg.Bin != "" {
+		return harness.Programs(cfg.Bin), func() {}, nil
+	}
+
+	bin, err := os.MkdirTemp("", "atlas-relay-chaos-bin-*")
+	if err != nil {
+		return "", nil, fmt.Errorf("make a directory for the programs: %w", err)
+	}
+
+	remove = func() { _ = os.RemoveAll(bin) } // below the temporary directory, at worst
+
+	if programs, err = harness.Build(ctx, bin, buildFlags(cfg.Race)...); err != nil {
+		remove()
+	}
+
+	return programs, remove, err
 }
 
 func buildFlags(race bool) []string {
