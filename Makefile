@@ -43,6 +43,10 @@ bench: ## Measure speed and memory beside the ceilings of the same run
 chaos: ## Break the relay under load and judge it (SEED, RUNS, CHANGES, RATE, CLASSES, POINTS, SHORT, KEEP)
 	@go run ./e2e/cmd/chaos
 
+.PHONY: mutants
+mutants: ## Plant bugs in a copy and look which test finds each (ARGS="-run name -parallel 2")
+	@go run ./e2e/cmd/mutants $(ARGS)
+
 .PHONY: lint
 lint: ## Run all linters, and look for known vulnerabilities (GOVULNDB=file://copy: offline)
 	$(LINT) run $(PACKAGES)
