@@ -52,6 +52,10 @@ chaos: ## Break the relay under load and judge it (SEED, RUNS, CHANGES, RATE, CL
 simulate: ## Run the whole flow in memory, seed after seed, until one breaks a promise (SEED, RUNS, FAULTS)
 	@go run ./e2e/cmd/simulate
 
+.PHONY: mutants
+mutants: ## Plant bugs in a copy and look which test finds each (ARGS="-run name -parallel 2")
+	@go run ./e2e/cmd/mutants $(ARGS)
+
 .PHONY: lint
 lint: ## Run all linters, and look for known vulnerabilities (GOVULNDB=file://copy: offline)
 	$(LINT) run $(PACKAGES)

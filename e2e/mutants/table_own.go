@@ -1,0 +1,43 @@
+package mutants
+
+// owned are mutants of who may work on what.
+func owned() []Mutant {
+	return []Mutant{
+	}
+}
+
+// crossed are mutants of schema changes and pauses.
+func crossed() []Mutant {
+	return []Mutant{
+		{
+			Name: "barrier-passed-before-all-came", File: processor + "barrier/barrier.go",
+			What: "A schema change is made although a partition stands at an earlier one.",
+			Old:  `!arrived || !known || arrival.Epoch != present.Epoch || arrival.Position.Before(l.At.Position) {`,
+			New:  `!arrived || !known || arrival.Epoch != present.Epoch {`,
+		},
+		{
+			Name: "arrival-of-a-former-owner", File: processor + "barrier/barrier.go",
+			What: "That a partition has arrived counts although another owner has taken it since.",
+			Old:  `!arrived || !known || arrival.Epoch != present.Epoch || arrival.Position.Before(l.At.Position) {`,
+			New:  `!arrived || !known || arrival.Epoch > present.Epoch || arrival.Position.Before(l.At.Position) {`,
+		},
+		{
+			Name: "parked-tried-at-a-barrier", File: processor + "barrier/passage.go",
+			What: "Parked events are tried while their partition stands at a schema change.",
+			Old:  `	return !p.standing && (!held.Before(p.hold) || !p.passed.Position.Before(p.hold))`,
+			New:  `	return !held.Before(p.hold) || !p.passed.Position.Before(p.hold)`,
+		},
+		{
+			Name: "prepared-again", File: processor + "barrier/barrier.go",
+			What: "A second owner that makes a schema change looks anew at what was there before, which the first may have changed.",
+			Old:  `	if v.Executing != nil && v.Executing.Barrier == l.At {`,
+			New:  `	if v.Executing != nil && v.Executing.Barrier == l.At && v.Executing.Epoch == l.Epoch {`,
+		},
+		{
+			Name: "paused-namespace-written", File: processor + "park/lot.go",
+			What: "Changes of a paused namespace are written like any other.",
+			Old:  `		case p.holds(item.Key):`,
+			New:  `		case p.holds(item.Key) && d != nil:`,
+		},
+	}
+}

@@ -1,0 +1,37 @@
+package mutants
+
+// parked are mutants of what becomes of events that the target refuses.
+func parked() []Mutant {
+	return []Mutant{
+		{
+			Name: "follower-overtakes-in-its-batch", File: processor + "park/refuse.go",
+			What: "Of the later events of a batch the one right behind a refused event is applied, although it may be of the same document.",
+			Old:  `		case i > at && item.Entry == nil && item.Fate == Apply:`,
+			New:  `		case i > at+1 && item.Entry == nil && item.Fate == Apply:`,
+		},
+		{
+			Name: "follower-overtakes-in-a-later-batch", File: processor + "park/lot.go",
+			What: "An event does not wait behind those of its document that are parked since an earlier batch.",
+			Old:  `		case d == nil, lifted[item.Key]:`,
+			New:  `		case d == nil, lifted[item.Key], len(d.entries) > 0 && d.first() != nil:`,
+		},
+		{
+			Name: "delta-on-a-refetched-document", File: processor + "park/document.go",
+			What: "An event of the very time that a refetched document covers is applied to it once more.",
+			Old:  `	return !(bson.Timestamp{T: position.T, I: position.I}).After(t)`,
+			New:  `	return (bson.Timestamp{T: position.T, I: position.I}).Before(t)`,
+		},
+		{
+			Name: "failed-counted-twice", File: processor + "park/effects.go",
+			What: "A dead letter that was replayed and failed again counts as failed twice.",
+			Old: `		if !e.Counted {
+			b.fx.Failed += e.events()
+		}
+
+		e.State,`,
+			New: `		b.fx.Failed += e.events()
+
+		e.State,`,
+		},
+	}
+}
