@@ -113,7 +113,7 @@ func TestRenderedKeepsOtherLines(t *testing.T) {
 	page := mutants.Rendered("", all, []mutants.Outcome{{Mutant: &all[0], Finding: found, Took: 3e9}})
 	require.Contains(t, page, "| `one` | `a.go` | One. | property: `TestX` of `pkg/x` | 2 (17) | 3s |\n")
 	require.Contains(t, page, "| `two` | `b.go` | Two \\| three. | not run yet |  |  |\n")
-	require.Contains(t, page, "**1 of 2 found** (unit 0, property 1, end to end 0, chaos 0). Where input is random, the median is 2 seeds, the most 2.\n")
+	require.Contains(t, page, "**1 of 2 found** (unit 0, property 1, end to end 0, chaos 0). Where input is random, the median of the seeds is 2, the most 2.\n")
 
 	page = mutants.Rendered(page, all, []mutants.Outcome{{Mutant: &all[1]}})
 	require.Contains(t, page, "property: `TestX` of `pkg/x` | 2 (17) | 3s |\n")
@@ -124,7 +124,7 @@ func TestRenderedKeepsOtherLines(t *testing.T) {
 	})
 	require.Contains(t, page, "| chaos: lost \\| found and more | 6 | 0s |\n")
 	require.Contains(t, page, "**2 of 2 found**")
-	require.Contains(t, page, "the median is 2 seeds, the most 6.")
+	require.Contains(t, page, "the median of the seeds is 2, the most 6.")
 	require.Equal(t, page, mutants.Rendered(page, all, nil))
 
 	require.NotContains(t, mutants.Rendered(page, all[1:], nil), "`one`", "it is in the table no more")

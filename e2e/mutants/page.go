@@ -168,7 +168,7 @@ func summary(list []row) string {
 	text := fmt.Sprintf("**%d of %d found** (%s).", found, len(list), strings.Join(parts, ", "))
 
 	if slices.Sort(seeds); len(seeds) > 0 {
-		text += fmt.Sprintf(" Where input is random, the median is %d seeds, the most %d.", seeds[(len(seeds)-1)/2], seeds[len(seeds)-1])
+		text += fmt.Sprintf(" Where input is random, the median of the seeds is %d, the most %d.", seeds[(len(seeds)-1)/2], seeds[len(seeds)-1])
 	}
 
 	return text + "\n"

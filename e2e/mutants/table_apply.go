@@ -77,5 +77,19 @@ func consumed() []Mutant {
 // applied are mutants of what writes a batch to the target.
 func applied() []Mutant {
 	return []Mutant{
+		{
+			Name: "unknown-commit-is-a-failure", File: processor + "apply/judge.go",
+			What: "A transaction of unknown outcome that the checkpoint shows as committed is taken for failed.",
+			Old: `		return Committed
+`,
+			New: `		return NotCommitted
+`,
+		},
+		{
+			Name: "outage-counts-against-a-document", File: "pkg/mongodb/classify.go",
+			What: "Trouble of the target is taken for the document's own error, and its retries are counted.",
+			Old:  `	if len(codes) == 0 || IsTransient(err) || IsUnauthorized(err) {`,
+			New:  `	if len(codes) == 0 || IsUnauthorized(err) {`,
+		},
 	}
 }

@@ -3,6 +3,20 @@ package mutants
 // owned are mutants of who may work on what.
 func owned() []Mutant {
 	return []Mutant{
+		{
+			Name: "zombie-renews-anothers-lease", File: "pkg/lease/lease.go",
+			What: "A holder whose lease has passed to another takes it back with its next renewal.",
+			Old:  `	if !held.isLease || held.value != l.value {`,
+			New:  `	if !held.isLease {`,
+		},
+		{
+			Name: "lease-counted-from-the-reply", File: "pkg/lease/lease.go",
+			What: "A holder counts its lease from the server's reply: while that is on its way the server's time runs.",
+			Old: `	l.end = sent.Add(l.ttl - Margin(l.ttl))
+`,
+			New: `	l.end = sent.Add(time.Since(sent) + l.ttl - Margin(l.ttl))
+`,
+		},
 	}
 }
 
@@ -20,6 +34,12 @@ func crossed() []Mutant {
 			What: "That a partition has arrived counts although another owner has taken it since.",
 			Old:  `!arrived || !known || arrival.Epoch != present.Epoch || arrival.Position.Before(l.At.Position) {`,
 			New:  `!arrived || !known || arrival.Epoch > present.Epoch || arrival.Position.Before(l.At.Position) {`,
+		},
+		{
+			Name: "idle-checkpoint-passes-a-barrier", File: processor + "barrier/passage.go",
+			What: "An idle partition's checkpoint is moved to a marker behind a schema change that it has not passed.",
+			Old:  `	return lastBarrier <= max(held, p.passed.Event)`,
+			New:  `	return lastBarrier <= max(held, p.passed.Event) || !p.standing`,
 		},
 		{
 			Name: "parked-tried-at-a-barrier", File: processor + "barrier/passage.go",

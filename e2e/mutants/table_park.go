@@ -16,10 +16,22 @@ func parked() []Mutant {
 			New:  `		case d == nil, lifted[item.Key], len(d.entries) > 0 && d.first() != nil:`,
 		},
 		{
+			Name: "delta-behind-a-dead-letter", File: processor + "park/lot.go",
+			What: "A delta is applied to a document that missed a change before it.",
+			Old:  `		case d.first() == nil && item.Whole: // it ends the mark, and lets pass what is behind it`,
+			New:  `		case d.first() == nil: // it ends the mark, and lets pass what is behind it`,
+		},
+		{
 			Name: "delta-on-a-refetched-document", File: processor + "park/document.go",
 			What: "An event of the very time that a refetched document covers is applied to it once more.",
 			Old:  `	return !(bson.Timestamp{T: position.T, I: position.I}).After(t)`,
 			New:  `	return (bson.Timestamp{T: position.T, I: position.I}).Before(t)`,
+		},
+		{
+			Name: "cover-ends-too-early", File: processor + "park/effects.go",
+			What: "It is forgotten that a document was refetched while events that its image holds are still to come.",
+			Old:  `		if !upTo(position, t) {`,
+			New:  `		if !upTo(position, p.oldest) || t.IsZero() {`,
 		},
 		{
 			Name: "failed-counted-twice", File: processor + "park/effects.go",
@@ -32,6 +44,15 @@ func parked() []Mutant {
 			New: `		b.fx.Failed += e.events()
 
 		e.State,`,
+		},
+		{
+			Name: "letter-replayed-twice", File: stats + "deadletter/act.go",
+			What: "A dead letter that somebody else has just replayed is replayed once more.",
+			Old: `		{Key: "flow", Value: t.flow},
+		{Key: "state", Value: parked.Dead},
+`,
+			New: `		{Key: "flow", Value: t.flow},
+`,
 		},
 	}
 }

@@ -4,6 +4,17 @@ package mutants
 func viewed() []Mutant {
 	return []Mutant{
 		{
+			Name: "sum-of-two-moments", File: stats + "collect/collect.go",
+			What: "The stream's figures are read before the checkpoints, so a sample may have more processed than there is.",
+			Old: `	before := f.readTarget(ctx, in)
+	in.Still = f.readStream(ctx, in, before)
+`,
+			New: `	in.Still = f.readStream(ctx, in, nil)
+	before := f.readTarget(ctx, in)
+	_ = before
+`,
+		},
+		{
 			Name: "parked-is-not-pending", File: stats + "tally/count.go",
 			What: "Events that are parked are in no sum.",
 			Old:  `	p.Pending = new(unread + unsigned(p.Checkpoint.Parked))`,
@@ -22,6 +33,12 @@ func viewed() []Mutant {
 			New:  `	if s.AddsUp != nil && *s.Total < *s.Processed && !*s.AddsUp {`,
 		},
 		{
+			Name: "viewer-may-replay", File: stats + "api/access.go",
+			What: "What changes something needs no more than the role of a viewer.",
+			Old:  `	return access.Operator`,
+			New:  `	return access.Viewer`,
+		},
+		{
 			Name: "password-with-an-at-sign-shown", File: "pkg/settings/secret.go",
 			What: "Of a password that has an @ what follows it is shown.",
 			Old:  `	if at := strings.LastIndexByte(rest, '@'); at >= 0 {`,
@@ -32,6 +49,27 @@ func viewed() []Mutant {
 			What: "A URI shows its password to slog.",
 			Old:  `func (u URI) LogValue() slog.Value { return slog.StringValue(u.String()) }`,
 			New:  `func (u URI) LogValue() slog.Value { return slog.StringValue(u.Reveal()) }`,
+		},
+		{
+			Name: "verify-ignores-missing-documents", File: relayctl + "verify/merge.go",
+			What: "Documents of the source behind the target's last one are taken for equal.",
+			Old: `	case target == nil:
+		return step{kind: Missing, source: true}`,
+			New: `	case target == nil:
+		return step{source: true}`,
+		},
+		{
+			Name: "verify-does-not-wait-for-the-flow", File: relayctl + "verify/rechecks.go",
+			What: "A document in flight is judged before the flow has passed it.",
+			Old:  `	return r.those(func(s *Suspect) bool { return !s.at.IsZero() && p.passed(s.Partition, s.at) })`,
+			New:  `	return r.those(func(s *Suspect) bool { return !s.at.IsZero() && len(p.Partitions) > s.Partition })`,
+		},
+		{
+			Name: "gap-without-fence", File: relayctl + "flow/gap_marker.go",
+			What: "The marker behind an accepted gap follows whatever the tail is by then, instead of the one that was decided on.",
+			Old: `	tail.Sequence = uint64(g.Sequence) //nolint:gosec // never negative; another tail by now is refused
+`,
+			New: ``,
 		},
 		{
 			Name: "unknown-token-is-nobody-in-particular", File: stats + "access/access.go",

@@ -134,7 +134,7 @@ func (t *Tree) Users(of *Package) []*Package {
 	}
 
 	slices.SortFunc(users, func(a, b user) int {
-		return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(a.ImportPath, b.ImportPath))
+		return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(shared(b.Dir, of.Dir), shared(a.Dir, of.Dir)), cmp.Compare(a.ImportPath, b.ImportPath))
 	})
 
 	list := make([]*Package, len(users))
@@ -143,6 +143,21 @@ func (t *Tree) Users(of *Package) []*Package {
 	}
 
 	return list
+}
+
+// shared is how many directories two paths have in common: of those who use a package, its siblings are the nearest.
+func shared(a, b string) (n int) {
+	theirs := strings.Split(b, string(filepath.Separator))
+
+	for i, element := range strings.Split(a, string(filepath.Separator)) {
+		if i == len(theirs) || theirs[i] != element {
+			break
+		}
+
+		n++
+	}
+
+	return n
 }
 
 func reached(distances map[string]int, distance int) func(path string) bool {

@@ -3,9 +3,20 @@ package flow
 import (
 	"context"
 
+	"github.com/nats-io/nats.go/jetstream"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
 	"github.com/atlas-relay/atlas-relay/pkg/gap"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
+
+// PublishGapMarker publishes the marker of a gap, as AcceptGap does when the stream had not gone on a moment ago.
+func PublishGapMarker(ctx context.Context, js jetstream.JetStream, stream *topology.Stream, source *mongo.Client, g *gap.Document) error {
+	a := &acceptance{GapSettings: &GapSettings{}, js: js, stream: stream, source: source}
+
+	return a.publishMarker(ctx, g)
+}
 
 // Gaps returns the gaps that were ever accepted in a flow, the oldest first.
 func Gaps(ctx context.Context, s *TargetSettings) ([]Gap, error) {

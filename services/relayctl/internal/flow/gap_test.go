@@ -18,6 +18,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/gap"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/relayctl/internal/flow"
 )
@@ -273,6 +274,35 @@ func TestAcceptGapAfterACrash(t *testing.T) {
 		requireRefused(t, err, "there is no gap")
 		require.Equal(t, gap.Withdrawn, open(t, w).State)
 	})
+}
+
+// TestGapMarkerFollowsOnlyTheTailOfItsGap: a listener may have gone on since it was looked. Behind its message the marker
+// would hide a gap that is none.
+func TestGapMarkerFollowsOnlyTheTailOfItsGap(t *testing.T) {
+	t.Parallel()
+
+	w := newForgetfulWorld(t)
+	stream := w.open(t)
+	first, err := stream.Tail(t.Context())
+	require.NoError(t, err)
+
+	m := first.Message
+	m.Attempt = 2 // another id
+	_, err = w.nats.JetStream(t).PublishMsg(t.Context(), event.Encode(w.flow(), &m, first.ID))
+	require.NoError(t, err)
+
+	behind, err := bson.Marshal(bson.D{{Key: "_data", Value: "behind the gap"}})
+	require.NoError(t, err)
+
+	err = flow.PublishGapMarker(t.Context(), w.nats.JetStream(t), stream, w.target, &gap.Document{
+		ID: "a gap", Flow: w.flow(), StreamID: stream.StreamID, Sequence: int64(first.Sequence), State: gap.Open,
+		From: gap.Edge{ResumeToken: first.ResumeToken}, To: gap.Edge{ResumeToken: behind},
+	})
+	require.ErrorIs(t, err, topology.ErrNotLast)
+
+	tail, err := stream.Tail(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, first.Sequence+1, tail.Sequence)
 }
 
 func TestAcceptGapAtATimeOrToken(t *testing.T) {
