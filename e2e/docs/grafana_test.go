@@ -42,9 +42,9 @@ func TestBoardFitsTheSchema(t *testing.T) {
 
 // readBoard returns a board and what is wrong with it. Fields that are missing are not: the schema asks for all of them, and
 // Grafana takes its defaults.
-func readBoard(text string) (*dashboard.Dashboard, []string) {
+func readBoard(text string) (*dashboard.Dashboard, []string) { //nolint:staticcheck // the form of files, which the newer one replaces only in Grafana's API
 	var (
-		d        dashboard.Dashboard //nolint:staticcheck // the form of files, which the newer one replaces only in Grafana's API
+		d        dashboard.Dashboard //nolint:staticcheck // as above
 		errs     cog.BuildErrors
 		mistakes []string
 	)
