@@ -198,16 +198,14 @@ func (s *stack) awaitContainers(t *testing.T, service, what string, condition fu
 	require.NoError(t, s.compose.Await(ctx, service, service+" "+what, condition))
 }
 
-// arrives writes a document to a source and waits until the target has it. It is two changes: its collection is one. Both
-// are in a database of their own, whose name it returns.
-func (s *stack) arrives(t *testing.T, source *mongo.Client) (db string) {
+// arrives writes a document to a source and waits until the target has it. It is two changes: its collection is one.
+func (s *stack) arrives(t *testing.T, source *mongo.Client) {
 	t.Helper()
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 
-	db = "probe_" + bson.NewObjectID().Hex()
-	doc := bson.D{{Key: "_id", Value: 1}, {Key: "at", Value: time.Now()}}
+	db, doc := "probe_"+bson.NewObjectID().Hex(), bson.D{{Key: "_id", Value: 1}, {Key: "at", Value: time.Now()}}
 
 	require.NoError(t, source.Database(db).CreateCollection(ctx, "documents"))
 	_, err := source.Database(db).Collection("documents").InsertOne(ctx, doc)
@@ -230,6 +228,4 @@ func (s *stack) arrives(t *testing.T, source *mongo.Client) (db string) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, want, got)
-
-	return db
 }

@@ -57,15 +57,9 @@ func (d *Docker) complete(ctx context.Context, cache string, progress io.Writer)
 	return nil
 }
 
-// build builds the plugin.
-func (p plugin) build(ctx context.Context, path string) error {
-	return BuildModule(ctx, p.module+"@"+p.version, "-trimpath", "-ldflags", "-X "+p.module+p.stamp+"="+p.version, "-o", path, p.main)
-}
-
-// BuildModule runs go build with these arguments in a copy of a module, without cgo: the module cache is read-only, and go
-// install refuses a module that replaces others. Paths must be absolute, but for the packages.
-func BuildModule(ctx context.Context, module string, args ...string) (err error) {
-	source, err := download(ctx, module)
+// build builds the plugin from its module, in a copy of it: the module cache is read-only.
+func (p plugin) build(ctx context.Context, path string) (err error) {
+	source, err := download(ctx, p.module+"@"+p.version)
 	if err != nil {
 		return err
 	}
@@ -79,15 +73,15 @@ func BuildModule(ctx context.Context, module string, args ...string) (err error)
 
 	dir = filepath.Join(dir, "module")
 	if err := os.CopyFS(dir, os.DirFS(source)); err != nil {
-		return fmt.Errorf("copy %s: %w", module, err)
+		return fmt.Errorf("copy %s: %w", p.module, err)
 	}
 
-	cmd := exec.CommandContext(ctx, "go", append([]string{"build"}, args...)...)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-X "+p.module+p.stamp+"="+p.version, "-o", path, p.main)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod", "CGO_ENABLED=0")
 
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", module, err, lastWords(out))
+		return fmt.Errorf("build %s: %w\n%s", p.module, err, lastWords(out))
 	}
 
 	return nil
