@@ -34,7 +34,7 @@ type lane struct {
 func (l *lane) work() {
 	sent := l.clock()
 
-	revision, err := l.client.Put(background(), topology.OwnersBucket, topology.PartitionKey(flow, l.number), []byte(l.id), 0, leaseTTL)
+	revision, err := l.client.Put(forever{}, topology.OwnersBucket, topology.PartitionKey(flow, l.number), []byte(l.id), 0, leaseTTL)
 	if err != nil {
 		l.member.Refused(l.number, errors.Is(err, jetstream.ErrKeyExists))
 
@@ -50,7 +50,7 @@ func (l *lane) work() {
 	l.held = false
 
 	if l.lease.holds(l.clock()) {
-		_ = l.client.Delete(background(), topology.OwnersBucket, topology.PartitionKey(flow, l.number), l.lease.revision) // it expires otherwise
+		_ = l.client.Delete(forever{}, topology.OwnersBucket, topology.PartitionKey(flow, l.number), l.lease.revision) // it expires otherwise
 	}
 
 	l.lease = holding{}
@@ -61,7 +61,7 @@ func (l *lane) work() {
 // stopping is the context of what a drain or the end of the lease breaks off; working
 // that of what only the latter does.
 func (l *lane) stopping() context.Context {
-	return bound{Context: background(), ended: func() error {
+	return bound{ended: func() error {
 		if l.drain {
 			return context.Canceled
 		}
@@ -70,7 +70,7 @@ func (l *lane) stopping() context.Context {
 	}}
 }
 
-func (l *lane) working() context.Context { return bound{Context: background(), ended: l.over} }
+func (l *lane) working() context.Context { return bound{ended: l.over} }
 
 func (l *lane) over() error {
 	if !l.lease.holds(l.clock()) {

@@ -38,7 +38,7 @@ func Many(ctx context.Context, first uint64, runs int, take func(*Result) bool) 
 			break
 		}
 
-		seeds <- first + uint64(i) //nolint:gosec // never negative
+		seeds <- first + uint64(i)
 	}
 
 	close(seeds)

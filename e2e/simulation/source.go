@@ -68,7 +68,7 @@ func numberOf(token bson.Raw) int {
 }
 
 func newSource(w *world) *source {
-	s := &source{world: w, random: rand.New(rand.NewPCG(w.plan.Seed, 2)), times: bson.Timestamp{T: uint32(epoch.Unix())}, unique: w.plan.Unique} //nolint:gosec // it has to be repeatable
+	s := &source{world: w, random: rand.New(rand.NewPCG(w.plan.Seed, 2)), times: bson.Timestamp{T: uint32(epoch.Unix())}, unique: w.plan.Unique}
 
 	for k := range keys {
 		if s.random.IntN(4) == 0 { // it is there before the stream is
@@ -123,7 +123,7 @@ func (s *source) freeValue(key int) int {
 // happen makes the next changes: one, or those of a transaction, which have one time and
 // are seen all at once.
 func (s *source) happen() {
-	s.times = bson.Timestamp{T: uint32(s.now.Unix()), I: s.times.I + 1} //nolint:gosec // until 2106
+	s.times = bson.Timestamp{T: uint32(s.now.Unix()), I: s.times.I + 1}
 	s.idle = 0
 
 	for range max(1, s.random.IntN(5)-1) {

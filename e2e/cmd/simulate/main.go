@@ -45,7 +45,7 @@ func realMain(ctx context.Context, environ map[string]string) error {
 	}
 
 	if cfg.Seed == 0 {
-		cfg.Seed = 1 + rand.Uint64N(1<<40) //nolint:gosec // it is no secret
+		cfg.Seed = 1 + rand.Uint64N(1<<40)
 	}
 
 	if cfg.Runs == 1 {
@@ -64,7 +64,7 @@ func one(cfg *Config, out io.Writer) error {
 	if cfg.Faults != "" {
 		var numbers []int
 
-		for _, text := range strings.Split(strings.TrimPrefix(cfg.Faults, "none"), ",") {
+		for text := range strings.SplitSeq(strings.TrimPrefix(cfg.Faults, "none"), ",") {
 			if n, err := strconv.Atoi(text); err == nil {
 				numbers = append(numbers, n)
 			}

@@ -104,7 +104,7 @@ func newReal(t *testing.T) *subject {
 func TestConformance(t *testing.T) {
 	t.Parallel()
 
-	for name, make := range map[string]func(*testing.T) *subject{"model": newModel, "server": newReal} {
+	for name, begin := range map[string]func(*testing.T) *subject{"model": newModel, "server": newReal} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
@@ -114,7 +114,7 @@ func TestConformance(t *testing.T) {
 			} {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					check(t, make(t))
+					check(t, begin(t))
 				})
 			}
 		})
