@@ -64,7 +64,7 @@ func (l *listener) live(writer uint64) {
 	l.steps, err = stepwise.NewSteps(l.client, l.client.JetStream(), writer, stepwise.Options{
 		Flow: flow, Exclude: []string{left.String()}, MarkerIdle: 3 * time.Second, Clock: stepwise.Clock{
 			Now:  l.clock,
-			Wait: func(_ context.Context, d time.Duration) bool { return l.hold(d) },
+			Wait: func(_ context.Context, d time.Duration) bool { return l.hold(d) }, //nolint:contextcheck // a run has time, and contexts, of its own
 		},
 	})
 	if err != nil {
@@ -211,7 +211,7 @@ func (l *listener) round(ctx context.Context, token *bson.Raw) error {
 		return nats.ErrDisconnected
 	}
 
-	if err := l.keep(); err != nil {
+	if err := l.keep(); err != nil { //nolint:contextcheck // a run has time, and contexts, of its own
 		return err
 	}
 

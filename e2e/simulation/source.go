@@ -88,8 +88,11 @@ func (s *source) image(key, v int) bson.Raw {
 	}
 
 	raw, _ := bson.Marshal(bson.D{ // of numbers
-		{Key: "_id", Value: int32(key)}, {Key: "v", Value: int64(v)}, {Key: mongomodel.FieldBad, Value: int32(bad)},
-		{Key: mongomodel.FieldUnique, Value: int32(s.freeValue(key))}, {Key: "pad", Value: s.padding()},
+		{Key: "_id", Value: int32(key)},
+		{Key: "v", Value: int64(v)},
+		{Key: mongomodel.FieldBad, Value: int32(bad)},
+		{Key: mongomodel.FieldUnique, Value: int32(s.freeValue(key))},
+		{Key: "pad", Value: s.padding()},
 	})
 
 	return raw

@@ -49,7 +49,7 @@ func realMain(ctx context.Context, environ map[string]string) error {
 	}
 
 	if cfg.Runs == 1 {
-		return one(cfg, os.Stdout)
+		return one(cfg, os.Stdout) //nolint:contextcheck // a run has time, and contexts, of its own
 	}
 
 	return many(ctx, cfg, os.Stdout)
@@ -109,7 +109,7 @@ func many(ctx context.Context, cfg *Config, out io.Writer) error {
 	})
 
 	if failed != nil {
-		simulation.Explain(out, failed.Plan)
+		simulation.Explain(out, failed.Plan) //nolint:contextcheck // a run has time, and contexts, of its own
 
 		return errFailed
 	}

@@ -158,9 +158,12 @@ func (s *subject) change(t *testing.T, n uint64, operation event.Operation, id i
 	}
 
 	raw, err := bson.Marshal(bson.D{
-		{Key: "_id", Value: bson.D{{Key: "_data", Value: "x"}}}, {Key: "operationType", Value: operation}, {Key: "clusterTime", Value: bson.Timestamp{T: 1}},
+		{Key: "_id", Value: bson.D{{Key: "_data", Value: "x"}}},
+		{Key: "operationType", Value: operation},
+		{Key: "clusterTime", Value: bson.Timestamp{T: 1}},
 		{Key: "ns", Value: bson.D{{Key: "db", Value: s.ns.DB}, {Key: "coll", Value: s.ns.Coll}}},
-		{Key: "documentKey", Value: bson.D{{Key: "_id", Value: id}}}, body,
+		{Key: "documentKey", Value: bson.D{{Key: "_id", Value: id}}},
+		body,
 	})
 	require.NoError(t, err)
 
