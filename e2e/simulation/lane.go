@@ -209,7 +209,8 @@ func (l *lane) round(stop, work context.Context) error {
 	return nil
 }
 
-// read takes in what the consumer delivers. In bad weather a delivery may get lost.
+// read takes in what the consumer delivers. In bad weather a delivery goes into a
+// connection that is dead, which both ends learn a little later.
 func (l *lane) read(stop context.Context) error {
 	for n := 1 + l.random.IntN(6); n > 0 && l.steps.Wants(); n-- {
 		msg, gone := l.consumer.Deliver()
@@ -221,6 +222,7 @@ func (l *lane) read(stop context.Context) error {
 			return nil
 		case l.now.Before(l.weather.lossy) && l.chance(0.05):
 			l.judge.struck["delivery lost"]++
+			l.after(l.between(0, time.Second), l.wire.drop)
 
 			continue
 		}
