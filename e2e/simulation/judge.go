@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -122,7 +123,7 @@ func (j *judge) commit(c *mongomodel.Commit) {
 
 // imaged tells which documents the transaction has from the source itself: they may be
 // of the future, or deleted so that others can go on.
-func (j *judge) imaged(c *mongomodel.Commit) bool {
+func (*judge) imaged(c *mongomodel.Commit) bool {
 	if len(c.Before[event.Namespace{DB: checkpoint.Database, Coll: parked.Refetched}]) > 0 {
 		return true
 	}
@@ -140,7 +141,7 @@ func (j *judge) imaged(c *mongomodel.Commit) bool {
 // was there, and, unless something of it is set aside, it is what the source had where
 // the checkpoint stands.
 func (j *judge) written(c *mongomodel.Commit, key int, imaged bool) {
-	now := j.target.Find(taken, int32(key)) //nolint:gosec // small
+	now := j.target.Find(taken, int32(key))
 
 	if until, known := j.exempt[key]; known && until.Before(c.Checkpoint.Position) {
 		delete(j.exempt, key)
@@ -189,20 +190,20 @@ func versionOf(document bson.Raw) int64 {
 
 // shown is a document for people, without what only makes it large.
 func shown(document bson.Raw) string {
-	text := "gone"
-
-	if document != nil {
-		text = ""
+	if document == nil {
+		return "gone"
 	}
+
+	var fields []string
 
 	elements, _ := document.Elements()
 	for _, e := range elements {
 		if e.Key() != "pad" {
-			text += " " + e.Key() + ":" + e.Value().String()
+			fields = append(fields, e.Key()+":"+e.Value().String())
 		}
 	}
 
-	return text
+	return strings.Join(fields, " ")
 }
 
 // isAside tells whether an event of the document waits, or was given up.
@@ -277,17 +278,17 @@ func (j *judge) sample() {
 
 	for i := range all {
 		d := &all[i]
-		if d.StreamGeneration() != s.last.Generation || !s.has(d) || uint64(d.Count) > s.heads[d.Partition] { //nolint:gosec // never negative
+		if d.StreamGeneration() != s.last.Generation || !s.has(d) || uint64(d.Count) > s.heads[d.Partition] {
 			return // moving
 		}
 
 		sum += d.Counters.Processed + d.Counters.Failed + d.Counters.Skipped
-		pending += int64(s.heads[d.Partition]) - d.Count + d.Parked //nolint:gosec // small
+		pending += int64(s.heads[d.Partition]) - d.Count + d.Parked
 	}
 
 	j.samples++
 
-	if total := int64(s.last.Event); total != sum+int64(s.last.Skipped)+pending { //nolint:gosec // small
+	if total := int64(s.last.Event); total != sum+int64(s.last.Skipped)+pending {
 		j.fail("counters: total %d, but processed, failed and skipped are %d, %d skipped by the listener, %d pending", total, sum, s.last.Skipped, pending)
 	}
 }

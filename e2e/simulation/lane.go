@@ -34,7 +34,7 @@ type lane struct {
 func (l *lane) work() {
 	sent := l.clock()
 
-	revision, err := l.client.Put(background(), topology.OwnersBucket, topology.PartitionKey(flow, l.number), []byte(l.id), 0, leaseTTL)
+	revision, err := l.client.Put(forever{}, topology.OwnersBucket, topology.PartitionKey(flow, l.number), []byte(l.id), 0, leaseTTL)
 	if err != nil {
 		l.member.Refused(l.number, errors.Is(err, jetstream.ErrKeyExists))
 
@@ -50,7 +50,7 @@ func (l *lane) work() {
 	l.held = false
 
 	if l.lease.holds(l.clock()) {
-		_ = l.client.Delete(background(), topology.OwnersBucket, topology.PartitionKey(flow, l.number), l.lease.revision) // it expires otherwise
+		_ = l.client.Delete(forever{}, topology.OwnersBucket, topology.PartitionKey(flow, l.number), l.lease.revision) // it expires otherwise
 	}
 
 	l.lease = holding{}
@@ -61,7 +61,7 @@ func (l *lane) work() {
 // stopping is the context of what a drain or the end of the lease breaks off; working
 // that of what only the latter does.
 func (l *lane) stopping() context.Context {
-	return bound{Context: background(), ended: func() error {
+	return bound{ended: func() error {
 		if l.drain {
 			return context.Canceled
 		}
@@ -70,7 +70,7 @@ func (l *lane) stopping() context.Context {
 	}}
 }
 
-func (l *lane) working() context.Context { return bound{Context: background(), ended: l.over} }
+func (l *lane) working() context.Context { return bound{ended: l.over} }
 
 func (l *lane) over() error {
 	if !l.lease.holds(l.clock()) {
@@ -209,7 +209,8 @@ func (l *lane) round(stop, work context.Context) error {
 	return nil
 }
 
-// read takes in what the consumer delivers. In bad weather a delivery may get lost.
+// read takes in what the consumer delivers. In bad weather a delivery goes into a
+// connection that is dead, which both ends learn a little later.
 func (l *lane) read(stop context.Context) error {
 	for n := 1 + l.random.IntN(6); n > 0 && l.steps.Wants(); n-- {
 		msg, gone := l.consumer.Deliver()
@@ -221,6 +222,7 @@ func (l *lane) read(stop context.Context) error {
 			return nil
 		case l.now.Before(l.weather.lossy) && l.chance(0.05):
 			l.judge.struck["delivery lost"]++
+			l.after(l.between(0, time.Second), l.wire.drop)
 
 			continue
 		}

@@ -52,7 +52,7 @@ func (w *world) startListener(slot int) *listener {
 	l.process = process{world: w, offset: w.wrong, name: "listener" + string(rune('0'+slot))}
 	l.wire = wire{process: &l.process, session: w.weather.natsSession}
 	l.client = natsmodel.NewClient(w.nats, &l.wire, maxPayload)
-	l.start(func() { l.live(uint64(w.serial)) }) //nolint:gosec // never negative
+	l.start(func() { l.live(uint64(w.serial)) })
 
 	return l
 }
@@ -64,7 +64,7 @@ func (l *listener) live(writer uint64) {
 	l.steps, err = stepwise.NewSteps(l.client, l.client.JetStream(), writer, stepwise.Options{
 		Flow: flow, Exclude: []string{left.String()}, MarkerIdle: 3 * time.Second, Clock: stepwise.Clock{
 			Now:  l.clock,
-			Wait: func(_ context.Context, d time.Duration) bool { return l.hold(d) },
+			Wait: func(_ context.Context, d time.Duration) bool { return l.hold(d) }, //nolint:contextcheck // a run has time, and contexts, of its own
 		},
 	})
 	if err != nil {
@@ -108,7 +108,7 @@ func (l *listener) lead() bool {
 
 	sent := l.clock()
 
-	revision, err := l.client.Put(background(), topology.OwnersBucket, topology.LeaderKey(flow), []byte(l.name), 0, leaseTTL)
+	revision, err := l.client.Put(forever{}, topology.OwnersBucket, topology.LeaderKey(flow), []byte(l.name), 0, leaseTTL)
 	if err != nil {
 		return false
 	}
@@ -144,7 +144,7 @@ func (l *listener) keep() error {
 func (h *holding) extend(client *natsmodel.Client, key string, value []byte, now time.Time) error {
 	h.renew = now.Add(leaseTTL / 6)
 
-	revision, err := client.Put(background(), topology.OwnersBucket, key, value, h.revision, leaseTTL)
+	revision, err := client.Put(forever{}, topology.OwnersBucket, key, value, h.revision, leaseTTL)
 	if err == nil {
 		first := h.first
 		*h = newHolding(revision, now)
@@ -156,7 +156,7 @@ func (h *holding) extend(client *natsmodel.Client, key string, value []byte, now
 
 // session is one pass from a tail to the next trouble.
 func (l *listener) session() error {
-	ctx := bound{Context: background(), ended: func() error {
+	ctx := bound{ended: func() error {
 		if !l.lease.holds(l.clock()) {
 			return errLeaseOver
 		}
@@ -211,7 +211,7 @@ func (l *listener) round(ctx context.Context, token *bson.Raw) error {
 		return nats.ErrDisconnected
 	}
 
-	if err := l.keep(); err != nil {
+	if err := l.keep(); err != nil { //nolint:contextcheck // a run has time, and contexts, of its own
 		return err
 	}
 

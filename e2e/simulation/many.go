@@ -22,7 +22,7 @@ func Many(ctx context.Context, first uint64, runs int, take func(*Result) bool) 
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for seed := range seeds {
-				r := Run(NewPlan(seed), false)
+				r := Run(NewPlan(seed), false) //nolint:contextcheck // a run has time, and contexts, of its own
 
 				mu.Lock()
 				if ctx.Err() == nil && !take(r) {
@@ -38,7 +38,7 @@ func Many(ctx context.Context, first uint64, runs int, take func(*Result) bool) 
 			break
 		}
 
-		seeds <- first + uint64(i) //nolint:gosec // never negative
+		seeds <- first + uint64(i)
 	}
 
 	close(seeds)

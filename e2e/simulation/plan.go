@@ -76,7 +76,7 @@ const leaseTTL = 5 * time.Second
 
 // NewPlan returns the plan of a seed.
 func NewPlan(seed uint64) *Plan {
-	r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // it has to be repeatable
+	r := rand.New(rand.NewPCG(seed, 1))
 
 	p := &Plan{
 		Seed: seed, Partitions: 1 + r.IntN(3), Processors: 1 + r.IntN(3), Listeners: 1 + r.IntN(2), Changes: 20 + r.IntN(40),

@@ -62,7 +62,7 @@ func (w *world) startProcessor(slot int) *processor {
 
 // live is the whole life of a processor, beside that of its partitions.
 func (p *processor) live() {
-	for p.member.Open(background()) != nil {
+	for p.member.Open(forever{}) != nil {
 		p.pause(500 * time.Millisecond)
 
 		if !p.wire.connected() {
@@ -141,7 +141,7 @@ func (p *processor) sight() {
 	}
 
 	members, holders := map[string]time.Duration{}, map[int]string{}
-	err := p.client.All(background(), topology.OwnersBucket, func(key string, value []byte) {
+	err := p.client.All(forever{}, topology.OwnersBucket, func(key string, value []byte) {
 		if id, ok := topology.ParseMemberKey(flow, key); ok {
 			members[id] = leaseTTL
 		} else if n, ok := topology.ParsePartitionKey(flow, key); ok {
@@ -159,7 +159,7 @@ func (p *processor) sight() {
 func (p *processor) announce() bool {
 	sent := p.clock()
 
-	revision, err := p.client.Put(background(), topology.OwnersBucket, topology.MemberKey(flow, p.id), []byte(p.id), p.own.revision, leaseTTL)
+	revision, err := p.client.Put(forever{}, topology.OwnersBucket, topology.MemberKey(flow, p.id), []byte(p.id), p.own.revision, leaseTTL)
 	if err == nil {
 		p.own = newHolding(revision, sent)
 	} else if !p.own.holds(sent) {
@@ -233,7 +233,7 @@ func (p *processor) report() {
 
 	text, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
 	if err == nil {
-		_ = p.client.Set(background(), topology.StatsBucket, topology.ProcessorReportKey(flow, p.id), text)
+		_ = p.client.Set(forever{}, topology.StatsBucket, topology.ProcessorReportKey(flow, p.id), text)
 	}
 }
 
@@ -263,6 +263,6 @@ func (p *processor) readMarkers() {
 func (p *processor) leave() {
 	p.leaving = true
 	p.start(func() {
-		_ = p.client.Delete(background(), topology.OwnersBucket, topology.MemberKey(flow, p.id), p.own.revision) // it expires otherwise
+		_ = p.client.Delete(forever{}, topology.OwnersBucket, topology.MemberKey(flow, p.id), p.own.revision) // it expires otherwise
 	})
 }

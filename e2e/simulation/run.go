@@ -3,6 +3,7 @@ package simulation
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/atlas-relay/atlas-relay/e2e/simulation/mongomodel"
@@ -55,7 +56,7 @@ func Run(plan *Plan, wholeTrace bool) (r *Result) {
 }
 
 func newWorld(plan *Plan) *world {
-	w := &world{plan: plan, random: rand.New(rand.NewPCG(plan.Seed, 3)), now: epoch} //nolint:gosec // it has to be repeatable
+	w := &world{plan: plan, random: rand.New(rand.NewPCG(plan.Seed, 3)), now: epoch}
 	clock := func() time.Time { return w.now }
 
 	w.judge = newJudge(w)
@@ -120,7 +121,7 @@ func (w *world) isAtRest() bool {
 	all, ok := w.judge.checkpoints()
 	s := w.judge.streamNow()
 
-	if !ok || s == nil || !s.last.EndsEvent() || s.last.Event != uint64(w.source.counted()) { //nolint:gosec // never negative
+	if !ok || s == nil || !s.last.EndsEvent() || s.last.Event != uint64(w.source.counted()) {
 		return false
 	}
 
@@ -174,34 +175,34 @@ func (w *world) isLoud() bool {
 
 // standing says who does what, for a run that does not come to rest.
 func (w *world) standing() string {
-	text := fmt.Sprintf("the source has %d changes", w.source.counted())
+	texts := []string{fmt.Sprintf("the source has %d changes", w.source.counted())}
 
 	if s := w.judge.streamNow(); s != nil {
-		text += fmt.Sprintf(", the stream event %d in generation %d, heads %v", s.last.Event, s.last.Generation, s.heads)
+		texts = append(texts, fmt.Sprintf("the stream event %d in generation %d, heads %v", s.last.Event, s.last.Generation, s.heads))
 	}
 
 	for _, l := range w.listeners {
-		text += fmt.Sprintf("; %s %s %s", l.name, l.steps.Status().State, l.steps.Status().Reason)
+		texts = append(texts, fmt.Sprintf("%s %s, %d messages not proven, %s", l.name, l.steps.Status().State, l.steps.Status().WindowMessages, l.steps.Status().Reason))
 	}
 
 	all, _ := w.judge.checkpoints()
 	for i := range all {
-		text += fmt.Sprintf("; partition %d at event %d, count %d, generation %d, %d parked", all[i].Partition, all[i].Event, all[i].Count, all[i].Generation, all[i].Parked)
+		texts = append(texts, fmt.Sprintf("partition %d at event %d, count %d, generation %d, %d parked", all[i].Partition, all[i].Event, all[i].Count, all[i].Generation, all[i].Parked))
 	}
 
 	for _, p := range w.processors {
 		for _, l := range p.lanes {
 			if status := l.steps.Status(); l.held {
-				text += fmt.Sprintf("; %s has partition %d: %s %s", p.name, l.number, status.State, status.Reason)
+				texts = append(texts, fmt.Sprintf("%s has partition %d: %s %s", p.name, l.number, status.State, status.Reason))
 			}
 		}
 	}
 
 	for _, r := range w.judge.records() {
-		text += fmt.Sprintf("; %s %s %s", r.ID, r.State, r.Reason)
+		texts = append(texts, fmt.Sprintf("%s %s %s", r.ID, r.State, r.Reason))
 	}
 
-	return text
+	return strings.Join(texts, "; ")
 }
 
 // loud judges a flow that has ended: something must have happened that ends one.

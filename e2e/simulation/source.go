@@ -68,7 +68,7 @@ func numberOf(token bson.Raw) int {
 }
 
 func newSource(w *world) *source {
-	s := &source{world: w, random: rand.New(rand.NewPCG(w.plan.Seed, 2)), times: bson.Timestamp{T: uint32(epoch.Unix())}, unique: w.plan.Unique} //nolint:gosec // it has to be repeatable
+	s := &source{world: w, random: rand.New(rand.NewPCG(w.plan.Seed, 2)), times: bson.Timestamp{T: uint32(epoch.Unix())}, unique: w.plan.Unique}
 
 	for k := range keys {
 		if s.random.IntN(4) == 0 { // it is there before the stream is
@@ -88,8 +88,11 @@ func (s *source) image(key, v int) bson.Raw {
 	}
 
 	raw, _ := bson.Marshal(bson.D{ // of numbers
-		{Key: "_id", Value: int32(key)}, {Key: "v", Value: int64(v)}, {Key: mongomodel.FieldBad, Value: int32(bad)},
-		{Key: mongomodel.FieldUnique, Value: int32(s.freeValue(key))}, {Key: "pad", Value: s.padding()},
+		{Key: "_id", Value: int32(key)},
+		{Key: "v", Value: int64(v)},
+		{Key: mongomodel.FieldBad, Value: int32(bad)},
+		{Key: mongomodel.FieldUnique, Value: int32(s.freeValue(key))},
+		{Key: "pad", Value: s.padding()},
 	})
 
 	return raw
@@ -123,7 +126,7 @@ func (s *source) freeValue(key int) int {
 // happen makes the next changes: one, or those of a transaction, which have one time and
 // are seen all at once.
 func (s *source) happen() {
-	s.times = bson.Timestamp{T: uint32(s.now.Unix()), I: s.times.I + 1} //nolint:gosec // until 2106
+	s.times = bson.Timestamp{T: uint32(s.now.Unix()), I: s.times.I + 1}
 	s.idle = 0
 
 	for range max(1, s.random.IntN(5)-1) {

@@ -1,7 +1,6 @@
 package simulation
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -44,7 +43,7 @@ type task struct {
 type killed struct{}
 
 // start begins a task.
-func (p *process) start(work func()) *task {
+func (p *process) start(work func()) {
 	t := &task{process: p}
 	t.resume, t.stop = iter.Pull(func(yield func(time.Duration) bool) {
 		t.yield = yield
@@ -63,8 +62,6 @@ func (p *process) start(work func()) *task {
 	})
 	p.tasks = append(p.tasks, t)
 	p.after(0, t.run)
-
-	return t
 }
 
 // run resumes a task until it waits.
@@ -124,12 +121,25 @@ func (p *process) kill() {
 
 // bound is a context that ends by the process's clock, and asks whether it has.
 type bound struct {
-	context.Context //nolint:containedctx // it is one
+	forever
 
 	ended func() error
 }
 
 func (b bound) Err() error { return b.ended() }
 
-// background is the context of what nothing bounds.
-func background() context.Context { return context.Background() }
+// forever is the context of what nothing bounds: a process here knows no other time than
+// the world's.
+type forever struct{}
+
+// Deadline implements context.Context.
+func (forever) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// Done implements context.Context.
+func (forever) Done() <-chan struct{} { return nil }
+
+// Err implements context.Context.
+func (forever) Err() error { return nil }
+
+// Value implements context.Context.
+func (forever) Value(any) any { return nil }

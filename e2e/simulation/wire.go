@@ -56,6 +56,9 @@ func (n *wire) connect() bool {
 	return true
 }
 
+// drop ends the connection.
+func (n *wire) drop() { n.session = -1 }
+
 // reaches tells whether something that was sent over a session gets there.
 func (n *wire) reaches(session int) bool {
 	w := n.process.world

@@ -45,11 +45,11 @@ func realMain(ctx context.Context, environ map[string]string) error {
 	}
 
 	if cfg.Seed == 0 {
-		cfg.Seed = 1 + rand.Uint64N(1<<40) //nolint:gosec // it is no secret
+		cfg.Seed = 1 + rand.Uint64N(1<<40)
 	}
 
 	if cfg.Runs == 1 {
-		return one(cfg, os.Stdout)
+		return one(cfg, os.Stdout) //nolint:contextcheck // a run has time, and contexts, of its own
 	}
 
 	return many(ctx, cfg, os.Stdout)
@@ -64,7 +64,7 @@ func one(cfg *Config, out io.Writer) error {
 	if cfg.Faults != "" {
 		var numbers []int
 
-		for _, text := range strings.Split(strings.TrimPrefix(cfg.Faults, "none"), ",") {
+		for text := range strings.SplitSeq(strings.TrimPrefix(cfg.Faults, "none"), ",") {
 			if n, err := strconv.Atoi(text); err == nil {
 				numbers = append(numbers, n)
 			}
@@ -109,7 +109,7 @@ func many(ctx context.Context, cfg *Config, out io.Writer) error {
 	})
 
 	if failed != nil {
-		simulation.Explain(out, failed.Plan)
+		simulation.Explain(out, failed.Plan) //nolint:contextcheck // a run has time, and contexts, of its own
 
 		return errFailed
 	}

@@ -104,7 +104,7 @@ func newReal(t *testing.T) *subject {
 func TestConformance(t *testing.T) {
 	t.Parallel()
 
-	for name, make := range map[string]func(*testing.T) *subject{"model": newModel, "server": newReal} {
+	for name, begin := range map[string]func(*testing.T) *subject{"model": newModel, "server": newReal} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
@@ -114,7 +114,7 @@ func TestConformance(t *testing.T) {
 			} {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					check(t, make(t))
+					check(t, begin(t))
 				})
 			}
 		})
@@ -158,9 +158,12 @@ func (s *subject) change(t *testing.T, n uint64, operation event.Operation, id i
 	}
 
 	raw, err := bson.Marshal(bson.D{
-		{Key: "_id", Value: bson.D{{Key: "_data", Value: "x"}}}, {Key: "operationType", Value: operation}, {Key: "clusterTime", Value: bson.Timestamp{T: 1}},
+		{Key: "_id", Value: bson.D{{Key: "_data", Value: "x"}}},
+		{Key: "operationType", Value: operation},
+		{Key: "clusterTime", Value: bson.Timestamp{T: 1}},
 		{Key: "ns", Value: bson.D{{Key: "db", Value: s.ns.DB}, {Key: "coll", Value: s.ns.Coll}}},
-		{Key: "documentKey", Value: bson.D{{Key: "_id", Value: id}}}, body,
+		{Key: "documentKey", Value: bson.D{{Key: "_id", Value: id}}},
+		body,
 	})
 	require.NoError(t, err)
 

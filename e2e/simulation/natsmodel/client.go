@@ -112,7 +112,7 @@ func (c *Client) rawInfo(name string) []byte {
 	}
 
 	if stream := c.server.streams[name]; stream != nil {
-		answer.State.Deleted = uint64(stream.state().NumDeleted) //nolint:gosec // never negative
+		answer.State.Deleted = uint64(stream.state().NumDeleted)
 		answer.State.Lost.Messages = stream.lost
 	} else {
 		answer.Error = &jetstream.APIError{Code: 404, ErrorCode: jetstream.JSErrCodeStreamNotFound, Description: "stream not found"}

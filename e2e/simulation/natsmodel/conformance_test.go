@@ -3,6 +3,7 @@ package natsmodel_test
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,7 +85,7 @@ func newModel(_ *testing.T) *subject {
 		next: func(t *testing.T, c jetstream.Consumer) (jetstream.Msg, bool) {
 			t.Helper()
 
-			msg, _ := c.(*natsmodel.Consumer).Deliver() //nolint:forcetypeassert,errcheck // it made it
+			msg, _ := c.(*natsmodel.Consumer).Deliver() //nolint:forcetypeassert // it made it
 			return msg, msg != nil
 		},
 		remake: func(t *testing.T, maxBytes int64) jetstream.Stream {
@@ -227,7 +228,7 @@ func after(sequence int) map[string]string {
 func TestConformance(t *testing.T) {
 	t.Parallel()
 
-	for name, make := range map[string]func(*testing.T) *subject{"model": newModel, "server": newReal} {
+	for name, begin := range map[string]func(*testing.T) *subject{"model": newModel, "server": newReal} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
@@ -237,7 +238,7 @@ func TestConformance(t *testing.T) {
 			} {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					check(t, make(t))
+					check(t, begin(t))
 				})
 			}
 		})
@@ -349,9 +350,7 @@ func checkBatches(t *testing.T, s *subject) {
 
 	member := func(batch string, number int, more map[string]string) map[string]string {
 		headers := map[string]string{"Nats-Batch-Id": batch, "Nats-Batch-Sequence": strconv.Itoa(number)}
-		for name, value := range more {
-			headers[name] = value
-		}
+		maps.Copy(headers, more)
 
 		return headers
 	}
@@ -475,7 +474,7 @@ func checkLost(t *testing.T, s *subject) {
 	require.NotNil(t, refused.Error)
 	require.Equal(t, jetstream.ErrorCode(10070), refused.Error.ErrorCode)
 
-	refused = s.publish(t, 0, "next", after(int(last.Sequence))) //nolint:gosec // small
+	refused = s.publish(t, 0, "next", after(int(last.Sequence)))
 	require.NotNil(t, refused.Error)
 	require.Equal(t, jetstream.ErrorCode(10071), refused.Error.ErrorCode)
 	require.Equal(t, uint64(messages+1), s.publish(t, 0, "next", after(messages)).Seq)

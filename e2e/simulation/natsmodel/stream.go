@@ -246,7 +246,7 @@ func (s *Stream) state() jetstream.StreamState {
 
 	if len(s.messages) > 0 {
 		state.FirstSeq = s.messages[0].Sequence
-		state.NumDeleted = int(s.last - state.FirstSeq + 1 - state.Msgs) //nolint:gosec // few
+		state.NumDeleted = int(s.last - state.FirstSeq + 1 - state.Msgs)
 	}
 
 	return state
@@ -365,7 +365,7 @@ func (d *Delivery) Subject() string { return d.stored.Msg.Subject }
 
 // Ack implements jetstream.Msg. The checkpoint decides what is applied: nothing
 // depends on what the server makes of it.
-func (d *Delivery) Ack() error { return nil }
+func (*Delivery) Ack() error { return nil }
 
 // DeliveryOf is a stored message as a reader of all of a subject gets it.
 func DeliveryOf(m *Stored) *Delivery { return &Delivery{stored: m, consumer: m.Sequence} }

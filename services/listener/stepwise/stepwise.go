@@ -17,11 +17,16 @@ import (
 
 // The listener.
 type (
-	Steps   = capture.Steps
+	// Steps is a listener.
+	Steps = capture.Steps
+	// Options is what it is told.
 	Options = capture.Options
-	Clock   = capture.Clock
-	Status  = capture.Status
-	Change  = changestream.Change
+	// Clock is its time.
+	Clock = capture.Clock
+	// Status is what it says of itself.
+	Status = capture.Status
+	// Change is what the source gives it.
+	Change = changestream.Change
 )
 
 // Conn is what it asks of a connection to NATS: *nats.Conn, or a model of one.

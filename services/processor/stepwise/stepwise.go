@@ -23,28 +23,46 @@ import (
 
 // The processor and its partitions.
 type (
-	Member   = ownership.Member
-	Steps    = ownership.Steps
-	Options  = ownership.Options
-	Clock    = ownership.Clock
+	// Member is a processor.
+	Member = ownership.Member
+	// Steps is a partition of a Member.
+	Steps = ownership.Steps
+	// Options is what a Member is told.
+	Options = ownership.Options
+	// Clock is the time of a Member.
+	Clock = ownership.Clock
+	// Identity is who a Member is.
 	Identity = ownership.Identity
-	Status   = ownership.Status
-	Action   = ownership.Action
-	Limits   = batch.Limits
-	Policy   = park.Policy
+	// Status is a partition at one moment.
+	Status = ownership.Status
+	// Action is what a Member wants done.
+	Action = ownership.Action
+	// Limits is the bounds of a batch.
+	Limits = batch.Limits
+	// Policy is how parked events are tried.
+	Policy = park.Policy
 )
 
 // What they ask of a target.
 type (
-	Store        = ownership.Store
-	Applier      = ownership.Applier
+	// Store is what a partition asks of a target beside its transactions.
+	Store = ownership.Store
+	// Applier is what makes the transactions of an ownership.
+	Applier = ownership.Applier
+	// Transactions is what Commit asks of a target.
 	Transactions = apply.Transactions
-	Plan         = apply.Plan
-	Change       = apply.Change
-	Note         = apply.Note
-	Statement    = apply.Statement
-	EventError   = apply.EventError
-	Barriers     = barrier.Document
+	// Plan is the writes of a batch.
+	Plan = apply.Plan
+	// Change is an event to apply.
+	Change = apply.Change
+	// Note is a write to the relay's own collections.
+	Note = apply.Note
+	// Statement is one write of a transaction.
+	Statement = apply.Statement
+	// EventError is an event that the target refuses.
+	EventError = apply.EventError
+	// Barriers is the flow's document about schema changes.
+	Barriers = barrier.Document
 )
 
 // The verbs of a Statement.
@@ -58,8 +76,6 @@ const (
 )
 
 // Errors of a target, see package apply and ownership.
-//
-//nolint:gochecknoglobals // names for errors
 var (
 	ErrLostRace        = ownership.ErrLostRace
 	ErrStale           = apply.ErrStale

@@ -165,6 +165,8 @@ func (s *session) begin(ctx context.Context, stream *topology.Stream, tail *chai
 		return streamTrouble(err, s.options.Flow, true)
 	}
 
+	s.publisher.Now = s.options.Clock.Now
+
 	total, skipped := s.ledger.Totals()
 	s.board.update(func(status *Status) {
 		status.Total, status.Skipped, status.Position = total, skipped, s.ledger.Position()

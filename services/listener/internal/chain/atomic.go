@@ -43,10 +43,10 @@ func (a *atomicBatches) Publish(now time.Time, m *event.Message, _ bool) error {
 	return a.flush(now)
 }
 
-func (a *atomicBatches) acked(uint64) error {
+func (a *atomicBatches) acked(now time.Time, _ uint64) error {
 	a.Acked()
 
-	return a.flush(time.Now())
+	return a.flush(now)
 }
 
 // staged implements mode: all of a batch but its last message is.

@@ -47,7 +47,7 @@ func (c *idChain) Publish(now time.Time, m *event.Message, dry bool) error {
 	return nil
 }
 
-func (c *idChain) acked(number uint64) error {
+func (c *idChain) acked(_ time.Time, number uint64) error {
 	c.Acked(number)
 
 	return nil

@@ -47,7 +47,7 @@ func TestGoesOnBehindMessagesThatTheServerRemembersAndHasNot(t *testing.T) {
 		require.Less(t, tail.Last.Sequence, state.LastSeq, "and lacks it")
 
 		w = newWriter(t, server, stream, 2)
-		next := int(tail.Last.Event) + 1 //nolint:gosec // small
+		next := int(tail.Last.Event) + 1
 
 		for n := next; n <= events; n++ {
 			require.NoError(t, w.publish(t, n))

@@ -39,6 +39,9 @@ const replyBuffer = maxWindowMessages
 type Publisher struct {
 	mode
 
+	// Now is time.Now, unless it is set before the first message.
+	Now func() time.Time
+
 	wire    *wire
 	sub     *nats.Subscription
 	replies chan *nats.Msg // filled by nats.go, never closed
@@ -63,9 +66,9 @@ type mode interface {
 	// server waits for what follows it.
 	staged(number uint64) bool
 
-	// acked takes in that message number, counted from the tail, is stored.
-	// Errors wrap ErrBroken.
-	acked(number uint64) error
+	// acked takes in, at this time, that message number, counted from the tail, is
+	// stored. Errors wrap ErrBroken.
+	acked(now time.Time, number uint64) error
 }
 
 // Conn is what a Publisher asks of a connection: *nats.Conn.
@@ -101,7 +104,7 @@ func (w *wire) send(msg *nats.Msg, number uint64, ask bool) error {
 // NewPublisher returns a publisher that goes on behind the tail. Close it.
 func NewPublisher(nc Conn, flow, stream string, tail *Tail) (*Publisher, error) {
 	w := &wire{nc: nc, flow: flow, stream: stream, base: tail.Sequence, inbox: nc.NewInbox() + "."}
-	p := &Publisher{wire: w, replies: make(chan *nats.Msg, replyBuffer)}
+	p := &Publisher{Now: time.Now, wire: w, replies: make(chan *nats.Msg, replyBuffer)}
 
 	switch tail.Publish {
 	case topology.PublishBatch:
@@ -173,7 +176,7 @@ func (p *Publisher) Handle(reply *nats.Msg) error {
 			ErrBroken, number, ack.Stream, ack.Sequence, w.stream, w.base+number)
 	}
 
-	return p.acked(number)
+	return p.acked(p.Now(), number)
 }
 
 func refusal(refused *jetstream.APIError) error {
