@@ -75,13 +75,15 @@ func Start(ctx context.Context, o Options) (*Recorder, error) {
 	}
 
 	ctx, r.cancel = context.WithCancel(ctx)
-	r.reading, ctx = errgroup.WithContext(ctx)
-	r.reading.Go(func() error { return r.messages.run(ctx, r.ended) })
 
-	r.following, ctx = errgroup.WithContext(ctx)
-	r.following.Go(func() error { return r.source.run(ctx) })
-	r.following.Go(func() error { return r.target.run(ctx) })
-	r.sampling.Go(func() error { return r.sample(ctx) })
+	reading, ofReading := errgroup.WithContext(ctx)
+	following, ofFollowing := errgroup.WithContext(ofReading) // which ends first
+	r.reading, r.following = reading, following
+
+	reading.Go(func() error { return r.messages.run(ofReading, r.ended) })
+	following.Go(func() error { return r.source.run(ofFollowing) })
+	following.Go(func() error { return r.target.run(ofFollowing) })
+	r.sampling.Go(func() error { return r.sample(ofFollowing) })
 
 	return r, nil
 }
