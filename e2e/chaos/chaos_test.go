@@ -77,7 +77,7 @@ func options(t *testing.T, seed uint64) *chaos.Options {
 }
 
 // runs of the test below.
-const runs = 3
+const runs = 6
 
 // TestShortRuns makes a few runs with the faults that take little time. A run that finds something keeps its folder.
 func TestShortRuns(t *testing.T) {

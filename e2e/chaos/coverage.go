@@ -139,31 +139,34 @@ func (c *Coverage) Choose(p *Plan) (chosen []failpoint.Armed) {
 	}), func(a, b failpoint.Armed) bool { return a == b })
 }
 
-// Write says which ways of failing were struck, and which never.
+// Write says which ways of failing were struck, and which never: a line for each failpoint.
 func (c *Coverage) Write(out io.Writer) {
 	all, needs := ways(), needs()
 	struck := 0
-
-	var never []string
+	never := map[failpoint.Point][]string{}
 
 	for _, w := range all {
 		if c.struck[w] > 0 {
 			struck++
-
-			continue
+		} else {
+			never[w.point] = append(never[w.point], fmt.Sprintf("%s (armed in %d runs)", w.action, c.vain[w]))
 		}
-
-		why := fmt.Sprintf("armed in %d runs, passed in %d", c.vain[w], c.passed[w.point])
-		if need, there := needs[w.point]; there {
-			why += ", needs " + need.says
-		}
-
-		never = append(never, fmt.Sprintf("- %s=%s (%s)", w.point, w.action, why))
 	}
 
 	fmt.Fprintf(out, "%d of the %d ways in which the %d failpoints fail have struck.\n", struck, len(all), len(failpoint.Table()))
 
 	if len(never) > 0 {
-		fmt.Fprintf(out, "Never struck:\n\n%s\n", strings.Join(never, "\n"))
+		fmt.Fprintf(out, "Never struck:\n\n")
+	}
+
+	for _, place := range failpoint.Table() {
+		if actions := never[place.Point]; actions != nil {
+			lacks := needs[place.Point].says
+			if lacks != "" {
+				lacks = "; needs " + lacks
+			}
+
+			fmt.Fprintf(out, "- %s, passed in %d runs: %s%s\n", place.Point, c.passed[place.Point], strings.Join(actions, ", "), lacks)
+		}
 	}
 }

@@ -8,6 +8,8 @@
 //	plan.go      what a seed decides          run.go       one run from its start to its verdict
 //	stage.go     what faults act on           finish.go    when all is applied, and what must be so then
 //	classes.go   the list of the classes      report.go    a run's folder, verdict and summary
+//	shrink.go    a shorter schedule           ledger.go    what is kept of runs
+//	coverage.go  failpoints that never struck results.go   the page of all runs that were kept
 //
 // Each class of faults is a small type in a file of its own that begins with fault_: to add one, write the file and name
 // it in classes.go.

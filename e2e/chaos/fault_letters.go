@@ -31,6 +31,17 @@ func lettersClass() Class {
 // String implements Fault.
 func (f *letters) String() string { return "processors do not try again, and " + f.refused.String() }
 
+// refused are the namespaces whose documents may become dead letters.
+func (p *Plan) refused(db string) (namespaces []string) {
+	for _, s := range p.Steps {
+		if f, ok := s.Fault.(*letters); ok {
+			namespaces = append(namespaces, db+"."+f.refused.collection)
+		}
+	}
+
+	return namespaces
+}
+
 // lettersMost bounds the wait for the first of them.
 const lettersMost = 15 * time.Second
 

@@ -35,11 +35,17 @@ func (f *power) String() string {
 func (f *power) Strike(ctx context.Context, s *Stage) (Hit, error) {
 	hit := Hit{Victim: string(natsServer), LosesTail: true}
 
+	written, err := s.State(ctx)
+	if err != nil {
+		return hit, err
+	}
+
 	if err := s.World.Disk.Sync(ctx); err != nil {
 		return hit, err
 	}
 
 	s.Pass(ctx, f.since, networkMost)
+	s.awaitStored(ctx, written.LastSeq+f.since/2)
 
 	before, err := s.State(ctx)
 	if err != nil {

@@ -24,6 +24,22 @@ func (r *run) await(ctx context.Context, what string, condition func(*relayv1.St
 	return err
 }
 
+// awaitProgress is await, but goes on for as long as something is applied in each such time: a busy machine is no finding.
+func (r *run) awaitProgress(ctx context.Context, what string, condition func(*relayv1.Stats) bool) error {
+	for processed := uint64(0); ; {
+		before := processed
+
+		err := r.await(ctx, what, func(s *relayv1.Stats) bool {
+			processed = max(processed, s.GetProcessedChanges())
+
+			return condition(s)
+		})
+		if err == nil || ctx.Err() != nil || processed == before {
+			return err
+		}
+	}
+}
+
 // finish waits until everything is applied, or the flow has ended as its last fault has it, and judges.
 func (r *run) finish(ctx context.Context) error {
 	for _, proxy := range r.Links {
@@ -108,12 +124,12 @@ func (r *run) awaitApplied(ctx context.Context) error {
 
 	r.outcome.Changes = r.Load.Changes()
 
-	wait, cancel := context.WithTimeout(ctx, r.options.Patience)
-	defer cancel()
-
-	if err := r.await(wait, "everything applied", harness.Applied(r.outcome.Changes)); err != nil {
+	if err := r.awaitProgress(ctx, "everything applied", harness.Applied(r.outcome.Changes)); err != nil {
 		return err
 	}
+
+	wait, cancel := context.WithTimeout(ctx, r.options.Patience)
+	defer cancel()
 
 	err = harness.Await(wait, natsRetry, func(ctx context.Context) (bool, error) {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)

@@ -59,6 +59,7 @@ func (r *recording) begin(ctx context.Context, whole bool) error {
 		Folder: r.folder, Source: r.stage.World.Source.Client, Target: r.stage.World.Target.Client, JetStream: js, Sample: r.stage.Relay.Sample,
 		Meta: history.Meta{
 			Flow: flow, Seed: strconv.FormatUint(plan.Seed, 10), Namespaces: []string{r.stage.DB + ".*"}, Schema: plan.Schema, LeaseTTL: plan.Lease,
+			Refused: plan.refused(r.stage.DB),
 		},
 	})
 

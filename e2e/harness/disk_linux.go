@@ -57,26 +57,41 @@ func (d *Disk) within(ctx context.Context, args ...string) error {
 	return d.run(ctx, "nsenter", append([]string{"--mount=" + d.namespace(), "--"}, args...)...)
 }
 
-// Fill leaves so many bytes free: somebody else has taken the rest.
-func (d *Disk) Fill(room int64) error {
-	var state unix.Statfs_t
-	if err := unix.Statfs(d.Dir(), &state); err != nil {
-		return fmt.Errorf("fill a disk: %w", err)
-	}
+// mostFills bounds the tries to take what is left while others write.
+const mostFills = 100
 
+// Fill leaves so many bytes free, or fewer: somebody else has taken the rest.
+func (d *Disk) Fill(room int64) error {
 	file, err := os.Create(filepath.Join(d.Dir(), ballastFile))
 	if err != nil {
 		return fmt.Errorf("fill a disk: %w", err)
 	}
 
-	free := int64(state.Bavail) * state.Bsize
+	size := int64(0)
 
-	err = unix.Fallocate(int(file.Fd()), 0, 0, max(1, free-room))
-	if err := errors.Join(err, file.Close()); err != nil {
-		return fmt.Errorf("fill a disk with %d bytes: %w", free-room, err)
+	for range mostFills {
+		var state unix.Statfs_t
+		if err := unix.Statfs(d.Dir(), &state); err != nil {
+			return errors.Join(fmt.Errorf("fill a disk: %w", err), file.Close())
+		}
+
+		rest := int64(state.Bavail)*state.Bsize - room
+		if rest <= 0 {
+			return file.Close()
+		}
+
+		// The server takes some of it meanwhile: then there is less to take.
+		err := unix.Fallocate(int(file.Fd()), 0, size, rest)
+
+		switch {
+		case err == nil:
+			size += rest
+		case !errors.Is(err, unix.ENOSPC):
+			return errors.Join(fmt.Errorf("fill a disk with %d bytes: %w", rest, err), file.Close())
+		}
 	}
 
-	return nil
+	return errors.Join(fmt.Errorf("fill a disk: it has more than %d bytes left after %d tries", room, mostFills), file.Close())
 }
 
 // enter puts this thread into a mount namespace, for good: the caller has locked it and never lets it go.

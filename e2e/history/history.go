@@ -75,6 +75,10 @@ type Meta struct {
 	// AtLeastOnce says that the target has no transactions: nothing is promised of the order and number of its writes.
 	AtLeastOnce bool `json:"at_least_once,omitempty"`
 
+	// Refused are namespaces whose documents the target refuses for a while, whatever they are: any of them may have become a
+	// dead letter by the end.
+	Refused []string `json:"refused,omitempty"`
+
 	// LeaseTTL is LEASE_TTL of the services, in nanoseconds.
 	LeaseTTL time.Duration `json:"lease_ttl,omitempty"`
 	// Canaries are secrets that were given to the services and may be in no log.

@@ -168,7 +168,7 @@ func (m *model) judgeLetter(r *record) {
 	d := r.document
 
 	i := m.eventAt(r.first)
-	if i == none || m.lenient(d) || !d.known { // nobody said what was meant
+	if i == none || m.lenient(d) || !d.known || slices.Contains(m.meta.Refused, d.ns) { // nobody said what was meant, or all were
 		return
 	}
 

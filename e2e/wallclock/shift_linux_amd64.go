@@ -41,7 +41,7 @@ func stub(by time.Duration) []byte {
 // Supported tells whether clocks can be set here: it sets one. A sandbox may forbid to write to another process's memory, and
 // a kernel may map no such page.
 func Supported() error {
-	trial := exec.Command("sleep", "60")
+	trial := exec.Command("sleep", "60") //nolint:noctx // it is killed below
 	if err := trial.Start(); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}

@@ -49,10 +49,12 @@ type Recorder struct {
 	faults         *history.Writer[history.Fault]
 	usage          *history.Writer[history.Usage]
 
-	following *errgroup.Group
+	following *errgroup.Group // source and target
+	reading   *errgroup.Group // the stream
 	sampling  errgroup.Group
 	cancel    context.CancelFunc
-	stop      chan struct{} // closed by Finish: what samples and messages are there now is all
+	stop      chan struct{} // closed by Finish: what samples there are now is all
+	ended     chan struct{} // closed by Finish, once source and target are recorded: what messages there are now is all
 
 	mu   sync.Mutex
 	meta history.Meta
@@ -65,7 +67,7 @@ func Start(ctx context.Context, o Options) (*Recorder, error) {
 		return nil, fmt.Errorf("make the folder of the record: %w", err)
 	}
 
-	r := &Recorder{o: o, meta: o.Meta, stop: make(chan struct{})}
+	r := &Recorder{o: o, meta: o.Meta, stop: make(chan struct{}), ended: make(chan struct{})}
 	r.meta.Started = time.Now()
 
 	if err := r.open(ctx); err != nil {
@@ -73,11 +75,15 @@ func Start(ctx context.Context, o Options) (*Recorder, error) {
 	}
 
 	ctx, r.cancel = context.WithCancel(ctx)
-	r.following, ctx = errgroup.WithContext(ctx)
-	r.following.Go(func() error { return r.source.run(ctx) })
-	r.following.Go(func() error { return r.target.run(ctx) })
-	r.following.Go(func() error { return r.messages.run(ctx, r.stop) })
-	r.sampling.Go(func() error { return r.sample(ctx) })
+
+	reading, ofReading := errgroup.WithContext(ctx)
+	following, ofFollowing := errgroup.WithContext(ofReading) // which ends first
+	r.reading, r.following = reading, following
+
+	reading.Go(func() error { return r.messages.run(ofReading, r.ended) })
+	following.Go(func() error { return r.source.run(ofFollowing) })
+	following.Go(func() error { return r.target.run(ofFollowing) })
+	r.sampling.Go(func() error { return r.sample(ofFollowing) })
 
 	return r, nil
 }
@@ -217,7 +223,12 @@ func (r *Recorder) Finish(ctx context.Context) error {
 		return errors.Join(err, r.end())
 	}
 
-	if err := errors.Join(r.following.Wait(), r.fileError(), r.close()); err != nil {
+	followed := r.following.Wait()
+
+	// The stream comes last: an idle flow goes on with its markers, and what a commit of the target names must be there.
+	close(r.ended)
+
+	if err := errors.Join(followed, r.reading.Wait(), r.fileError(), r.close()); err != nil {
 		return err
 	}
 
@@ -235,7 +246,7 @@ func (r *Recorder) Abandon() { _ = r.end() }
 func (r *Recorder) end() error {
 	r.cancel()
 
-	return errors.Join(r.following.Wait(), r.sampling.Wait(), r.close())
+	return errors.Join(r.following.Wait(), r.reading.Wait(), r.sampling.Wait(), r.close())
 }
 
 func (r *Recorder) close() error {
