@@ -12,9 +12,9 @@ import (
 )
 
 // sample is one of a healthy flow, so many seconds after a moment.
-func sample(base time.Time, second time.Duration, total uint64) *relayv1.Stats {
+func sample(base time.Time, second int, total uint64) *relayv1.Stats {
 	return &relayv1.Stats{
-		SampleTime: timestamppb.New(base.Add(second * time.Second)), Status: relayv1.Status_STATUS_OK, AddsUp: new(true),
+		SampleTime: timestamppb.New(base.Add(time.Duration(second) * time.Second)), Status: relayv1.Status_STATUS_OK, AddsUp: new(true),
 		TotalChanges: new(total), ProcessedChanges: new(total - 2), FailedChanges: new(uint64(0)), SkippedChanges: new(uint64(0)),
 		PendingChanges: new(uint64(2)), DeadLetters: new(uint64(0)),
 	}
@@ -49,14 +49,14 @@ func TestCompare(t *testing.T) {
 			s.TotalChanges, s.AddsUp = nil, nil
 			v.addStats(JSON, s)
 		}, 0, 0},
-		"a screen of a sample": {func(v *Views, _ time.Time) { v.addScreen(screenOf("12", "10")) }, 0, 0},
+		"a screen of a sample": {func(v *Views, _ time.Time) { v.addScreen(screenOf("12")) }, 0, 0},
 		"a screen ahead of everybody": {func(v *Views, _ time.Time) {
-			v.addScreen(screenOf("12", "10"))
-			v.addScreen(screenOf("99", "10"))
+			v.addScreen(screenOf("12"))
+			v.addScreen(screenOf("99"))
 		}, 1, 0},
 		"a screen that went back": {func(v *Views, _ time.Time) {
-			v.addScreen(screenOf("12", "10"))
-			v.addScreen(screenOf("11", "10"))
+			v.addScreen(screenOf("12"))
+			v.addScreen(screenOf("11"))
 		}, 0, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -79,10 +79,11 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-func screenOf(total, processed string) string {
+// screenOf is relayctl top with this total.
+func screenOf(total string) string {
 	return strings.Join([]string{
 		"OK  flow", "  nothing needs a person", "",
-		"  total      " + total + "   dead letters  0", "  processed  " + processed + "   parked        0", "  failed     0   in work       0",
+		"  total      " + total + "   dead letters  0", "  processed  10   parked        0", "  failed     0   in work       0",
 		"  skipped    0   batches       1", "  pending    2   capture lag   0s",
 	}, "\n")
 }

@@ -18,6 +18,7 @@ type told struct {
 	named time.Duration // after its begin
 	is    bool          // it did
 	gone  time.Duration // after its end it named it so long; 0: no more
+	looks int           // at it while it had to be named: without any, nobody knows
 }
 
 // judge prints what was seen, and returns what must not be: that views disagree, that a number goes back, that a fault is
@@ -54,7 +55,7 @@ func (w *watch) judge(ctx context.Context) error {
 			t := w.tell(f, view, looks)
 
 			switch {
-			case !t.is && f.mustBeNamed():
+			case !t.is && f.mustBeNamed() && t.looks > 0:
 				missed++
 
 				broken = append(broken, fmt.Errorf("%s (process %d) was never named by %s", f.what, f.pid, view))
@@ -102,6 +103,10 @@ func (w *watch) tell(f *injected, view string, looks []views.Look) (t told) {
 			when = l.Seen
 		}
 
+		if l.View == view && when.After(f.visible()) && when.Before(f.end) {
+			t.looks++
+		}
+
 		if l.View != view || !when.After(f.begin) || !next.IsZero() && when.After(next) || !w.names(f, l, when) {
 			continue
 		}
@@ -130,6 +135,8 @@ func (t *told) text(f *injected) string {
 	switch {
 	case t.is:
 		return fmt.Sprintf("%.1f, %.1f", t.named.Seconds(), t.gone.Seconds())
+	case f.mustBeNamed() && t.looks == 0:
+		return "not seen" // the machine was too busy to look
 	case f.mustBeNamed():
 		return "NEVER"
 	default:

@@ -42,6 +42,15 @@ func (f *injected) mustBeNamed() bool {
 	}
 }
 
+// visible is from when on it has to be told of until its end. Who is killed has a successor at once, and is missed sooner.
+func (f *injected) visible() time.Time {
+	if f.killed {
+		return f.begin.Add(leaseTTL / 2) //nolint:mnd // two fifths, and a report
+	}
+
+	return f.begin.Add(leaseTTL)
+}
+
 // names tells whether a look names it. Prometheus has no words: it counts.
 func (f *injected) names(l *views.Look) bool {
 	if l.Facts[views.FactStatus] == "OK" {

@@ -121,15 +121,16 @@ func (w *watch) run(ctx context.Context) (err error) {
 
 	w.tab = tab
 
-	if err := chromedp.Do(tab, chromedp.Navigate("about:blank")); err != nil { //nolint:contextcheck // the tab's
+	if err := chromedp.Do(tab, chromedp.Navigate("about:blank")); err != nil {
 		return fmt.Errorf("open a browser: %w", err)
 	}
 
-	if err := w.follow(ctx); err != nil {
+	err = w.follow(ctx)
+	if w.views == nil {
 		return err
 	}
 
-	return w.judge(ctx)
+	return errors.Join(err, w.judge(context.WithoutCancel(ctx)))
 }
 
 // follow runs the demo and looks at it until the demo has judged itself and every view says that all is well.

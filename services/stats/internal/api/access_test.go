@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
@@ -101,34 +100,6 @@ func TestContentsAreForOperators(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, name, got.GetDeadLetter().GetName())
 	require.Empty(t, got.GetEventBson())
-}
-
-// Who may ask nothing is not told what could be asked.
-func TestReflectionIsForViewers(t *testing.T) {
-	t.Parallel()
-
-	ask := func(open access.Role, token string) error {
-		file := filepath.Join(t.TempDir(), "tokens")
-		require.NoError(t, os.WriteFile(file, []byte("board viewer "+viewersToken+"\n"), 0o600))
-
-		tokens, err := access.LoadTokens(file)
-		require.NoError(t, err)
-
-		conn, _ := serveAs(t, access.New(open, tokens), nil, nil)
-		ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+token)
-
-		stream, err := grpc_reflection_v1.NewServerReflectionClient(conn).ServerReflectionInfo(ctx)
-		require.NoError(t, err)
-
-		_ = stream.Send(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}})
-		_ = stream.CloseSend()
-		_, err = stream.Recv()
-
-		return err
-	}
-
-	require.NoError(t, ask(access.Nobody, viewersToken))
-	require.Equal(t, codes.Unauthenticated, status.Code(ask(access.Nobody, "somebody-0123456789abcdef")))
 }
 
 // Nobody but the HTTP side of this process is believed where a request comes from.
