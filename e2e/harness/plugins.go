@@ -57,9 +57,15 @@ func (d *Docker) complete(ctx context.Context, cache string, progress io.Writer)
 	return nil
 }
 
-// build builds the plugin from its module, in a copy of it: the module cache is read-only.
-func (p plugin) build(ctx context.Context, path string) (err error) {
-	source, err := download(ctx, p.module+"@"+p.version)
+// build builds the plugin from its module.
+func (p plugin) build(ctx context.Context, path string) error {
+	return buildModule(ctx, p.module, p.version, p.main, path, "-ldflags", "-X "+p.module+p.stamp+"="+p.version)
+}
+
+// buildModule builds a program whose module go install refuses, in a copy of it: the module cache is read-only. Extra
+// arguments go to go build.
+func buildModule(ctx context.Context, module, version, main, path string, extra ...string) (err error) {
+	source, err := download(ctx, module+"@"+version)
 	if err != nil {
 		return err
 	}
@@ -73,15 +79,16 @@ func (p plugin) build(ctx context.Context, path string) (err error) {
 
 	dir = filepath.Join(dir, "module")
 	if err := os.CopyFS(dir, os.DirFS(source)); err != nil {
-		return fmt.Errorf("copy %s: %w", p.module, err)
+		return fmt.Errorf("copy %s: %w", module, err)
 	}
 
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-X "+p.module+p.stamp+"="+p.version, "-o", path, p.main)
+	args := append([]string{"build", "-trimpath", "-o", path}, extra...)
+	cmd := exec.CommandContext(ctx, "go", append(args, main)...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod", "CGO_ENABLED=0")
 
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", p.module, err, lastWords(out))
+		return fmt.Errorf("build %s: %w\n%s", module, err, lastWords(out))
 	}
 
 	return nil
