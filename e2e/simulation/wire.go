@@ -112,9 +112,14 @@ func (n *wire) Parallel(request func()) error {
 	return nil
 }
 
-// Send implements natsmodel.Network.
+// Send implements natsmodel.Network. It may have to wait for room in the socket, amid
+// whatever its caller has decided.
 func (n *wire) Send(message func()) error {
 	p := n.process
+	if p.chance(0.1) {
+		p.pause(p.delay())
+	}
+
 	if !n.connected() {
 		return nats.ErrConnectionClosed
 	}
