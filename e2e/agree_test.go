@@ -246,7 +246,7 @@ func TestViewsAgreeUnderChaos(t *testing.T) {
 	s.rate = steady / 3
 	s.write()
 	require.NoError(t, s.relay.Scale(t.Context(), 3))
-	require.NoError(t, s.relay.AddListener(nil).Start())
+	require.NoError(t, s.relay.AddListener(s.t.Context(), nil).Start())
 
 	v := s.watch()
 

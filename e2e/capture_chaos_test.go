@@ -88,7 +88,7 @@ func (c *captureChaos) addListener() (*harness.Service, *fault.Proxy) {
 		env["SOURCE_URI"] = strings.Replace(c.s.world.Source.URI.Reveal(), addr, c.source.Addr(), 1)
 	}
 
-	service := c.s.relay.AddListener(env)
+	service := c.s.relay.AddListener(c.s.t.Context(), env)
 	require.NoError(t, service.Start())
 
 	return service, nats

@@ -26,7 +26,7 @@ func (s *scenario) standby() (*harness.Service, *fault.Proxy) {
 	require.NoError(s.t, err)
 	s.t.Cleanup(proxy.Close)
 
-	service := s.relay.AddListener(map[string]string{"NATS_URL": "nats://" + proxy.Addr()})
+	service := s.relay.AddListener(s.t.Context(), map[string]string{"NATS_URL": "nats://" + proxy.Addr()})
 	require.NoError(s.t, service.Start())
 
 	return service, proxy

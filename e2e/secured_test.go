@@ -49,7 +49,7 @@ func TestRolesSufficeForTheWork(t *testing.T) {
 	require.NoError(t, s.world.Source.Client.Database(s.beside()).CreateCollection(t.Context(), "refetched")) // which is no change of the flow
 	s.write()
 
-	second := s.relay.AddListener(nil)
+	second := s.relay.AddListener(s.t.Context(), nil)
 	require.NoError(t, second.Start())
 	s.await("a standby", second.StandsBy)
 	require.NoError(t, s.relay.Listener.Kill())

@@ -188,7 +188,7 @@ func (r *run) on(ctx context.Context, world *harness.World) (err error) {
 
 	defer func() { err = errors.Join(err, relay.Stop(context.WithoutCancel(ctx))) }()
 
-	relay.AddListener(nil)
+	relay.AddListener(ctx, nil)
 
 	r.Stage = &Stage{World: world, Relay: relay, Links: links, Plan: r.plan, DB: db, Note: r.note}
 

@@ -10,13 +10,13 @@ import (
 )
 
 // AddListener makes one more listener, with settings of its own beside those of the relay; it is not started.
-func (r *Relay) AddListener(env map[string]string) *Service {
+func (r *Relay) AddListener(ctx context.Context, env map[string]string) *Service {
 	own := r.of(Listener)
 	maps.Copy(own, env)
 
 	name := fmt.Sprintf("%s-%d", Listener, len(r.standbys)+2)
 	s := newService(name, r.programs.Path(Listener), nil, own, r.dir)
-	s.keepOpsAddr(context.Background())
+	s.keepOpsAddr(ctx)
 	r.standbys = append(r.standbys, s)
 
 	return s

@@ -47,7 +47,7 @@ func (b *bench) endListeners(ctx context.Context, world *harness.World, relay *h
 		return state.LastSeq, err
 	}
 
-	first, second := relay.Listener, relay.AddListener(map[string]string{"NATS_URL": "nats://" + proxy.Addr()})
+	first, second := relay.Listener, relay.AddListener(ctx, map[string]string{"NATS_URL": "nats://" + proxy.Addr()})
 
 	for _, run := range []struct {
 		active, standby *harness.Service

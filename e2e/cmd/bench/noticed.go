@@ -46,7 +46,7 @@ func (b *bench) notice(ctx context.Context) error {
 			return err
 		}
 
-		relay.AddListener(nil)
+		relay.AddListener(ctx, nil)
 
 		if err := relay.Start(); err != nil {
 			return err
