@@ -91,5 +91,46 @@ func applied() []Mutant {
 			Old:  `	if len(codes) == 0 || IsTransient(err) || IsUnauthorized(err) {`,
 			New:  `	if len(codes) == 0 || IsUnauthorized(err) {`,
 		},
+		{
+			Name: "commit-guard-without-the-owner", File: processor + "apply/apply.go",
+			What: "A transaction moves the checkpoint whoever owns the partition by now.",
+			Old: `		{Key: "epoch", Value: last.Epoch},
+		{Key: "owner", Value: last.Owner},
+`,
+			New: ``,
+		},
+		{
+			Name: "commit-guard-without-the-commits", File: processor + "apply/apply.go",
+			What: "A transaction moves the checkpoint although another one of the same owner has moved it.",
+			Old: `		{Key: "place.sequence", Value: last.Sequence},
+		{Key: "commits", Value: last.Commits},
+`,
+			New: ``,
+		},
+		{
+			Name: "target-that-went-back-not-noticed", File: processor + "apply/judge.go",
+			What: "A checkpoint of an earlier epoch, of a target that was restored, is somebody else's.",
+			Old:  `	if !present || held.Epoch < last.Epoch {`,
+			New:  `	if !present {`,
+		},
+		{
+			Name: "unproven-commit-is-committed", File: processor + "apply/commit.go",
+			What: "A transaction of unknown outcome that the checkpoint does not show is taken for committed.",
+			Old:  `		return err // it did not happen: to be repeated`,
+			New:  `		return nil // it did not happen: to be repeated`,
+		},
+		{
+			Name: "counters-beside-the-transaction", File: processor + "apply/apply.go",
+			What: "The counters do not commit with the writes.",
+			Old: `		{Key: "counters", Value: next.Counters},
+`,
+			New: ``,
+		},
+		{
+			Name: "document-that-is-missing-is-updated", File: processor + "apply/write.go",
+			What: "Fewer documents than a transaction addressed are enough: an update of one that is not there is lost.",
+			Old:  `	if matched == want {`,
+			New:  `	if matched <= want {`,
+		},
 	}
 }

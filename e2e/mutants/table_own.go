@@ -17,6 +17,30 @@ func owned() []Mutant {
 			New: `	l.end = sent.Add(time.Since(sent) + l.ttl - Margin(l.ttl))
 `,
 		},
+		{
+			Name: "epoch-not-raised", File: processor + "ownership/acquire.go",
+			What: "A new ownership has the epoch of the one before.",
+			Old:  `	return epoch + 1`,
+			New:  `	return epoch`,
+		},
+		{
+			Name: "epoch-by-the-checkpoint-alone", File: processor + "ownership/acquire.go",
+			What: "What this processor owned counts for nothing in the next epoch: a restored target brings an old one back to life.",
+			Old:  `		epoch = max(epoch, c.last.Epoch)`,
+			New:  `		epoch = max(epoch, 0)`,
+		},
+		{
+			Name: "stale-owner-takes-it-back", File: processor + "ownership/acquire.go",
+			What: "An owner that was replaced while it was not looking acquires the partition again under its old lease.",
+			Old:  `	return c.last != nil && c.mine && held.Owner != c.owner`,
+			New:  `	return c.last != nil && c.mine && held.Epoch < c.last.Epoch`,
+		},
+		{
+			Name: "pause-forgotten-at-the-start", File: processor + "ownership/owner.go",
+			What: "A processor that starts while the flow is paused writes until it looks for the first time.",
+			Old:  `	if readErr := o.lookForPause(ctx); readErr != nil {`,
+			New:  `	if readErr := ctx.Err(); readErr != nil {`,
+		},
 	}
 }
 

@@ -54,5 +54,25 @@ func parked() []Mutant {
 			New: `		{Key: "flow", Value: t.flow},
 `,
 		},
+		{
+			Name: "one-retry-too-few", File: processor + "park/effects.go",
+			What: "The last retry is left out.",
+			Old:  `e.Attempts > b.p.policy.Retries {`,
+			New:  `e.Attempts >= b.p.policy.Retries {`,
+		},
+		{
+			Name: "unfitting-delta-counts", File: processor + "park/effects.go",
+			What: "A delta that does not fit the target's document uses up a retry before the source was asked.",
+			Old: `	case parked.Unfitting:
+		return false
+	case parked.Conflict:
+		return b.countsConflict(e, item)
+`,
+			New: `	case parked.Unfitting:
+		return true
+	case parked.Conflict:
+		return b.countsConflict(e, item)
+`,
+		},
 	}
 }
