@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -165,7 +164,7 @@ func TestProcessorBeforeInitWaits(t *testing.T) {
 	w := newWorld(t)
 	p := w.start(t, nil)
 
-	require.Eventually(t, func() bool { return strings.Contains(p.reason(t), "relayctl flow init") }, patience, glance)
+	p.awaitReason(t, "relayctl flow init")
 
 	w.init(t)
 	w.insert(t, 1)
@@ -188,7 +187,7 @@ func TestStreamThatIsGoneIsNotWaitedFor(t *testing.T) {
 	require.NoError(t, w.js.DeleteStream(t.Context(), w.stream.Name()))
 
 	p = w.start(t, nil)
-	require.Eventually(t, func() bool { return strings.Contains(p.reason(t), "checkpoints") }, patience, glance)
+	p.awaitReason(t, "checkpoints")
 	require.NoError(t, p.end())
 
 	// A new stream of the name is not the one the checkpoints speak of.

@@ -225,7 +225,7 @@ func TestPartitionWithoutRoomPausesAndGoesOn(t *testing.T) {
 
 	reason := w.awaitState(t, 1, relayv1.PartitionState_PARTITION_STATE_PAUSED)
 	require.Contains(t, reason, "PARK_MAX_BYTES")
-	require.Contains(t, p.reason(t), "PARK_MAX_BYTES")
+	p.awaitReason(t, "PARK_MAX_BYTES")
 	require.Nil(t, w.document(t, one[3]))
 
 	require.Eventually(t, func() bool { return w.settled(t).Failed >= 1 && w.parkedRecords(t)[0].State == parked.Dead }, patience, glance)

@@ -138,7 +138,7 @@ func TestHoleHealsByARewind(t *testing.T) {
 	require.Contains(t, reason, "; ", "a remedy follows")
 	w.awaitSettled(t, checkpoint.Counters{Processed: 3})
 	require.Nil(t, w.document(t, one[2]), "nothing behind it is applied")
-	require.Contains(t, p.reason(t), "partition 1 is WAITING_REWIND")
+	p.awaitReason(t, "partition 1 is WAITING_REWIND")
 
 	met := w.reportOn(t, 1)
 	require.NotNil(t, met.HoleGeneration)

@@ -65,15 +65,6 @@ func (w *world) change(tb testing.TB, op event.Operation, ns event.Namespace, fi
 	w.last, w.lastBarrier = m, m.Event
 }
 
-func (w *world) send(tb testing.TB, m *event.Message) {
-	tb.Helper()
-
-	_, err := w.js.PublishMsg(tb.Context(), event.Encode(w.flow, m, w.lastID))
-	require.NoError(tb, err)
-
-	w.lastID = m.ID()
-}
-
 // voidChange leaves a schema change unfinished, as a listener does that dies and whose filter has changed since.
 func (w *world) voidChange(tb testing.TB, op event.Operation, ns event.Namespace) {
 	tb.Helper()

@@ -139,7 +139,7 @@ func TestForgeriesAreNeverApplied(t *testing.T) {
 			w.insert(t, other[0])
 			w.awaitSettled(t, checkpoint.Counters{Processed: 2})
 			require.Nil(t, w.document(t, one[1]))
-			require.Contains(t, p.reason(t), named)
+			p.awaitReason(t, named)
 			require.NoError(t, p.end())
 		})
 	}

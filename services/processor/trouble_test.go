@@ -96,7 +96,7 @@ func TestPartitionThatCannotGoOnStopsAlone(t *testing.T) {
 			}
 
 			require.NotContains(t, reason, "secret")
-			require.Contains(t, p.reason(t), "partition 1 is FAILED")
+			p.awaitReason(t, "partition 1 is FAILED")
 			require.NoError(t, p.end())
 		})
 	}

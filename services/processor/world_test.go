@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -169,32 +170,6 @@ func (w *world) next(tb testing.TB, op event.Operation, id any, fields ...bson.E
 	return m
 }
 
-// publish publishes the next event of a document, in parts if need be.
-func (w *world) publish(tb testing.TB, op event.Operation, id any, fields ...bson.E) event.Message {
-	tb.Helper()
-
-	token := w.last.ResumeToken
-	m := w.next(tb, op, id, fields...)
-	own := m.ResumeToken
-
-	parts := event.Split(m.Payload, 1<<19)
-	for i, payload := range parts {
-		m.Part, m.Parts, m.Payload, m.ResumeToken = i+1, len(parts), payload, token
-		if m.IsLastPart() {
-			m.ResumeToken = own
-		}
-
-		_, err := w.js.PublishMsg(tb.Context(), event.Encode(w.flow, &m, w.lastID))
-		require.NoError(tb, err)
-
-		w.lastID = m.ID()
-	}
-
-	w.last = m
-
-	return m
-}
-
 func (w *world) insert(tb testing.TB, id any, fields ...bson.E) event.Message {
 	tb.Helper()
 
@@ -330,6 +305,13 @@ func (p *processor) scrape(tb testing.TB) string {
 	require.NoError(tb, err)
 
 	return string(text)
+}
+
+// awaitReason waits until the processor is not ready, and says this: readiness follows the states a few times a second.
+func (p *processor) awaitReason(tb testing.TB, says string) {
+	tb.Helper()
+
+	require.Eventually(tb, func() bool { return strings.Contains(p.reason(tb), says) }, patience, glance, says)
 }
 
 // reason is what /readyz says.
