@@ -21,7 +21,8 @@ const (
 Each line is a small mistake that was planted in the relay, alone, and the test that found it. ` + "`make mutants`" + ` plants them all,
 writes this page and fails when one survives; [ADR 33](../deploy/adr/0033-planted-bugs.md) says what counts as found.
 Nobody chose the tests: first all of the mutant's package ran, then those of the packages that use it, then the end-to-end tests, then
-chaos runs; the first failure counts, when the test fails with the mutant twice more and passes without it as often.
+chaos runs; the first failure counts, when the test fails with the mutant twice more and passes without it as often (once, for
+about seventeen of the listener's).
 
 *unit*: a test beside the code, many with real servers; *property*: one with random input, or a simulation; *end to end*: services
 as processes; *chaos*: a chaos run. *seeds*: runs with seeds of their own until it was found; in brackets how many cases the property
