@@ -97,12 +97,6 @@ func published() []Mutant {
 			New:  `	if last.ID == "" || last.ResumeToken == nil {`,
 		},
 		{
-			Name: "counts-of-a-lost-tail-reused", File: listener + "capture/rewind.go",
-			What: "Events that a partition's messages are gone of, at its end, do not make the listener rewind: their counts are given to others.",
-			Old:  `	if !damage.Exceeds(s.known) && tail.Missing() <= 0 {`,
-			New:  `	if !damage.Exceeds(s.known) {`,
-		},
-		{
 			Name: "rewind-to-the-highest-checkpoint", File: listener + "rewind/watch.go",
 			What: "The stream is rewound to the highest checkpoint: what the others lack is missing for good.",
 			Old:  `below(o.PartitionReport, owners[lowest].PartitionReport):`,

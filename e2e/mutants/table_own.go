@@ -35,12 +35,6 @@ func owned() []Mutant {
 			Old:  `	return c.last != nil && c.mine && held.Owner != c.owner`,
 			New:  `	return c.last != nil && c.mine && held.Epoch < c.last.Epoch`,
 		},
-		{
-			Name: "pause-forgotten-at-the-start", File: processor + "ownership/owner.go",
-			What: "A processor that starts while the flow is paused writes until it looks for the first time.",
-			Old:  `	if readErr := o.lookForPause(ctx); readErr != nil {`,
-			New:  `	if readErr := ctx.Err(); readErr != nil {`,
-		},
 	}
 }
 

@@ -77,11 +77,5 @@ func viewed() []Mutant {
 			Old:  `			return Identity{}, ErrBadToken`,
 			New:  `			break`,
 		},
-		{
-			Name: "accepted-once-for-ever", File: "pkg/checkpoint/unsupported.go",
-			What: "Once a divergence was accepted, later events of its kind are told to nobody.",
-			Old:  `	return max(0, d.Events-d.AcceptedEvents)`,
-			New:  `	return max(0, d.Events-d.Events*min(d.AcceptedEvents, 1))`,
-		},
 	}
 }
