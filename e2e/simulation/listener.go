@@ -10,6 +10,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/e2e/simulation/natsmodel"
 	"github.com/atlas-relay/atlas-relay/pkg/lease"
+	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/listener/stepwise"
 )
@@ -62,7 +63,7 @@ func (l *listener) live(writer uint64) {
 	var err error
 
 	l.steps, err = stepwise.NewSteps(l.client, l.client.JetStream(), writer, stepwise.Options{
-		Flow: flow, Exclude: []string{left.String()}, MarkerIdle: 3 * time.Second, Clock: stepwise.Clock{
+		Flow: flow, Exclude: []string{left.String()}, MarkerIdle: 3 * time.Second, Clock: retry.Clock{
 			Now:  l.clock,
 			Wait: func(_ context.Context, d time.Duration) bool { return l.hold(d) }, //nolint:contextcheck // a run has time, and contexts, of its own
 		},

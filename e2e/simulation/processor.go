@@ -11,6 +11,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/e2e/simulation/mongomodel"
 	"github.com/atlas-relay/atlas-relay/e2e/simulation/natsmodel"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/processor/stepwise"
@@ -50,7 +51,7 @@ func (w *world) startProcessor(slot int) *processor {
 			MaxEvents: 1 + w.random.IntN(6), MaxBytes: 1 << 20, MaxTotal: 1 << 30,
 		},
 		Refetch: reader{&p.process},
-		Clock: stepwise.Clock{
+		Clock: retry.Clock{
 			Now:  p.clock,
 			Wait: func(ctx context.Context, d time.Duration) bool { p.pause(p.between(d/2, d)); return ctx.Err() == nil },
 		},

@@ -24,9 +24,8 @@ type Policy struct {
 	// OnRetry, when set, is told each failure that is followed by a wait: the place to set a state or write a log line.
 	// It runs in the caller's goroutine.
 	OnRetry func(Failure)
-	// Wait, when set, waits in the place of a timer, at most so long; false: ctx has ended before. A simulation has a
-	// clock, and a jitter, of its own.
-	Wait func(ctx context.Context, atMost time.Duration) bool
+	// Clock is what it waits by. One that brings its own Wait brings its own jitter, too.
+	Clock Clock
 }
 
 // Failure is one failed call that will be repeated.
@@ -61,7 +60,7 @@ func Do(ctx context.Context, policy Policy, operation func(context.Context) erro
 			policy.OnRetry(Failure{Attempt: attempt, Wait: wait, Err: err})
 		}
 
-		if !policy.pause(ctx, wait) {
+		if !policy.Clock.Pause(ctx, wait) {
 			return fmt.Errorf("%w (stopped: %w)", err, context.Cause(ctx))
 		}
 
@@ -105,19 +104,11 @@ func Pause(ctx context.Context, d time.Duration) bool {
 }
 
 func (p Policy) jitter(delay time.Duration) time.Duration {
-	if p.Wait != nil {
+	if p.Clock.Wait != nil {
 		return delay
 	}
 
 	return delay/2 + rand.N(delay/2+1) //nolint:gosec // jitter is no secret
-}
-
-func (p Policy) pause(ctx context.Context, d time.Duration) bool {
-	if p.Wait != nil {
-		return p.Wait(ctx, d)
-	}
-
-	return Pause(ctx, d)
 }
 
 func (p Policy) initial() time.Duration {

@@ -21,8 +21,6 @@ type (
 	Steps = capture.Steps
 	// Options is what it is told.
 	Options = capture.Options
-	// Clock is its time.
-	Clock = capture.Clock
 	// Status is what it says of itself.
 	Status = capture.Status
 	// Change is what the source gives it.

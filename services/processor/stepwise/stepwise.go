@@ -29,8 +29,6 @@ type (
 	Steps = ownership.Steps
 	// Options is what a Member is told.
 	Options = ownership.Options
-	// Clock is the time of a Member.
-	Clock = ownership.Clock
 	// Identity is who a Member is.
 	Identity = ownership.Identity
 	// Status is a partition at one moment.

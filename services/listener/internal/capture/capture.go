@@ -56,26 +56,7 @@ type Options struct {
 
 	Tracer trace.Tracer // nil: none
 
-	Clock Clock // zero: that of this machine
-}
-
-// Clock is the time that a capture lives by; a simulation brings its own.
-type Clock struct {
-	Now func() time.Time
-	// Wait waits. It returns false when ctx has ended before.
-	Wait func(ctx context.Context, d time.Duration) bool
-}
-
-func (c Clock) orReal() Clock {
-	if c.Now == nil {
-		c.Now = time.Now
-	}
-
-	if c.Wait == nil {
-		c.Wait = retry.Pause
-	}
-
-	return c
+	Clock retry.Clock // zero: that of this machine
 }
 
 const (
@@ -132,8 +113,6 @@ func New(source *mongo.Client, nc *nats.Conn, js jetstream.JetStream, log *slog.
 	if err != nil {
 		return nil, fmt.Errorf("read namespace patterns: %w", err)
 	}
-
-	options.Clock = options.Clock.orReal()
 
 	if options.MarkerIdle == 0 {
 		options.MarkerIdle = defaultMarkerIdle
@@ -244,7 +223,7 @@ func (c *Capture) setState(state State, reason string) {
 		return
 	}
 
-	c.board.update(func(s *Status) { s.State, s.Reason, s.Since = state, reason, c.options.Clock.Now() })
+	c.board.update(func(s *Status) { s.State, s.Reason, s.Since = state, reason, c.options.Clock.Time() })
 
 	if before.State != state {
 		c.log.Info("state changed", slog.String(telemetry.KeyState, string(state)), slog.String(telemetry.KeyReason, reason))

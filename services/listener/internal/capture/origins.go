@@ -78,7 +78,7 @@ func (s *session) arrive(ctx context.Context, change *changestream.Change) (skip
 		return false, nil
 	}
 
-	if s.origins.Leaves(change.Event) && s.ledger.MarkerDue(s.idle(s.options.Clock.Now())) {
+	if s.origins.Leaves(change.Event) && s.ledger.MarkerDue(s.idle(s.options.Clock.Time())) {
 		if err := s.sendMarker(ctx, true); err != nil {
 			return false, err
 		}

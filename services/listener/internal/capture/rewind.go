@@ -185,7 +185,7 @@ func (s *session) mend(ctx context.Context, stream *topology.Stream, tail *chain
 
 		s.setState(Waiting, watch.Reason(missing))
 
-		if !s.options.Clock.Wait(ctx, scrubSoon) {
+		if !s.options.Clock.Pause(ctx, scrubSoon) {
 			return ctx.Err()
 		}
 	}

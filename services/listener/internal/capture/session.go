@@ -95,7 +95,7 @@ func (c *Capture) rightfulTail(ctx context.Context) (*topology.Stream, *chain.Ta
 // continueFrom returns the session that goes on behind the tail, or, where the
 // stream has to be rewound, from further back.
 func (c *Capture) continueFrom(ctx context.Context, stream *topology.Stream, tail *chain.Tail) (*session, error) {
-	s := &session{Capture: c, ledger: chain.NewLedger(tail, c.writer), lastPublish: c.options.Clock.Now(), maxPayload: c.nc.MaxPayload()}
+	s := &session{Capture: c, ledger: chain.NewLedger(tail, c.writer), lastPublish: c.options.Clock.Time(), maxPayload: c.nc.MaxPayload()}
 	s.traces = traces{tracer: c.options.Tracer, flow: c.options.Flow}
 	s.known = rewind.Damage{Deleted: tail.Marker.GetNumDeleted(), Lost: tail.Marker.GetNumLost()}
 
@@ -165,7 +165,7 @@ func (s *session) begin(ctx context.Context, stream *topology.Stream, tail *chai
 		return streamTrouble(err, s.options.Flow, true)
 	}
 
-	s.publisher.Now = s.options.Clock.Now
+	s.publisher.Now = s.options.Clock.Time
 
 	total, skipped := s.ledger.Totals()
 	s.board.update(func(status *Status) {
@@ -353,7 +353,7 @@ func (s *session) send(ctx context.Context, m *event.Message, dry bool) error {
 		}
 	}
 
-	s.lastPublish = s.options.Clock.Now()
+	s.lastPublish = s.options.Clock.Time()
 	s.unasked = !dry
 
 	if err := s.publisher.Publish(s.lastPublish, m, dry); err != nil {
@@ -437,7 +437,7 @@ func (s *session) show(last *changestream.Change) {
 	total, skipped := s.ledger.Totals()
 	position := s.ledger.Position()
 	messages, size := s.publisher.Outstanding()
-	now := s.options.Clock.Now()
+	now := s.options.Clock.Time()
 
 	s.board.update(func(status *Status) {
 		status.Total, status.Skipped, status.Position = total, skipped, position

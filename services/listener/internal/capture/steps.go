@@ -95,7 +95,7 @@ func (x *Steps) Reply() (bool, error) {
 }
 
 // Tick is to be called every 100 ms.
-func (x *Steps) Tick(ctx context.Context) error { return x.s.onTick(ctx, x.c.options.Clock.Now()) }
+func (x *Steps) Tick(ctx context.Context) error { return x.s.onTick(ctx, x.c.options.Clock.Time()) }
 
 // Scrub looks at the stream, which is to be done every five seconds, or every second
 // while a rewind waits for reports.

@@ -20,6 +20,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/lease"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
+	"github.com/atlas-relay/atlas-relay/pkg/retry"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
@@ -61,7 +62,7 @@ type Options struct {
 	Refetch      fetcher       // nil: nobody can be asked
 	Schema       executor      // of schema changes
 	Tracer       trace.Tracer  // of the end of the events' traces
-	Clock        Clock         // zero: that of this machine
+	Clock        retry.Clock   // zero: that of this machine
 	InitPoll     time.Duration // how often to look for a stream that flow init has not made yet
 }
 
@@ -180,6 +181,8 @@ func (o *Owner) Run(stop, work context.Context) error {
 
 	return nil
 }
+
+func (o *Owner) now() time.Time { return o.options.Clock.Time() }
 
 // ownStream works on this processor's share of the stream's partitions until stop ends,
 // or until another stream was made in its place.

@@ -137,7 +137,7 @@ func (p *partition) under(drain, work context.Context, l *lease.Lease) error {
 // It returns an error only when another processor has taken the partition.
 func (p *partition) run(stop, work context.Context) error {
 	for stop.Err() == nil {
-		err := retry.Do(stop, retry.Policy{Initial: firstBackoff, Max: maxBackoff, OnRetry: p.pause, Wait: p.options.Clock.Wait}, func(ctx context.Context) error {
+		err := retry.Do(stop, retry.Policy{Initial: firstBackoff, Max: maxBackoff, OnRetry: p.pause, Clock: p.options.Clock}, func(ctx context.Context) error {
 			return p.own(ctx, work)
 		})
 

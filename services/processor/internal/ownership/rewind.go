@@ -64,7 +64,7 @@ func (p *partition) find(ctx context.Context) (start, error) {
 		p.hole = met
 		p.awaitRewind(ctx, met)
 
-		if !p.sleep(ctx, rewindPoll) {
+		if !p.options.Clock.Pause(ctx, rewindPoll) {
 			return start{}, context.Cause(ctx)
 		}
 	}

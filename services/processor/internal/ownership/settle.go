@@ -254,7 +254,7 @@ func (l *lane) commit(stop, work context.Context, plan *apply.Plan, next *checkp
 
 	var trouble error // after which only a new ownership helps
 
-	err := retry.Do(stop, retry.Policy{Initial: firstBackoff, Max: maxBackoff, OnRetry: l.pause, Wait: l.options.Clock.Wait}, func(context.Context) error {
+	err := retry.Do(stop, retry.Policy{Initial: firstBackoff, Max: maxBackoff, OnRetry: l.pause, Clock: l.options.Clock}, func(context.Context) error {
 		if tries++; tries > 1 && l.mustHold() {
 			trouble = errGivenBack
 
