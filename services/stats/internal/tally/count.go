@@ -14,6 +14,8 @@ func Count(in *Input) Stats {
 	heard := *in
 	heard.Reports = in.Reports.withoutSucceeded()
 	in = &heard
+	in.foreign = foreignCheckpoint(in)
+	in.lost = lostTail(in)
 
 	s := Stats{
 		Flow:        in.Flow,
@@ -27,7 +29,7 @@ func Count(in *Input) Stats {
 		PausedNamespaces: in.Paused.Namespaces,
 		PauseKnown:       in.Checkpoints != nil && in.PauseDamaged == nil,
 
-		Consistent: in.Still && in.Stream != nil && in.Checkpoints != nil && sameGeneration(in) && lostTail(in) == 0,
+		Consistent: in.Still && in.Stream != nil && in.Checkpoints != nil && sameGeneration(in) && in.lost == 0,
 	}
 
 	if in.Reports != nil {
@@ -154,16 +156,15 @@ func partitions(in *Input) []Partition {
 		}
 	}
 
-	list, same := make([]Partition, number), sameStream(in)
+	list := make([]Partition, number)
 	for i := range list {
-		list[i] = partition(in, i, same)
+		list[i] = partition(in, i)
 	}
 
 	return list
 }
 
-// partition joins one; same is sameStream.
-func partition(in *Input, number int, same bool) Partition {
+func partition(in *Input, number int) Partition {
 	p := Partition{Number: number, Checkpoint: in.Checkpoints[number]}
 	if in.Reports != nil {
 		p.Owner, p.Ownership = owner(in.Reports.Processors, number, unsigned(p.Checkpoint.Epoch))
@@ -175,7 +176,7 @@ func partition(in *Input, number int, same bool) Partition {
 		}
 	}
 
-	if !same {
+	if !sameStream(in) {
 		return p
 	}
 
@@ -260,7 +261,7 @@ func (o *Ownership) waits() bool { return o.State == acquiring && o.Epoch == 0 }
 // sameStream tells whether the checkpoints speak of this stream. One of another
 // stream has counts that mean nothing here.
 func sameStream(in *Input) bool {
-	return in.Stream != nil && in.Checkpoints != nil && foreignCheckpoint(in) == nil
+	return in.Stream != nil && in.Checkpoints != nil && in.foreign == nil
 }
 
 func foreignCheckpoint(in *Input) *checkpoint.Document {

@@ -67,7 +67,7 @@ func (s *Stats) judge(in *Input) {
 		})
 	}
 
-	if n := lostTail(in); n > 0 && in.Still {
+	if n := in.lost; n > 0 && in.Still {
 		findings = append(findings, finding{
 			status: Degraded, reason: fmt.Sprintf("the stream has lost its end: %d events that are applied are no longer in it", n),
 			nextStep: "nothing, if it passes: the listener publishes them again; else look for a listener that does not go on",
@@ -100,7 +100,7 @@ func judgeStream(in *Input) []finding {
 		return []finding{{Down, in.Problem.Reason, in.Problem.NextStep}}
 	}
 
-	if d := foreignCheckpoint(in); d != nil {
+	if d := in.foreign; d != nil {
 		if replaced(in) {
 			return []finding{{
 				Down, fmt.Sprintf("the stream was made anew behind an accepted gap, checkpoint %s has not moved to it yet", d.ID),

@@ -62,6 +62,10 @@ type Input struct {
 	Still bool
 	// Unknown says what could not be asked and why, one sentence each.
 	Unknown []string
+
+	// What follows of these, worked out once for each sample by Count.
+	foreign *checkpoint.Document // one of another stream; nil: there is none
+	lost    uint64               // see lostTail
 }
 
 // Parked is what the target says of events that were set aside. How many wait
