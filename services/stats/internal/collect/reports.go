@@ -234,11 +234,8 @@ func (b *Book) Reports(flow string, now time.Time) (*tally.Reports, error) {
 			continue
 		}
 
-		switch {
-		case strings.HasPrefix(key, topology.ListenerReportKey(flow, "")) && e.listener != nil:
-			b.addListener(r, &e, now)
-		case strings.HasPrefix(key, topology.ProcessorReportKey(flow, "")) && e.processor != nil:
-			b.addProcessor(r, &e, now)
+		if e.isOf(flow, key) {
+			b.add(r, &e, now)
 		}
 	}
 
@@ -254,38 +251,40 @@ func (b *Book) Reports(flow string, now time.Time) (*tally.Reports, error) {
 	return r, nil
 }
 
-// addListener adds what a listener said to those that it is one of. The caller holds mu.
-func (b *Book) addListener(r *tally.Reports, e *entry, now time.Time) {
-	l := *e.listener
-	l.Silent = b.silentFor(e, now)
+// isOf tells whether it is a report of this flow's, under its key.
+func (e *entry) isOf(flow, key string) bool {
+	return e.listener != nil && strings.HasPrefix(key, topology.ListenerReportKey(flow, "")) ||
+		e.processor != nil && strings.HasPrefix(key, topology.ProcessorReportKey(flow, ""))
+}
+
+// add adds what an instance said to those that it is one of. The caller holds mu.
+func (b *Book) add(r *tally.Reports, e *entry, now time.Time) {
+	silent, present := b.silentFor(e, now), !e.stopped && now.Sub(e.arrived) <= report.Gone
 
 	switch {
-	case e.stopped:
-		d := l.Depart()
-		d.Stopped = true
-		r.Departed = append(r.Departed, d)
-	case now.Sub(e.arrived) <= report.Gone:
+	case present && e.listener != nil:
+		l := *e.listener
+		l.Silent = silent
 		r.Listeners = append(r.Listeners, l)
-	case l.Silent > report.Gone: // else nobody could hear whether it lives
-		r.Departed = append(r.Departed, l.Depart())
+	case present:
+		p := *e.processor
+		p.Silent = silent
+		r.Processors = append(r.Processors, p)
+	case e.stopped || silent > report.Gone: // else nobody could hear whether it lives
+		r.Departed = append(r.Departed, e.depart(silent))
 	}
 }
 
-// addProcessor is addListener for a processor.
-func (b *Book) addProcessor(r *tally.Reports, e *entry, now time.Time) {
-	p := *e.processor
-	p.Silent = b.silentFor(e, now)
-
-	switch {
-	case e.stopped:
-		d := p.Depart()
-		d.Stopped = true
-		r.Departed = append(r.Departed, d)
-	case now.Sub(e.arrived) <= report.Gone:
-		r.Processors = append(r.Processors, p)
-	case p.Silent > report.Gone:
-		r.Departed = append(r.Departed, p.Depart())
+func (e *entry) depart(silent time.Duration) (d tally.Departed) {
+	if e.listener != nil {
+		d = e.listener.Depart()
+	} else {
+		d = e.processor.Depart()
 	}
+
+	d.Silent, d.Stopped = silent, e.stopped
+
+	return d
 }
 
 // silentFor is for how long nothing was heard although it would have been: while the bucket could not be read nobody could
