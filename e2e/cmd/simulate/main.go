@@ -7,14 +7,12 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/e2e/simulation"
-	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
-	"github.com/atlas-relay/atlas-relay/pkg/settings"
 )
 
 // Config is everything that the simulation can be told.
@@ -24,35 +22,18 @@ type Config struct {
 	Faults string `env:"FAULTS" help:"of one run: comma list of the numbers of its faults, or none; empty: all"`
 }
 
-func main() {
-	ctx, stop := lifecycle.Signals(context.Background())
+func main() { harness.Main("simulate", run) }
 
-	err := realMain(ctx, settings.Environ(os.Environ()))
-
-	stop()
-
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "simulate:", err)
-	}
-
-	os.Exit(lifecycle.ExitCode(err))
-}
-
-func realMain(ctx context.Context, environ map[string]string) error {
-	cfg := new(Config)
-	if err := settings.Load(cfg, environ); err != nil {
-		return err
-	}
-
+func run(ctx context.Context, cfg *Config, out io.Writer) error {
 	if cfg.Seed == 0 {
 		cfg.Seed = 1 + rand.Uint64N(1<<40)
 	}
 
 	if cfg.Runs == 1 {
-		return one(cfg, os.Stdout) //nolint:contextcheck // a run has time, and contexts, of its own
+		return one(cfg, out) //nolint:contextcheck // a run has time, and contexts, of its own
 	}
 
-	return many(ctx, cfg, os.Stdout)
+	return many(ctx, cfg, out)
 }
 
 var errFailed = errors.New("a promise was broken")
