@@ -10,7 +10,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -37,21 +36,10 @@ func (s *scenario) watch() *watched {
 	w := &watched{scenario: s, browser: browse(s.t, s.relay.PageURL())}
 	w.Views = views.New(views.Options{
 		Flow: "test", PageURL: s.relay.PageURL(), GRPCAddr: s.relay.GRPCAddr(), Relayctl: programs.Path(harness.Relayctl), Dir: s.world.Dir,
-		Every: viewsEvery, Evaluate: w.browser.evaluate, Scrape: s.scrape,
+		Every: viewsEvery, Evaluate: views.InTab(w.browser.ctx, patience), Scrape: s.scrape,
 	})
 
 	return w
-}
-
-// evaluate is eval for what goes on when it fails.
-func (b *browser) evaluate(ctx context.Context, expression string) (string, error) {
-	tab, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-
-	stop := context.AfterFunc(ctx, cancel)
-	defer stop()
-
-	return chromedp.Run(tab, chromedp.Evaluate[string](expression)) //nolint:contextcheck // the tab's, which ends with ctx
 }
 
 // scrape reads the series of the stats service as Prometheus does.

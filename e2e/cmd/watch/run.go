@@ -224,22 +224,12 @@ func (w *watch) look(ctx context.Context, where *diary.Running, looking chan<- e
 
 	w.views = views.New(views.Options{
 		Flow: where.Flow, PageURL: where.PageURL, GRPCAddr: where.GRPCAddr, Relayctl: where.Relayctl, Dir: w.dir, Every: lookEvery,
-		Evaluate: w.evaluate, Scrape: w.scrape,
+		Evaluate: views.InTab(w.tab, patience), Scrape: w.scrape,
 	})
 
 	go func() { looking <- w.views.Run(ctx) }()
 
 	return nil
-}
-
-func (w *watch) evaluate(ctx context.Context, expression string) (string, error) {
-	tab, cancel := context.WithTimeout(w.tab, patience)
-	defer cancel()
-
-	stop := context.AfterFunc(ctx, cancel)
-	defer stop()
-
-	return chromedp.Run(tab, chromedp.Evaluate[string](expression)) //nolint:contextcheck // the tab's, which ends with ctx
 }
 
 // scrape is what the Prometheus has of the stats service now.
