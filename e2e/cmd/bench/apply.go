@@ -65,9 +65,8 @@ func (b *bench) transactionsOnly(ctx context.Context) error {
 	}
 
 	for lane := range lanes {
-		_, err := db.Collection("checkpoints").InsertOne(ctx, bson.D{{Key: "_id", Value: lane}, {Key: "commits", Value: int64(0)}})
-		if err != nil {
-			return fmt.Errorf("make a checkpoint: %w", err)
+		if err := makeCheckpoint(ctx, db, lane); err != nil {
+			return err
 		}
 	}
 
@@ -115,49 +114,77 @@ func difference(after, before []time.Duration) []time.Duration {
 }
 
 func (b *bench) applyLane(ctx context.Context, db *mongo.Database, lane int, ids []int) error {
-	session, err := db.Client().StartSession(options.Session().SetCausalConsistency(false)) // as the processor
+	session, err := startSession(db.Client())
 	if err != nil {
-		return fmt.Errorf("start a session: %w", err)
+		return err
 	}
 	defer session.EndSession(context.WithoutCancel(ctx))
-
-	names := collections()
 
 	for commits := 0; len(ids) > 0; commits++ {
 		batch := ids[:min(batchSize, len(ids))]
 		ids = ids[len(batch):]
 
-		models := []mongo.ClientBulkWrite{{
-			Database: db.Name(), Collection: "checkpoints",
-			Model: mongo.NewClientUpdateOneModel().
-				SetFilter(bson.D{{Key: "_id", Value: lane}, {Key: "commits", Value: int64(commits)}}).
-				SetUpdate(bson.D{{Key: "$set", Value: bson.D{{Key: "commits", Value: int64(commits + 1)}}}}),
-		}}
-
-		for _, id := range batch {
-			raw, err := bson.Marshal(document(id, b.cfg.Size))
-			if err != nil {
-				return fmt.Errorf("make a document: %w", err)
-			}
-
-			models = append(models, mongo.ClientBulkWrite{
-				Database: db.Name(), Collection: names[id/insertMany%len(names)],
-				Model: mongo.NewClientReplaceOneModel().
-					SetFilter(bson.D{{Key: "_id", Value: int64(id)}}).SetReplacement(bson.Raw(raw)).SetUpsert(true),
-			})
+		if err := b.commit(ctx, session, db, lane, commits, batch); err != nil {
+			return err
 		}
+	}
 
-		_, err := session.WithTransaction(ctx, func(ctx context.Context) (any, error) {
-			result, err := db.Client().BulkWrite(ctx, models, options.ClientBulkWrite().SetOrdered(true))
-			if err == nil && result.UpsertedCount != int64(len(batch)) {
-				err = errors.New("not every document was inserted")
-			}
+	return nil
+}
 
-			return nil, err
-		}, options.Transaction().SetReadConcern(&readconcern.ReadConcern{})) // nothing is read; a stand-in refuses it here
+// commit writes documents and moves a checkpoint in one transaction.
+func (b *bench) commit(ctx context.Context, session *mongo.Session, db *mongo.Database, lane, commits int, ids []int) error {
+	names := collections()
+	models := []mongo.ClientBulkWrite{{
+		Database: db.Name(), Collection: "checkpoints",
+		Model: mongo.NewClientUpdateOneModel().
+			SetFilter(bson.D{{Key: "_id", Value: lane}, {Key: "commits", Value: int64(commits)}}).
+			SetUpdate(bson.D{{Key: "$set", Value: bson.D{{Key: "commits", Value: int64(commits + 1)}}}}),
+	}}
+
+	for _, id := range ids {
+		raw, err := bson.Marshal(document(id, b.cfg.Size))
 		if err != nil {
-			return fmt.Errorf("run a transaction: %w", err)
+			return fmt.Errorf("make a document: %w", err)
 		}
+
+		models = append(models, mongo.ClientBulkWrite{
+			Database: db.Name(), Collection: names[id/insertMany%len(names)],
+			Model: mongo.NewClientReplaceOneModel().
+				SetFilter(bson.D{{Key: "_id", Value: int64(id)}}).SetReplacement(bson.Raw(raw)).SetUpsert(true),
+		})
+	}
+
+	_, err := session.WithTransaction(ctx, func(ctx context.Context) (any, error) {
+		result, err := db.Client().BulkWrite(ctx, models, options.ClientBulkWrite().SetOrdered(true))
+		if err == nil && result.UpsertedCount != int64(len(ids)) {
+			err = errors.New("not every document was inserted")
+		}
+
+		return nil, err
+	}, options.Transaction().SetReadConcern(&readconcern.ReadConcern{})) // nothing is read; a stand-in refuses it here
+	if err != nil {
+		return fmt.Errorf("run a transaction: %w", err)
+	}
+
+	return nil
+}
+
+// startSession is one like the processor's.
+func startSession(target *mongo.Client) (*mongo.Session, error) {
+	session, err := target.StartSession(options.Session().SetCausalConsistency(false))
+	if err != nil {
+		return nil, fmt.Errorf("start a session: %w", err)
+	}
+
+	return session, nil
+}
+
+// makeCheckpoint makes one that commit moves.
+func makeCheckpoint(ctx context.Context, db *mongo.Database, lane int) error {
+	_, err := db.Collection("checkpoints").InsertOne(ctx, bson.D{{Key: "_id", Value: lane}, {Key: "commits", Value: int64(0)}})
+	if err != nil {
+		return fmt.Errorf("make a checkpoint: %w", err)
 	}
 
 	return nil

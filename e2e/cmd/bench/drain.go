@@ -44,8 +44,8 @@ func (b *bench) drain(ctx context.Context, d drain) (result drained, err error) 
 	return result, err
 }
 
-// fill makes the flow and brings the changes into its stream.
-func (d *drain) fill(ctx context.Context, world *harness.World, relay *harness.Relay) error {
+// lay makes the flow and then the changes, which nobody captures yet.
+func (d *drain) lay(ctx context.Context, world *harness.World, relay *harness.Relay) error {
 	source, target := world.Source.Client.Database(database), world.Target.Client.Database(database)
 
 	for _, db := range []*mongo.Database{source, target} {
@@ -64,7 +64,12 @@ func (d *drain) fill(ctx context.Context, world *harness.World, relay *harness.R
 		}
 	}
 
-	if err := d.write(ctx, source); err != nil {
+	return d.write(ctx, source)
+}
+
+// fill lays the changes and brings them into the flow's stream.
+func (d *drain) fill(ctx context.Context, world *harness.World, relay *harness.Relay) error {
+	if err := d.lay(ctx, world, relay); err != nil {
 		return err
 	}
 

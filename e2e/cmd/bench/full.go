@@ -25,14 +25,13 @@ func (b *bench) full(ctx context.Context) error {
 		return err
 	}
 
-	spent := b.cpu()
-	all := func() []time.Duration {
+	spent := func() []time.Duration {
 		return []time.Duration{
 			cpuOf(os.Getpid()), cpuOf(b.world.Source.Server.PID()), b.relay.Listener.Usage().CPU, b.world.NATS.Usage().CPU,
 			b.relay.Processors()[0].Usage().CPU, cpuOf(b.world.Target.Server.PID()),
 		}
 	}
-	allBefore, begin := all(), time.Now()
+	spentBefore, begin := spent(), time.Now()
 
 	if err := load(ctx, b.world.Source.Client.Database(database), b.cfg.Changes, b.cfg.Changes, b.cfg.Size); err != nil {
 		return err
@@ -43,8 +42,7 @@ func (b *bench) full(ctx context.Context) error {
 	}
 
 	b.results.full = perSecond(b.cfg.Changes, time.Since(begin))
-	b.results.fullCPU = difference(all(), allBefore)
-	b.results.cpuPer100k = b.per100k(b.cpu() - spent)
+	b.results.fullCPU = difference(spent(), spentBefore)
 
 	b.results.cpu = map[string]time.Duration{}
 	b.results.memory = map[string]int64{}
@@ -100,11 +98,6 @@ func (b *bench) followed(ctx context.Context) error {
 
 		return err
 	})
-}
-
-// cpu is what listener, processor and NATS have used so far.
-func (b *bench) cpu() time.Duration {
-	return b.relay.Listener.Usage().CPU + b.relay.Processors()[0].Usage().CPU + b.world.NATS.Usage().CPU
 }
 
 const idleTime = 20 * time.Second

@@ -9,10 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
-	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
@@ -173,15 +170,13 @@ func (b *bench) messages(ctx context.Context, world *harness.World) (traffic.Lat
 // transactions commits one document and a checkpoint at a time.
 func (b *bench) transactions(ctx context.Context, target *mongo.Client) (traffic.Latency, error) {
 	db := target.Database(database + "_leg")
-	for _, name := range []string{"a", "checkpoints"} {
-		if err := db.CreateCollection(ctx, name); err != nil {
-			return traffic.Latency{}, fmt.Errorf("make the collection %s: %w", name, err)
-		}
+	if err := errors.Join(createCollections(ctx, db), makeCheckpoint(ctx, db, 0)); err != nil {
+		return traffic.Latency{}, err
 	}
 
-	session, err := target.StartSession(options.Session().SetCausalConsistency(false)) // as the processor
+	session, err := startSession(target)
 	if err != nil {
-		return traffic.Latency{}, fmt.Errorf("start a session: %w", err)
+		return traffic.Latency{}, err
 	}
 	defer session.EndSession(context.WithoutCancel(ctx))
 
@@ -190,22 +185,13 @@ func (b *bench) transactions(ctx context.Context, target *mongo.Client) (traffic
 
 	err = b.eachBeat(ctx, number, func() error {
 		begin, id := time.Now(), len(took)
-
-		_, err := session.WithTransaction(ctx, func(ctx context.Context) (any, error) {
-			return target.BulkWrite(ctx, []mongo.ClientBulkWrite{
-				{Database: db.Name(), Collection: "checkpoints", Model: mongo.NewClientUpdateOneModel().SetUpsert(true).
-					SetFilter(bson.D{{Key: "_id", Value: 0}}).SetUpdate(bson.D{{Key: "$inc", Value: bson.D{{Key: "commits", Value: 1}}}})},
-				{Database: db.Name(), Collection: "a", Model: mongo.NewClientReplaceOneModel().SetUpsert(true).
-					SetFilter(bson.D{{Key: "_id", Value: int64(id)}}).SetReplacement(document(id, b.cfg.Size))},
-			}, options.ClientBulkWrite().SetOrdered(true))
-		}, options.Transaction().SetReadConcern(&readconcern.ReadConcern{})) // nothing is read; a stand-in refuses it here
-
+		err := b.commit(ctx, session, db, 0, id, []int{id})
 		took = append(took, time.Since(begin))
 
 		return err
 	})
 	if err != nil {
-		return traffic.Latency{}, fmt.Errorf("run a transaction: %w", err)
+		return traffic.Latency{}, err
 	}
 
 	return traffic.Distribution(took), db.Drop(ctx)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
 )
 
@@ -37,22 +39,12 @@ func (b *bench) replay(ctx context.Context) (err error) {
 }
 
 func (b *bench) replayOf(ctx context.Context, changes int, away time.Duration) (result replayed, err error) {
+	d := &drain{write: func(ctx context.Context, source *mongo.Database) error {
+		return load(ctx, source, 0, changes, b.cfg.Size)
+	}}
+
 	err = b.apart(ctx, away, nil, func(world *harness.World, relay *harness.Relay) error {
-		source, target := world.Source.Client.Database(database), world.Target.Client.Database(database)
-
-		if err := createCollections(ctx, source); err != nil {
-			return err
-		}
-
-		if err := createCollections(ctx, target); err != nil {
-			return err
-		}
-
-		if err := relay.Init(ctx); err != nil {
-			return err
-		}
-
-		if err := load(ctx, source, 0, changes, b.cfg.Size); err != nil {
+		if err := d.lay(ctx, world, relay); err != nil {
 			return err
 		}
 
@@ -73,7 +65,7 @@ func (b *bench) replayOf(ctx context.Context, changes int, away time.Duration) (
 			return fmt.Errorf("%w; the log ends:\n%s", err, processor.LastWords())
 		}
 
-		result = replayed{rate: rate, cpu: time.Duration(float64(spent()-before) / float64(changes) * 100_000)}
+		result = replayed{rate: rate, cpu: per100k(spent()-before, changes)}
 
 		return nil
 	})

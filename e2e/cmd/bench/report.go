@@ -30,8 +30,6 @@ type results struct {
 	full    float64
 	fullCPU []time.Duration // CPU time of this program, source, listener, NATS, processor, target
 
-	cpuPer100k time.Duration // listener, processor and NATS together
-
 	// CPU time of what each ceiling measured: source writes, cursor, NATS, each with this program.
 	writesCPU, cursorCPU, chainCPU time.Duration
 	followedCPU                    time.Duration // of source writes with a cursor that follows them
@@ -73,14 +71,15 @@ type results struct {
 func (b *bench) perDocuments(terms []time.Duration) string {
 	texts := make([]string, len(terms))
 	for i, term := range terms {
-		texts[i] = fmt.Sprintf("%.2f", term.Seconds()/float64(b.cfg.Changes)*100_000)
+		texts[i] = fmt.Sprintf("%.2f", per100k(term, b.cfg.Changes).Seconds())
 	}
 
 	return strings.Join(texts, " + ") + " s"
 }
 
-func (b *bench) per100k(spent time.Duration) time.Duration {
-	return time.Duration(float64(spent) / float64(b.cfg.Changes) * 100_000)
+// per100k is what 100 000 of these changes took.
+func per100k(spent time.Duration, changes int) time.Duration {
+	return time.Duration(float64(spent) / float64(changes) * 100_000)
 }
 
 func sum(terms []time.Duration) (total time.Duration) {
