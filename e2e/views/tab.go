@@ -17,6 +17,6 @@ func InTab(tab context.Context, patience time.Duration) func(ctx context.Context
 		stop := context.AfterFunc(ctx, cancel)
 		defer stop()
 
-		return chromedp.Run(tab, chromedp.Evaluate[string](expression)) //nolint:contextcheck // the tab's, which ends with ctx
+		return chromedp.Run(tab, chromedp.Evaluate[string](expression))
 	}
 }

@@ -224,7 +224,7 @@ func (w *watch) look(ctx context.Context, where *diary.Running, looking chan<- e
 
 	w.views = views.New(views.Options{
 		Flow: where.Flow, PageURL: where.PageURL, GRPCAddr: where.GRPCAddr, Relayctl: where.Relayctl, Dir: w.dir, Every: lookEvery,
-		Evaluate: views.InTab(w.tab, patience), Scrape: w.scrape,
+		Evaluate: views.InTab(w.tab, patience), Scrape: w.scrape, //nolint:contextcheck // the tab's
 	})
 
 	go func() { looking <- w.views.Run(ctx) }()
