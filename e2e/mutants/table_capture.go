@@ -91,6 +91,12 @@ func published() []Mutant {
 			New:  `	return (l.markerPending || l.sinceMarker >= MarkerEvery) && l.markerAllowed()`,
 		},
 		{
+			Name: "tail-of-two-moments", File: listener + "chain/tail.go",
+			What: "The tail is put together from answers of before and after another listener published.",
+			Old:  `		if after.LastSeq == before.LastSeq {`,
+			New:  `		if after.LastSeq >= before.LastSeq {`,
+		},
+		{
 			Name: "foreign-tail-accepted", File: listener + "chain/tail.go",
 			What: "The listener goes on behind a stranger's message.",
 			Old:  `	if last.StreamID != stream.StreamID || last.ID == "" || last.ResumeToken == nil {`,

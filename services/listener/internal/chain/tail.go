@@ -36,8 +36,7 @@ type Tail struct {
 // Missing returns how many events the stream has counted since its last marker
 // that are in no partition's head: their messages are gone from amid the stream.
 // Whoever went on would use their counts again, and their readers would find
-// nothing missing. Every event that is not skipped raises one head by one. It is
-// negative when another listener has published while the tail was read.
+// nothing missing. Every event that is not skipped raises one head by one.
 func (t *Tail) Missing() int64 { return t.missing }
 
 // missing compares what the tail has counted since the marker with the heads.
@@ -60,19 +59,53 @@ func missing(last, marker *event.Message, heads, marked []uint64) int64 {
 // listener of this stream.
 var ErrForeignTail = errors.New("the stream's last message is not one of its listener")
 
-// ReadTail reads the stream's end. Messages of this connection that the server
-// has not stored yet may still be appended afterwards; the server then refuses
-// whatever is built on this tail, and it is read again. Errors:
-// topology.ErrNoMessage if the stream is empty, ErrForeignTail,
+// ErrTailMoves says that another listener publishes so fast that the stream's end
+// could not be read.
+var ErrTailMoves = errors.New("another listener publishes to the stream")
+
+// tailReadings bounds how often a tail that moves is read.
+const tailReadings = 20
+
+// ReadTail reads the stream's end, as it was at one moment: it takes many requests, and what is
+// stored in between belongs to some of their answers only. Who went on from heads that know more
+// than the last message would make the same messages as the listener that stored it, which
+// the server takes for duplicates, and behind them others whose counts leave a gap.
+//
+// Messages of this connection that the server has not stored yet may still be appended
+// afterwards; the server then refuses whatever is built on this tail, and it is read again.
+// Errors: topology.ErrNoMessage if the stream is empty, ErrForeignTail, ErrTailMoves,
 // event.ErrMalformed, or those of the connection.
 func ReadTail(ctx context.Context, stream *topology.Stream) (*Tail, error) {
-	// Before the last message: of what is stored in between, the sequence knows nothing,
-	// and whatever is built on it is refused.
-	state, _, err := stream.State(ctx)
+	before, _, err := stream.State(ctx)
 	if err != nil {
 		return nil, err
 	}
 
+	for range tailReadings {
+		tail, err := readTail(ctx, stream)
+		if err != nil {
+			return nil, err
+		}
+
+		after, _, err := stream.State(ctx)
+		if err != nil {
+			return nil, err
+		}
+
+		if after.LastSeq == before.LastSeq {
+			tail.Sequence = after.LastSeq
+
+			return tail, nil
+		}
+
+		before = after
+	}
+
+	return nil, fmt.Errorf("read the end of stream %s %d times: %w", stream.Name(), tailReadings, ErrTailMoves)
+}
+
+// readTail is one reading, in which all but Sequence is filled in.
+func readTail(ctx context.Context, stream *topology.Stream) (*Tail, error) {
 	last, err := stream.Tail(ctx)
 	if err != nil {
 		return nil, err
@@ -99,7 +132,7 @@ func ReadTail(ctx context.Context, stream *topology.Stream) (*Tail, error) {
 
 	tail := &Tail{
 		Last: last, Heads: heads, Marker: payload, Marked: marker.Sequence, Publish: stream.Publish,
-		Sequence: max(state.LastSeq, last.Sequence), missing: missing(&last.Message, &marker.Message, heads, payload.GetHeads()),
+		missing: missing(&last.Message, &marker.Message, heads, payload.GetHeads()),
 	}
 
 	if stream.DDL {
