@@ -33,7 +33,7 @@ test-web: ## Run the tests of the page in a headless Chromium (make test runs th
 
 .PHONY: test-compose
 test-compose: ## Run docker compose up for real and break it, on a Docker engine that is there or is started (dockerd)
-	go test -v -count=1 -timeout 60m -tags compose ./e2e/compose
+	go test -v -count=1 -timeout 6h -tags compose ./e2e/compose
 
 .PHONY: build
 build: ## Build the binaries into bin/

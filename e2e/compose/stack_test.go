@@ -22,10 +22,11 @@ import (
 )
 
 // patience bounds each wait; on an idle machine none lasts a tenth of it.
-const patience = 3 * time.Minute
+const patience = 15 * time.Minute
 
-// upPatience bounds docker compose up, the build of four images included.
-const upPatience = 30 * time.Minute
+// upPatience bounds docker compose up, the build of four images included. Beside other work a build that compiles
+// everything has been seen to take half an hour instead of four minutes.
+const upPatience = 2 * time.Hour
 
 // Where the compose file publishes what it runs.
 const (

@@ -20,7 +20,7 @@ import (
 const prometheusVersion = "v0.315.1"
 
 // FindPrometheus is the path of a Prometheus: that of this host, or one that is built from its module, once, without what
-// finds targets in clouds.
+// finds targets in clouds. What asks DNS stays: the compose file's Prometheus finds its targets so.
 func FindPrometheus(ctx context.Context, progress io.Writer) (string, error) {
 	if path, err := exec.LookPath("prometheus"); err == nil {
 		return path, nil
@@ -31,14 +31,14 @@ func FindPrometheus(ctx context.Context, progress io.Writer) (string, error) {
 		return "", fmt.Errorf("find a place for Prometheus: %w", err)
 	}
 
-	path := filepath.Join(cache, "atlas-relay", "prometheus-"+prometheusVersion)
+	path := filepath.Join(cache, "atlas-relay", "prometheus-"+prometheusVersion+"-dns")
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
 
 	_, _ = fmt.Fprintf(progress, "there is no prometheus on PATH: building %s, once; it takes minutes\n", prometheusVersion)
 
-	return path, buildModule(ctx, "github.com/prometheus/prometheus", prometheusVersion, "./cmd/prometheus", path, "-tags", "remove_all_sd,netgo")
+	return path, buildModule(ctx, "github.com/prometheus/prometheus", prometheusVersion, "./cmd/prometheus", path, "-tags", "remove_all_sd,enable_dns_sd,netgo")
 }
 
 // Prometheus is a server that scrapes the services it is told of.

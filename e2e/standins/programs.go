@@ -2,7 +2,6 @@ package standins
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -123,13 +122,13 @@ func golang(ctx context.Context, _ string) (rootfs, []string, error) {
 	}, files.withBusybox("sh", "cat", "cp", "find", "ls", "mkdir", "rm", "touch")
 }
 
-// prometheus is that of this host: real, perhaps of another version. Building it from its module takes a quarter of an hour.
+// prometheus is that of this host, or built from its module: real, perhaps of another version.
 func prometheus(ctx context.Context, _ string) (rootfs, []string, error) {
 	files := empty()
 
-	program, err := exec.LookPath("prometheus")
+	program, err := harness.FindPrometheus(ctx, os.Stderr)
 	if err != nil {
-		return files, nil, errors.New("no prometheus on PATH: apt-get install prometheus")
+		return files, nil, err
 	}
 
 	if err := files.withLibraries(ctx, "bin/prometheus", program); err != nil {

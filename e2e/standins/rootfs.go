@@ -3,6 +3,7 @@ package standins
 import (
 	"archive/tar"
 	"context"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -111,14 +112,19 @@ func add(w *tar.Writer, inside, outside string) error {
 	})
 }
 
-// withLibraries adds a program and the shared libraries that it loads, where the loader looks for them.
+// withLibraries adds a program and the shared libraries that it loads, if any, where the loader looks for them.
 func (r rootfs) withLibraries(ctx context.Context, inside, program string) error {
+	r.files[inside] = program
+
+	loaded, err := hasLoader(program)
+	if err != nil || !loaded { // ldd takes a program without libraries for a mistake
+		return err
+	}
+
 	out, err := exec.CommandContext(ctx, "ldd", program).Output()
 	if err != nil {
 		return fmt.Errorf("list the libraries of %s: %w", program, err)
 	}
-
-	r.files[inside] = program
 
 	for field := range strings.FieldsSeq(string(out)) {
 		if inside, absolute := strings.CutPrefix(field, "/"); absolute {
@@ -127,6 +133,17 @@ func (r rootfs) withLibraries(ctx context.Context, inside, program string) error
 	}
 
 	return nil
+}
+
+// hasLoader tells whether a program names a loader, which brings its shared libraries.
+func hasLoader(program string) (bool, error) {
+	file, err := elf.Open(program)
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", program, err)
+	}
+	defer file.Close()
+
+	return slices.ContainsFunc(file.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }), nil
 }
 
 // withBusybox adds a shell and the few programs beside it that images on Alpine have.

@@ -36,7 +36,7 @@ func images() []image {
 		{name: "mongo:8", is: "secantusd-rs, a server that speaks the protocol of MongoDB", make: mongo},
 		{name: "nats:2.15-alpine", is: "the real nats-server, built from its module", make: nats},
 		{name: "golang:1.26-alpine", is: "the Go of this host", make: golang, keep: "golang-2-" + goVersion()},
-		{name: "prom/prometheus:v3.5.0", is: "the Prometheus of this host, perhaps of another version", make: prometheus},
+		{name: "prom/prometheus:v3.5.0", is: "a real Prometheus, perhaps of another version", make: prometheus},
 	}
 }
 
