@@ -160,7 +160,8 @@ func (w *world) isLoud() bool {
 		}
 	}
 
-	if lanes == w.plan.Partitions {
+	// A stream that was made anew is refused by who knew the one before; who did not goes on with it.
+	if lanes == w.plan.Partitions || lanes > 0 && w.judge.replaced {
 		return true
 	}
 
