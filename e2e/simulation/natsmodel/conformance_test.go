@@ -57,8 +57,6 @@ type instant struct{}
 
 func (instant) Call(_ context.Context, request func()) error { request(); return nil }
 
-func (instant) Parallel(request func()) error { request(); return nil }
-
 func (instant) Send(message func()) error { message(); return nil }
 
 func (instant) Reply(answer func()) { answer() }
