@@ -92,7 +92,7 @@ func (s *Stream) PublishAfter(ctx context.Context, js Publisher, last Stored, m 
 		return 0, fmt.Errorf("publish behind message %d of stream %s: %w: %w", last.Sequence, s.Name(), ErrNotLast, err)
 	case err != nil:
 		return 0, fmt.Errorf("publish behind message %d of stream %s: %w", last.Sequence, s.Name(), err)
-	case ack.Duplicate: // the last message is the same: answered with success, not stored
+	case ack.Duplicate: // tested before the sequence, answered with success, not stored
 		return 0, fmt.Errorf("publish behind message %d of stream %s: %w: message %d is the same",
 			last.Sequence, s.Name(), ErrNotLast, ack.Sequence)
 	default:
