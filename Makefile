@@ -48,6 +48,10 @@ bench: ## Measure speed and memory beside the ceilings of the same run
 chaos: ## Break the relay under load and judge it (SEED, RUNS, CHANGES, RATE, CLASSES, POINTS, STEPS, SHRINK, RECORD, KEEP)
 	@go run ./e2e/cmd/chaos
 
+.PHONY: soak
+soak: ## Run a flow for two hours with a fault a minute, and look what grows (LASTS, RATE, EVERY, SEED)
+	@go run ./e2e/cmd/soak
+
 .PHONY: simulate
 simulate: ## Run the whole flow in memory, seed after seed, until one breaks a promise (SEED, RUNS, FAULTS)
 	@go run ./e2e/cmd/simulate

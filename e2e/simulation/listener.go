@@ -143,12 +143,14 @@ func (l *listener) keep() error {
 	}
 }
 
-// extend renews a lease. One that is not answered is tried again until it ends.
+// extend renews a lease. One that is not answered is tried again until it ends. An answer that comes when the lease has
+// been let go gives nothing back: the key then expires.
 func (h *holding) extend(client *natsmodel.Client, key string, value []byte, now time.Time) error {
 	h.renew = now.Add(leaseTTL / 6)
+	held := h.revision
 
-	revision, err := client.Put(forever{}, topology.OwnersBucket, key, value, h.revision, leaseTTL)
-	if err == nil {
+	revision, err := client.Put(forever{}, topology.OwnersBucket, key, value, held, leaseTTL)
+	if err == nil && h.revision == held {
 		first := h.first
 		*h = newHolding(revision, now)
 		h.first = first

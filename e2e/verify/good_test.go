@@ -67,6 +67,7 @@ func good() *world {
 	w.do("h", what{op: "insert", result: history.Unknown})
 	w.apply(1, 0)
 
+	goodDeletion(w)
 	goodParked(w)
 	goodGone(w)
 	goodRefetched(w)
@@ -85,6 +86,20 @@ func good() *world {
 	w.finish()
 
 	return w
+}
+
+// goodDeletion: of two deletions in a row, which the source's events do not tell apart, the second one happened.
+func goodDeletion(w *world) {
+	w.do("q", what{op: "insert"})
+
+	w.versions["q"]++
+	w.writes = append(w.writes, history.Write{
+		Begun: w.tick(), Time: w.tick(), Namespace: shop, ID: idOf("q"), Version: w.versions["q"], Deleted: true, Result: history.Unknown,
+	})
+
+	w.do("q", what{op: "delete"})
+	w.do("q", what{op: "insert"})
+	w.apply(1, 0)
 }
 
 // goodParked: a dead letter, and a document whose events wait and are applied in order.

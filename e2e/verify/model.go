@@ -268,7 +268,7 @@ func (d *document) told(e *event) int64 {
 		version = d.source
 
 		if at, _ := slices.BinarySearch(d.deletes, d.source+1); at < len(d.deletes) {
-			version = d.deletes[at]
+			version = d.deletion(d.deletes[at:])
 		}
 	}
 
@@ -277,6 +277,22 @@ func (d *document) told(e *event) int64 {
 	}
 
 	return version
+}
+
+// deletion returns which of these deletions happened first. Of several in a row, with no other write between them, one did:
+// the one that was acknowledged, if any was.
+func (d *document) deletion(asked []int64) int64 {
+	for i, version := range asked {
+		if version != asked[0]+int64(i) {
+			break
+		}
+
+		if _, acked := slices.BinarySearchFunc(d.acked, version, func(w write, v int64) int { return int(w.version - v) }); acked {
+			return version
+		}
+	}
+
+	return asked[0]
 }
 
 // exemptBy takes namespaces out of what is judged document by document.

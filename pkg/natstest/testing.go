@@ -1,6 +1,10 @@
 package natstest
 
 import (
+	"cmp"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -108,4 +112,17 @@ func (c *Cluster) JetStream(tb testing.TB) jetstream.JetStream {
 	require.NoError(tb, err)
 
 	return js
+}
+
+// LoseLastBlock removes the newest of the files that hold a stream's messages, as a disk may
+// that had not taken it yet. The server must be stopped; it has at least two such files.
+func (s *Server) LoseLastBlock(tb testing.TB, stream string) {
+	tb.Helper()
+
+	blocks, err := filepath.Glob(filepath.Join(s.StoreDir(), "jetstream", "*", "streams", stream, "msgs", "*.blk"))
+	require.NoError(tb, err)
+	require.Greater(tb, len(blocks), 1)
+
+	newest := slices.MaxFunc(blocks, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
+	require.NoError(tb, os.Remove(newest))
 }

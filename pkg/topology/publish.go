@@ -85,16 +85,53 @@ func (s *Stream) PublishAfter(ctx context.Context, js Publisher, last Stored, m 
 		id = last.ID
 	}
 
-	ack, err := js.PublishMsg(ctx, event.Encode(s.flow, m, id), jetstream.WithExpectLastSequence(last.Sequence))
+	sequence, err = s.publishBehind(ctx, js, last.Sequence, id, m)
+	if !errors.Is(err, ErrNotLast) || last.Sequence == 0 {
+		return sequence, err
+	}
+
+	given, isLast, unread := s.given(ctx, &last)
+
+	switch {
+	case unread != nil:
+		return 0, errors.Join(err, unread)
+	case !isLast:
+		return 0, err
+	default:
+		return s.publishBehind(ctx, js, given, "", m)
+	}
+}
+
+// given returns the last sequence that the server has given, and whether last is the
+// stream's last message all the same: those behind it are lost, and the server
+// goes on behind them (see chain.Tail.Sequence of the listener).
+func (s *Stream) given(ctx context.Context, last *Stored) (sequence uint64, isLast bool, err error) {
+	state, _, err := s.State(ctx) // before the last message: what comes after it is refused
+	if err != nil {
+		return 0, false, err
+	}
+
+	tail, err := s.Tail(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+
+	return state.LastSeq, tail.Sequence == last.Sequence && tail.ID == last.ID && state.LastSeq > last.Sequence, nil
+}
+
+// publishBehind publishes a message behind this sequence, and behind the message with this
+// id unless it is empty.
+func (s *Stream) publishBehind(ctx context.Context, js Publisher, last uint64, id string, m *event.Message) (sequence uint64, err error) {
+	ack, err := js.PublishMsg(ctx, event.Encode(s.flow, m, id), jetstream.WithExpectLastSequence(last))
 
 	switch {
 	case isWrongLast(err):
-		return 0, fmt.Errorf("publish behind message %d of stream %s: %w: %w", last.Sequence, s.Name(), ErrNotLast, err)
+		return 0, fmt.Errorf("publish behind message %d of stream %s: %w: %w", last, s.Name(), ErrNotLast, err)
 	case err != nil:
-		return 0, fmt.Errorf("publish behind message %d of stream %s: %w", last.Sequence, s.Name(), err)
+		return 0, fmt.Errorf("publish behind message %d of stream %s: %w", last, s.Name(), err)
 	case ack.Duplicate: // tested before the sequence, answered with success, not stored
 		return 0, fmt.Errorf("publish behind message %d of stream %s: %w: message %d is the same",
-			last.Sequence, s.Name(), ErrNotLast, ack.Sequence)
+			last, s.Name(), ErrNotLast, ack.Sequence)
 	default:
 		return ack.Sequence, nil
 	}

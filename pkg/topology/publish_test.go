@@ -100,6 +100,65 @@ func TestPublishAfterFollowsTheLastMessageOnly(t *testing.T) {
 	}
 }
 
+// TestPublishAfterGoesOnBehindLostMessages: the server remembers what it has lost, and refuses
+// whatever names the last message that is left.
+func TestPublishAfterGoesOnBehindLostMessages(t *testing.T) {
+	t.Parallel()
+
+	for _, mode := range []topology.PublishMode{topology.PublishChain, topology.PublishBatch} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+
+			server := natstest.New(t)
+			js := server.JetStream(t)
+			stream, err := topology.Create(t.Context(), js, flow, settingsOf(mode, 1), 64<<20)
+			require.NoError(t, err)
+
+			var last topology.Stored
+
+			for n := range 25 {
+				m := marker(stream.StreamID)
+				m.Event, m.Payload = uint64(n), make([]byte, 500_000)
+				m.Size = len(m.Payload)
+
+				_, err := stream.PublishAfter(t.Context(), js, last, m)
+				require.NoError(t, err)
+
+				last, err = stream.Tail(t.Context())
+				require.NoError(t, err)
+			}
+
+			server.Stop()
+			server.LoseLastBlock(t, stream.Name())
+			require.NoError(t, server.Resume())
+
+			js = server.JetStream(t)
+			stream, err = topology.Open(t.Context(), js, flow)
+			require.NoError(t, err)
+
+			left, err := stream.Tail(t.Context())
+			require.NoError(t, err)
+			require.Less(t, left.Sequence, last.Sequence)
+
+			next := marker(stream.StreamID)
+			next.Event = 100
+
+			if mode == topology.PublishChain { // the only one that asks for the message itself
+				_, err = stream.PublishAfter(t.Context(), js, last, next)
+				require.ErrorIs(t, err, topology.ErrNotLast, "behind one that is lost")
+			}
+
+			sequence, err := stream.PublishAfter(t.Context(), js, left, next)
+			require.NoError(t, err)
+			require.Equal(t, last.Sequence+1, sequence)
+
+			next.Event = 101
+			_, err = stream.PublishAfter(t.Context(), js, left, next)
+			require.ErrorIs(t, err, topology.ErrNotLast, "another one has come")
+		})
+	}
+}
+
 func TestOpenRefusesBatchesWithoutAtomicPublish(t *testing.T) {
 	t.Parallel()
 

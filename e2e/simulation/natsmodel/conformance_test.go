@@ -5,9 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
-	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -156,11 +153,7 @@ func newReal(t *testing.T) *subject {
 		lose: func(t *testing.T) {
 			t.Helper()
 			server.Stop()
-
-			blocks, err := filepath.Glob(filepath.Join(server.StoreDir(), "jetstream", "*", "streams", topology.StreamName(flow), "msgs", "?.blk"))
-			require.NoError(t, err)
-			require.Greater(t, len(blocks), 1)
-			require.NoError(t, os.Remove(slices.Max(blocks)))
+			server.LoseLastBlock(t, topology.StreamName(flow))
 			require.NoError(t, server.Resume())
 			require.Eventually(t, nc.IsConnected, 30*time.Second, 10*time.Millisecond)
 		},

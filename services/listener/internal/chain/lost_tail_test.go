@@ -1,9 +1,6 @@
 package chain_test
 
 import (
-	"os"
-	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -32,7 +29,7 @@ func TestGoesOnBehindMessagesThatTheServerRemembersAndHasNot(t *testing.T) {
 		}
 
 		server.Stop()
-		loseLastBlock(t, server.StoreDir())
+		server.LoseLastBlock(t, stream.Name())
 		require.NoError(t, server.Resume())
 
 		stream, err := topology.Open(t.Context(), server.JetStream(t), flow)
@@ -57,14 +54,4 @@ func TestGoesOnBehindMessagesThatTheServerRemembersAndHasNot(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, uint64(events), end.Last.Event)
 	})
-}
-
-// loseLastBlock removes the newest of the files that hold the stream's messages.
-func loseLastBlock(t *testing.T, dir string) {
-	t.Helper()
-
-	blocks, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", topology.StreamName(flow), "msgs", "?.blk"))
-	require.NoError(t, err)
-	require.Greater(t, len(blocks), 1)
-	require.NoError(t, os.Remove(slices.Max(blocks)))
 }

@@ -21,9 +21,11 @@ const (
 	asking       = 32 // documents of a partition that wait for the source to be asked
 	imagesAtOnce = 4  // documents of the source in memory, each up to 16 MiB, in all partitions
 	// While batches come, few documents are tried at a time, and when they were refused nothing is for restShare times
-	// as long as that took: dead weight must not slow down healthy documents.
+	// as long as that took, up to restMost: dead weight must not slow down healthy documents, and who has removed the cause
+	// wants to see it.
 	triesWhenBusy = 4
 	restShare     = 49
+	restMost      = time.Minute
 	// letters is how many dead letters are looked at each time for what operators did.
 	letters = 500
 	// loadTimeout is for as many records as PARK_MAX_BYTES lets there be.
@@ -88,13 +90,33 @@ func (p *partition) stillHeld(ctx context.Context) error {
 	return apply.Holds(now, present, &p.held)
 }
 
+// isBusy tells whether batches come.
+func (l *lane) isBusy(now time.Time) bool { return now.Sub(l.last) < lookEvery }
+
+// due is when something parked is to be tried; nothing waits for that unless ok. What was refused rests only as long as
+// batches come: a lane without has nothing else to do.
+func (l *lane) due() (at time.Time, ok bool) {
+	at, ok = l.parked.Due()
+
+	rest := l.rest
+	if idle := l.last.Add(lookEvery); idle.Before(rest) {
+		rest = idle
+	}
+
+	if at.Before(rest) {
+		at = rest
+	}
+
+	return at, ok
+}
+
 // tryParked tries what is due.
 func (l *lane) tryParked(stop, work context.Context, now time.Time) error {
 	if !l.passage.MayTry(l.held.Position) {
 		return nil
 	}
 
-	busy := now.Sub(l.last) < lookEvery
+	busy := l.isBusy(now)
 	most := asking
 
 	if busy {
@@ -134,7 +156,7 @@ func (l *lane) tryParked(stop, work context.Context, now time.Time) error {
 
 	err := l.settleParked(stop, work, lot)
 	if busy && lot.Refused() {
-		l.rest = l.now().Add(max(lookEvery, restShare*l.now().Sub(now)))
+		l.rest = l.now().Add(min(max(lookEvery, restShare*l.now().Sub(now)), restMost))
 	}
 
 	return err

@@ -3,6 +3,7 @@ package ownership
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -83,6 +84,38 @@ func TestBadDocumentStopsNobody(t *testing.T) {
 
 		s.retry(t)
 		require.Equal(t, []string{"2 dead failed 3", "4 waiting unfitting 0"}, w.parkedStates(t), "nothing is counted while nobody answers")
+	})
+}
+
+// TestRefusedRestsOnlyWhileBatchesCome: after a try that took seconds, minutes passed until the next one, although nothing
+// else was to be done.
+func TestRefusedRestsOnlyWhileBatchesCome(t *testing.T) {
+	t.Parallel()
+	inEveryMode(t, 1, func(t *testing.T, w *world) {
+		t.Helper()
+		w.validate(t)
+		w.put(t, 0, "poison", bad(1))
+
+		s := w.partitions[0]
+		s.deliver(t, 10)
+
+		first, ok := s.due()
+		require.True(t, ok)
+
+		s.lane.last = first.Add(-time.Millisecond) // a batch comes
+		s.rest = first.Add(10 * time.Minute)       // a try took that long
+
+		at, ok := s.due()
+		require.True(t, ok)
+		require.Equal(t, s.lane.last.Add(lookEvery), at, "without further batches it goes on")
+
+		s.lane.last = s.rest // they come all the time
+		at, _ = s.due()
+		require.Equal(t, s.rest, at)
+
+		s.lane.last = first.Add(-time.Hour)
+		at, _ = s.due()
+		require.Equal(t, first, at, "nobody is disturbed")
 	})
 }
 

@@ -249,14 +249,7 @@ func held(err error) error {
 func (s *Steps) Deadline() (time.Time, bool) { return s.l.batcher.Deadline() }
 
 // Due is when something parked is to be tried.
-func (s *Steps) Due() (time.Time, bool) {
-	at, ok := s.l.parked.Due()
-	if at.Before(s.l.rest) {
-		at = s.l.rest
-	}
-
-	return at, ok
-}
+func (s *Steps) Due() (time.Time, bool) { return s.l.due() }
 
 // Try tries what is parked and due.
 func (s *Steps) Try(stop, work context.Context) error {

@@ -184,15 +184,11 @@ func release(events []*consume.Delivery) {
 
 // arm sets the timer to when something parked is due.
 func (l *lane) arm(timer *time.Timer) {
-	at, ok := l.parked.Due()
+	at, ok := l.due()
 	if !ok || !l.passage.MayTry(l.held.Position) {
 		timer.Stop()
 
 		return
-	}
-
-	if at.Before(l.rest) {
-		at = l.rest
 	}
 
 	timer.Reset(time.Until(at))

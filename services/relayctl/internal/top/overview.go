@@ -15,7 +15,7 @@ func (m *Model) overviewLines() []string {
 	lines := append(m.charts(), m.numbers()...)
 	lines = append(lines, "")
 	lines = append(lines, m.strip()...)
-	lines = append(lines, m.crew())
+	lines = append(lines, m.crew()...)
 
 	for _, why := range m.stats.GetUnknownBecause() {
 		lines = append(lines, m.style.warn(fit("  unknown because "+show.Printable(why), m.width)))
@@ -235,10 +235,10 @@ func countStates[T any](list []T, stateOf func(T) string) string {
 	return strings.Join(order, ", ")
 }
 
-// crew counts the instances by role and state.
-func (m *Model) crew() string {
+// crew counts the instances by role and state, on a line for each role where one has no room.
+func (m *Model) crew() []string {
 	if show.NobodyWasHeard(m.stats) {
-		return "  instances  " + show.Absent
+		return []string{"  instances  " + show.Absent}
 	}
 
 	of := func(role relayv1.InstanceRole) string {
@@ -257,6 +257,12 @@ func (m *Model) crew() string {
 		return countStates(list, show.InstanceState)
 	}
 
-	return fit("  instances  listeners: "+of(relayv1.InstanceRole_INSTANCE_ROLE_LISTENER)+
-		"; processors: "+of(relayv1.InstanceRole_INSTANCE_ROLE_PROCESSOR), m.width)
+	listeners := "  listeners  " + of(relayv1.InstanceRole_INSTANCE_ROLE_LISTENER)
+	processors := "processors " + of(relayv1.InstanceRole_INSTANCE_ROLE_PROCESSOR)
+
+	if line := listeners + "   " + processors; width(line) <= m.width {
+		return []string{line}
+	}
+
+	return []string{fit(listeners, m.width), fit("  "+processors, m.width)}
 }

@@ -154,7 +154,7 @@ func encodeProcessor(p *tally.Processor) *relayv1.ProcessorInstance {
 	return &relayv1.ProcessorInstance{
 		Instance:   encodeInstance(&p.Instance),
 		ReportTime: encodeTime(p.ReportTime),
-		Partitions: uint32(len(p.Partitions)), //nolint:gosec // at most topology.MaxPartitions
+		Partitions: uint32(len(p.Owned())), //nolint:gosec // at most topology.MaxPartitions
 		Reason:     p.Reason,
 	}
 }

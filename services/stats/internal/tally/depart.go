@@ -27,17 +27,7 @@ func (l *Listener) Depart() Departed {
 
 // Depart is what remains of a processor.
 func (p *Processor) Depart() Departed {
-	d := Departed{Instance: p.Instance, Role: RoleProcessor, ReportTime: p.ReportTime, Arrived: p.Arrived}
-
-	for i := range p.Partitions {
-		if o := &p.Partitions[i]; !o.waits() {
-			d.Partitions = append(d.Partitions, o.Partition)
-		}
-	}
-
-	slices.Sort(d.Partitions)
-
-	return d
+	return Departed{Instance: p.Instance, Role: RoleProcessor, ReportTime: p.ReportTime, Arrived: p.Arrived, Partitions: p.Owned()}
 }
 
 // mostNoted is how many departed instances are named in the notes; the lists name all.

@@ -48,7 +48,7 @@ func (s *Stats) Members() []Member {
 
 	for i := range s.Processors {
 		p := &s.Processors[i]
-		m := Member{Instance: p.Instance, Role: RoleProcessor, Partitions: len(p.Partitions), ReportTime: p.ReportTime, Arrived: p.Arrived}
+		m := Member{Instance: p.Instance, Role: RoleProcessor, Partitions: len(p.Owned()), ReportTime: p.ReportTime, Arrived: p.Arrived}
 		m.State, m.Reason = p.memberState()
 		members = append(members, m)
 	}
@@ -69,6 +69,20 @@ func (s *Stats) Members() []Member {
 	slices.SortStableFunc(members, func(a, b Member) int { return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.ID, b.ID)) })
 
 	return members
+}
+
+// Owned are the numbers of the partitions that it owns, in order. Of one whose lease another still holds it only waits to
+// be the owner.
+func (p *Processor) Owned() (numbers []int) {
+	for i := range p.Partitions {
+		if o := &p.Partitions[i]; !o.waits() {
+			numbers = append(numbers, o.Partition)
+		}
+	}
+
+	slices.Sort(numbers)
+
+	return numbers
 }
 
 // memberState is the worst of its partitions; what keeps the process as a whole

@@ -26,6 +26,19 @@ func TestMembers(t *testing.T) {
 	require.Equal(t, 2, members[1].Partitions)
 }
 
+// Who waits for a lease that another holds is no owner yet.
+func TestMemberOwnsWhatItHasTheLeaseOf(t *testing.T) {
+	t.Parallel()
+
+	s := tally.Stats{Processors: []tally.Processor{{Partitions: []tally.Ownership{
+		{Partition: 1, State: "ACQUIRING"},
+		{Partition: 0, State: "ACQUIRING", Epoch: 5}, // it reads the checkpoint
+	}}}}
+
+	require.Equal(t, 1, s.Members()[0].Partitions)
+	require.Equal(t, []int{0}, s.Processors[0].Owned())
+}
+
 // A processor is as well as its worst partition.
 func TestStateOfAProcessor(t *testing.T) {
 	t.Parallel()

@@ -23,10 +23,20 @@ func (i *Instance) patience() time.Duration {
 // which there are three in its patience, and so short that it is named before others can have taken over, after two thirds.
 func (i *Instance) doubt() time.Duration { return i.patience() * 2 / 5 } //nolint:mnd // two fifths
 
-// isMissed tells whether it was killed, is frozen or cut off: it has said nothing for so long that it has lost every
-// lease. One that has a successor is missed sooner: a silence and a process begun since are two signs of one death.
+// alarm is for how long it may say nothing before that is told: two promised reports are missing then. It comes before the
+// leases end, so that who looks once a second knows why the work stands still as soon as others may take it over.
+func (i *Instance) alarm() time.Duration {
+	if i.LeaseTTL > 0 {
+		return min(i.LeaseTTL*4/5, silence) //nolint:mnd // four fifths
+	}
+
+	return silence
+}
+
+// isMissed tells whether it was killed, is frozen or cut off: it has said nothing for so long that it loses every lease.
+// One that has a successor is missed sooner: a silence and a process begun since are two signs of one death.
 func (i *Instance) isMissed() bool {
-	return i.Silent > i.patience() || i.Succeeded && i.Silent > i.doubt()
+	return i.Silent > i.alarm() || i.Succeeded && i.Silent > i.doubt()
 }
 
 // quiet says for how long it has said nothing.

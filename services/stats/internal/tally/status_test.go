@@ -80,6 +80,9 @@ func TestStatus(t *testing.T) {
 		"an instance whose lease has not ended": {func(in *tally.Input) {
 			in.Reports.Processors[0].Silent, in.Reports.Processors[0].LeaseTTL = 4*time.Second, 5*time.Second
 		}, tally.OK, ""},
+		"an instance whose lease is about to end": {func(in *tally.Input) {
+			in.Reports.Processors[0].Silent, in.Reports.Processors[0].LeaseTTL = 4100*time.Millisecond, 5*time.Second
+		}, tally.Degraded, "has said nothing for 4s"},
 		"a lease of an hour is not waited for": {func(in *tally.Input) {
 			in.Reports.Processors[0].Silent, in.Reports.Processors[0].LeaseTTL = 8*time.Second, time.Hour
 		}, tally.Degraded, "has said nothing for 8s"},
