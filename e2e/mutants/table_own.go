@@ -72,6 +72,16 @@ func crossed() []Mutant {
 			New:  `	if v.Executing != nil && v.Executing.Barrier == l.At && v.Executing.Epoch == l.Epoch {`,
 		},
 		{
+			Name: "pause-forgotten-at-the-start", File: processor + "ownership/owner.go",
+			What: "A processor that starts owns partitions, and writes, before it has looked whether the flow is paused.",
+			Old: `	if readErr := o.lookForPause(ctx); readErr != nil {
+		return readErr
+	}
+
+`,
+			New: ``,
+		},
+		{
 			Name: "paused-namespace-written", File: processor + "park/lot.go",
 			What: "Changes of a paused namespace are written like any other.",
 			Old:  `		case p.holds(item.Key):`,
