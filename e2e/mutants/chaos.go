@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -26,7 +25,7 @@ func (r *Runner) chaosCommand(ctx context.Context, overlay, dir string) (string,
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "./e2e/cmd/chaos")
 	cmd.Dir, cmd.Env = r.Root, environ(overlay)
 
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if out, err := output(cmd); err != nil {
 		return "", fmt.Errorf("%w: the command of chaos runs: %w\n%s", errBuild, err, out)
 	}
 
@@ -44,10 +43,9 @@ func (r *Runner) chaos(ctx context.Context, path, overlay string, seed int) (cha
 	cmd := exec.CommandContext(running, path)
 	cmd.Dir = r.Root
 	cmd.Env = append(environ(overlay), "SEED="+strconv.Itoa(seed), "RUNS=1", "SHORT=1", "CHAOS_DIR="+filepath.Join(filepath.Dir(path), "runs"))
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it ends its services
-	cmd.WaitDelay = time.Minute
+	cmd.WaitDelay = time.Minute // it ends its services
 
-	out, err := cmd.CombinedOutput()
+	out, err := output(cmd)
 
 	if ctx.Err() != nil {
 		return chaosRun{}, context.Cause(ctx)

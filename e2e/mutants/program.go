@@ -1,6 +1,7 @@
 package mutants
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -30,11 +32,42 @@ func compile(ctx context.Context, p *Package, overlay, dir string) (*tests, erro
 	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-o", t.path, ".")
 	cmd.Dir, cmd.Env = p.Dir, environ(overlay)
 
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if out, err := output(cmd); err != nil {
 		return nil, fmt.Errorf("%w: tests of %s: %w\n%s", errBuild, p.ImportPath, err, out)
 	}
 
 	return t, nil
+}
+
+// output runs a command in a group of processes that ends with it, and returns what it printed. That goes to a file: a pipe
+// would stay open, and be waited for, as long as anything lives that a test has left behind.
+func output(cmd *exec.Cmd) ([]byte, error) {
+	file, err := os.CreateTemp("", "atlas-relay-mutants-*.txt")
+	if err != nil {
+		return nil, fmt.Errorf("make a file for what %s prints: %w", cmd.Path, err)
+	}
+
+	defer os.Remove(file.Name())
+	defer file.Close()
+
+	cmd.Stdout, cmd.Stderr = file, file
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+
+	end := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.Cancel = end
+
+	if cmd.WaitDelay > 0 { // it is given time to end by itself
+		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	}
+
+	if err = cmd.Start(); err == nil {
+		err = cmd.Wait()
+		_ = end() // nobody may be left
+	}
+
+	out, readErr := os.ReadFile(file.Name())
+
+	return out, cmp.Or(err, readErr)
 }
 
 // environ has every go command below compile the mutant, those too that tests run to build the services.
@@ -64,9 +97,8 @@ func (t *tests) run(ctx context.Context, only string, timeout time.Duration) (re
 
 	cmd := exec.CommandContext(ctx, t.path, args...)
 	cmd.Dir, cmd.Env = t.pkg.Dir, append(environ(t.overlay), "RAPID_NOFAILFILE=true") // it would lie in the tree
-	cmd.WaitDelay = 10 * time.Second
 
-	out, err := cmd.CombinedOutput()
+	out, err := output(cmd)
 	if ctx.Err() != nil {
 		return result{}, context.Cause(ctx)
 	}

@@ -26,7 +26,10 @@ func workspace(t *testing.T) string {
 		"m/user/b.go":      "package user\n\nimport \"example.com/m/core\"\n\nfunc Four() int { return core.Double(2) }\n",
 		"m/user/b_test.go": "package user\n\nimport \"testing\"\n\nfunc TestFour(t *testing.T) {\n\tif Four() != 4 {\n\t\tt.Fatal(Four())\n\t}\n}\n",
 		"m/e2e/c.go":       "package e2e\n",
-		"e2e/keep":         "",
+		"m/left/d.go":      "package left\n\nfunc One() int { return 1 }\n",
+		"m/left/d_test.go": "package left\n\nimport (\n\t\"os\"\n\t\"os/exec\"\n\t\"testing\"\n)\n\nfunc TestOne(t *testing.T) {\n" +
+			"\tcmd := exec.Command(\"sleep\", \"3600\")\n\tcmd.Stdout = os.Stdout\n\tif err := cmd.Start(); err != nil || One() != 1 {\n\t\tt.Fatal(err)\n\t}\n}\n",
+		"e2e/keep": "",
 	} {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
@@ -66,6 +69,25 @@ func TestRunnerFindsWhatTestsFind(t *testing.T) {
 	require.ErrorContains(t, outcomes[3].Err, "does not compile")
 	require.Nil(t, outcomes[4].Finding)
 	require.ErrorIs(t, outcomes[4].Err, mutants.ErrStale)
+}
+
+// TestRunnerIsNotHeldUp by a process that a test has left behind, which holds the test's output open.
+func TestRunnerIsNotHeldUp(t *testing.T) {
+	t.Setenv("GOWORK", "")
+
+	runner := &mutants.Runner{Root: workspace(t), Parallel: 1, Timeout: time.Minute, Last: mutants.Users}
+	list := []mutants.Mutant{
+		{Name: "one-is-two", File: "m/left/d.go", Old: "return 1", New: "return 2"},
+		{Name: "one-is-one", File: "m/left/d.go", Old: "return 1", New: "return 0 + 1"},
+	}
+
+	outcomes, err := runner.Run(t.Context(), list, func(*mutants.Outcome) {})
+	require.NoError(t, err)
+	require.NoError(t, outcomes[0].Err)
+	require.NotNil(t, outcomes[0].Finding)
+	require.Equal(t, "TestOne", outcomes[0].Finding.Test)
+	require.NoError(t, outcomes[1].Err)
+	require.Nil(t, outcomes[1].Finding)
 }
 
 // TestRead reads what the programs of tests print.

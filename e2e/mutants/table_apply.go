@@ -35,6 +35,12 @@ func consumed() []Mutant {
 			New:  `	if m.Count < expected {`,
 		},
 		{
+			Name: "generation-before-read-on", File: processor + "consume/verifier.go",
+			What: "Messages of the generation before are read on, whose counts mean other events.",
+			Old:  `	case m.Generation < v.generation:`,
+			New:  `	case m.Generation+1 < v.generation:`,
+		},
+		{
 			Name: "lost-delivery-not-noticed", File: processor + "consume/verifier.go",
 			What: "A delivery that went into a dead connection is not noticed.",
 			Old:  `	if consumerSequence != v.consumer+1 {`,
@@ -58,6 +64,12 @@ func consumed() []Mutant {
 			What: "The age of a batch is counted from its last event, so a trickle keeps it open for ever.",
 			Old:  `now.Sub(b.first) >= b.limits.MaxAge`,
 			New:  `now.Sub(b.last) >= b.limits.MaxAge`,
+		},
+		{
+			Name: "full-batch-takes-in-more", File: processor + "ownership/lane.go",
+			What: "A partition reads on while its next batch is full: a slow target fills the memory.",
+			Old:  `func (l *lane) wants() bool { return !l.batcher.Full() && l.aside == nil }`,
+			New:  `func (l *lane) wants() bool { return l.aside == nil }`,
 		},
 		{
 			Name: "large-events-wait-for-each-other", File: processor + "consume/budget.go",
@@ -90,6 +102,12 @@ func applied() []Mutant {
 			What: "Trouble of the target is taken for the document's own error, and its retries are counted.",
 			Old:  `	if len(codes) == 0 || IsTransient(err) || IsUnauthorized(err) {`,
 			New:  `	if len(codes) == 0 || IsUnauthorized(err) {`,
+		},
+		{
+			Name: "write-conflict-given-up", File: "pkg/mongodb/classify.go",
+			What: "A write conflict that the server does not label is not tried again as an outage is.",
+			Old:  `		24, 46, 112, //`,
+			New:  `		24, 46, //`,
 		},
 		{
 			Name: "commit-guard-without-the-owner", File: processor + "apply/apply.go",

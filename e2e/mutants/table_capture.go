@@ -103,6 +103,31 @@ func published() []Mutant {
 			New:  `	if last.ID == "" || last.ResumeToken == nil {`,
 		},
 		{
+			Name: "counts-of-a-lost-tail-reused", File: listener + "capture/rewind.go",
+			What: "Events that the tail has counted and no partition has are not missed: the next ones get their counts.",
+			Old:  `	if !damage.Exceeds(s.known) && tail.Missing() <= 0 {`,
+			New:  `	if !damage.Exceeds(s.known) {`,
+		},
+		{
+			Name: "marker-that-is-a-duplicate-is-stored", File: "pkg/topology/publish.go",
+			What: "A single message that the server takes for a duplicate, and does not store, counts as published.",
+			Old:  `	case ack.Duplicate: //`,
+			New:  `	case ack.Duplicate && ack.Sequence == 0: //`,
+		},
+		{
+			Name: "count-of-an-unfinished-event-is-used", File: "pkg/topology/marker.go",
+			What: "An event whose last part is missing counts as one that has happened: its next attempt gets another count.",
+			Old:  `		return m.Count - 1`,
+			New:  `		return m.Count`,
+		},
+		{
+			Name: "generation-given-twice", File: listener + "rewind/watch.go",
+			What: "A rewind gives a number that a checkpoint has from a generation that the stream has lost since.",
+			Old: `		from = max(from, o.GetGeneration())
+`,
+			New: ``,
+		},
+		{
 			Name: "rewind-to-the-highest-checkpoint", File: listener + "rewind/watch.go",
 			What: "The stream is rewound to the highest checkpoint: what the others lack is missing for good.",
 			Old:  `below(o.PartitionReport, owners[lowest].PartitionReport):`,

@@ -18,6 +18,27 @@ func owned() []Mutant {
 `,
 		},
 		{
+			Name: "context-outlives-its-lease", File: "pkg/lease/lease.go",
+			What: "Work that begins when the lease has just ended is never told so.",
+			Old: `	if l.err != nil {
+		cancel(l.err)
+
+		return ctx, func() { cancel(nil) }
+	}
+
+`,
+			New: ``,
+		},
+		{
+			Name: "beaten-leader-asks-at-once", File: listener + "leader/candidate.go",
+			What: "Two listeners that both believe to lead chase each other off the tail.",
+			Old: `	c.Ended()
+	c.notUntil = now.Add(c.TTL)
+`,
+			New: `	c.Ended()
+`,
+		},
+		{
 			Name: "epoch-not-raised", File: processor + "ownership/acquire.go",
 			What: "A new ownership has the epoch of the one before.",
 			Old:  `	return epoch + 1`,
@@ -66,10 +87,33 @@ func crossed() []Mutant {
 			New:  `	return !held.Before(p.hold) || !p.passed.Position.Before(p.hold)`,
 		},
 		{
+			Name: "parked-tried-behind-a-change-begun", File: processor + "barrier/barrier.go",
+			What: "A new owner tries what is parked while a schema change is made that its partition has not reached.",
+			Old:  `	if d.Executing == nil || !held.Before(d.Executing.Position) {`,
+			New:  `	if d.Executing == nil || !held.IsZero() {`,
+		},
+		{
+			Name: "replaced-owner-claims-a-change", File: processor + "barrier/barrier.go",
+			What: "An owner that was replaced makes a schema change again that its successor has claimed, and may have passed.",
+			Old: `	case executing != nil && executing.Epoch > l.Epoch: // as above
+`,
+			New: ``,
+		},
+		{
 			Name: "prepared-again", File: processor + "barrier/barrier.go",
 			What: "A second owner that makes a schema change looks anew at what was there before, which the first may have changed.",
 			Old:  `	if v.Executing != nil && v.Executing.Barrier == l.At {`,
 			New:  `	if v.Executing != nil && v.Executing.Barrier == l.At && v.Executing.Epoch == l.Epoch {`,
+		},
+		{
+			Name: "pause-forgotten-at-the-start", File: processor + "ownership/owner.go",
+			What: "A processor that starts owns partitions, and writes, before it has looked whether the flow is paused.",
+			Old: `	if readErr := o.lookForPause(ctx); readErr != nil {
+		return readErr
+	}
+
+`,
+			New: ``,
 		},
 		{
 			Name: "paused-namespace-written", File: processor + "park/lot.go",

@@ -33,6 +33,18 @@ func viewed() []Mutant {
 			New:  `	if s.AddsUp != nil && *s.Total < *s.Processed && !*s.AddsUp {`,
 		},
 		{
+			Name: "accepted-once-is-for-ever", File: "pkg/checkpoint/unsupported.go",
+			What: "An accepted divergence hides what the target differs by later.",
+			Old: `	return max(0, d.Events-d.AcceptedEvents)
+`,
+			New: `	if d.AcceptedEvents > 0 {
+		return 0
+	}
+
+	return d.Events
+`,
+		},
+		{
 			Name: "viewer-may-replay", File: stats + "api/access.go",
 			What: "What changes something needs no more than the role of a viewer.",
 			Old:  `	return access.Operator`,

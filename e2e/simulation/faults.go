@@ -46,6 +46,8 @@ func (w *world) hit(f Fault, backup mongomodel.Snapshot) bool {
 	switch f.Kind {
 	case KillListener, FreezeListener, CutListener:
 		return w.hitListener(f, end)
+	case StallListener, HoldListener:
+		return w.overtake(f)
 	case KillProcessor, FreezeProcessor, CutProcessor, ProcessorJoins, ProcessorLeaves:
 		return w.hitProcessor(f, end)
 	case ClockWrong:
@@ -241,6 +243,7 @@ func (w *world) clear() {
 
 		if l != nil {
 			l.frozen, l.cut = time.Time{}, time.Time{}
+			l.goOn()
 		}
 	}
 

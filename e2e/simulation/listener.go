@@ -28,7 +28,8 @@ type listener struct {
 	client *natsmodel.Client
 	steps  *stepwise.Steps
 	lease  holding
-	failed bool // for good
+	lag    time.Duration // from when another one leads until this one goes on, see overtake
+	failed bool          // for good
 }
 
 // holding is a key that a process holds by a lease.
@@ -117,6 +118,7 @@ func (l *listener) lead() bool {
 	l.lease = newHolding(revision, sent)
 	l.steps.NewTerm()
 	l.tell(l.name, "leads by lease %d", revision)
+	l.leads()
 
 	return true
 }
@@ -229,7 +231,7 @@ func (l *listener) round(ctx context.Context, token *bson.Raw) error {
 		}
 	}
 
-	for n := 1 + l.random.IntN(5); n > 0 && !l.steps.Full(); n-- {
+	for n := l.takes(); n > 0 && !l.steps.Full(); n-- {
 		c, after, err := l.source.next(*token)
 		if err != nil {
 			return l.steps.Refused(err)

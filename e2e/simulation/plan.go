@@ -19,6 +19,8 @@ const (
 	FreezeProcessor
 	CutListener // off NATS
 	CutProcessor
+	StallListener // the active one, amid its work, until another one leads
+	HoldListener  // what the active one sends is on its way until another one leads
 	ClockWrong
 	NATSRestarts // without its last B messages
 	NATSLosesAnswers
@@ -40,8 +42,9 @@ const (
 func (k Kind) String() string {
 	return [...]string{
 		"kill listener", "kill processor", "freeze listener", "freeze processor", "cut listener off", "cut processor off",
-		"clock wrong", "NATS restarts", "NATS loses answers", "block lost", "stream full", "stream replaced", "target away",
-		"target shaky", "target steps down", "target back", "source away", "history lost", "processor joins", "processor leaves",
+		"stall listener", "hold listener's messages", "clock wrong", "NATS restarts", "NATS loses answers", "block lost",
+		"stream full", "stream replaced", "target away", "target shaky", "target steps down", "target back", "source away",
+		"history lost", "processor joins", "processor leaves",
 	}[k]
 }
 
@@ -68,11 +71,16 @@ type Plan struct {
 	Batch      int // of the stream's publish mode: atomic batches where it is 1
 	Poison     bool
 	Unique     bool
-	Lasts      time.Duration // the part with changes and faults
+	Lasts      time.Duration   // the part with changes and faults
+	Bursts     []time.Duration // when most of the changes come; empty: at any time
 	Faults     []Fault
 }
 
-const leaseTTL = 5 * time.Second
+const (
+	leaseTTL = 5 * time.Second
+	burst    = 300 * time.Millisecond // how long the changes of one take
+	overlap  = 120 * time.Millisecond // how late at most an overtaken listener goes on
+)
 
 // NewPlan returns the plan of a seed.
 func NewPlan(seed uint64) *Plan {
@@ -95,9 +103,50 @@ func NewPlan(seed uint64) *Plan {
 		p.Faults = append(p.Faults, newFault(r, p.Lasts))
 	}
 
+	if r.IntN(4) == 0 {
+		f := newFault(r, p.Lasts)
+		f.overtake(r)
+		p.Faults = append(p.Faults, f)
+	}
+
+	p.crowd(r)
 	slices.SortStableFunc(p.Faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
 
 	return p
+}
+
+// when is the time of a change.
+func (p *Plan) when(r *rand.Rand) time.Duration {
+	if len(p.Bursts) > 0 && r.IntN(4) > 0 {
+		return p.Bursts[r.IntN(len(p.Bursts))] + time.Duration(r.Int64N(int64(burst)))
+	}
+
+	return time.Duration(r.Int64N(int64(p.Lasts)))
+}
+
+// crowd has two listeners publish at once where one is overtaken: there is another one, and
+// changes come when the first is about to go, and while nobody leads.
+func (p *Plan) crowd(r *rand.Rand) {
+	for i := range p.Faults {
+		f := &p.Faults[i]
+		if !f.overtakes() {
+			continue
+		}
+
+		p.Listeners = 2
+		p.Bursts = append(p.Bursts, max(0, f.At-burst/2), f.At+time.Duration(r.Int64N(int64(leaseTTL))))
+	}
+}
+
+// overtakes tells whether another listener takes over from one that goes on.
+func (f *Fault) overtakes() bool { return f.Kind == StallListener || f.Kind == HoldListener }
+
+// overtake makes the fault one of those. It lasts from when the other one leads: mostly
+// until that reads the tail, or publishes.
+func (f *Fault) overtake(r *rand.Rand) {
+	f.Kind = StallListener + Kind(r.IntN(2))
+	f.For = time.Duration(r.Int64N(int64(overlap)))
+	f.A, f.B = r.IntN(places), 1+r.IntN(30)
 }
 
 func newFault(r *rand.Rand, lasts time.Duration) Fault {
@@ -112,6 +161,8 @@ func newFault(r *rand.Rand, lasts time.Duration) Fault {
 		}
 	case FreezeListener, FreezeProcessor:
 		f.For *= 2
+	case StallListener, HoldListener:
+		f.overtake(r)
 	default:
 	}
 

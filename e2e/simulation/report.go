@@ -101,7 +101,7 @@ func (s *Summary) Vacuous() []string {
 		}
 	}
 
-	for _, name := range []string{"message lost at the tail", "delivery lost", "answer of the target lost", "document asked for", "ended loudly"} {
+	for _, name := range []string{stalls, overtaken, crowd, "message lost at the tail", "delivery lost", "answer of the target lost", "document asked for", "ended loudly"} {
 		if s.Struck[name] == 0 {
 			missing = append(missing, name+": never")
 		}

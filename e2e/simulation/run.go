@@ -81,8 +81,7 @@ func (w *world) play() {
 	}
 
 	for range w.plan.Changes {
-		at := epoch.Add(time.Duration(w.source.random.Int64N(int64(w.plan.Lasts))))
-		w.at(at, w.source.happen)
+		w.at(epoch.Add(w.plan.when(w.source.random)), w.source.happen)
 	}
 
 	w.schedule()
@@ -217,6 +216,7 @@ func (j *judge) loud() {
 
 func (w *world) result() *Result {
 	j := w.judge
+	j.struck[crowd] += j.crowded()
 
 	return &Result{
 		Plan: w.plan, Failure: j.failure, Hash: w.trace.sum, Trace: w.trace.lines, Events: w.trace.count,

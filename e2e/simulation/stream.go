@@ -1,6 +1,8 @@
 package simulation
 
 import (
+	"time"
+
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
@@ -8,6 +10,9 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
+
+// together is the window in which the server knows a message by its id.
+const together = 100 * time.Millisecond
 
 // sight is what the stream says at one moment.
 type sight struct {
@@ -58,8 +63,53 @@ func (j *judge) decoded(msg *nats.Msg) event.Message {
 	}
 
 	j.messages[msg] = m
+	j.numbered(&m)
 
 	return m
+}
+
+// numbered judges an event of the stream: it is one of the source's, and its number says how
+// many changes the flow had to count up to it.
+func (j *judge) numbered(m *event.Message) {
+	if m.Kind != event.KindEvent || m.StreamID != firstStream {
+		return
+	}
+
+	want := uint64(0)
+
+	for i := range j.source.changes {
+		c := &j.source.changes[i]
+		if c.event.Namespace != internal {
+			want++
+		}
+
+		if c.at != m.Position {
+			continue
+		}
+
+		if m.Event != want {
+			j.fail("numbers: the stream has the change at %s as event %d, it is number %d of the source", m.Position, m.Event, want)
+		}
+
+		return
+	}
+
+	j.fail("numbers: the stream has event %d at %s, which the source has not", m.Event, m.Position)
+}
+
+// crowded counts the messages that two listeners stored so soon after each other that the
+// server still knew the ids of both.
+func (j *judge) crowded() (n int) {
+	messages := j.stream.Messages()
+
+	for i := 2; i < len(messages); i++ { // the first one is of flow init
+		a, b := messages[i-1], messages[i]
+		if b.At.Sub(a.At) < together && j.decoded(a.Msg).Writer != j.decoded(b.Msg).Writer {
+			n++
+		}
+	}
+
+	return n
 }
 
 // has tells whether the stream has the message of a checkpoint where that says.

@@ -22,6 +22,7 @@ type process struct {
 	offset time.Duration // of its clock
 	tasks  []*task
 	wire   wire
+	stall  stall
 }
 
 // clock is the time as the process knows it.
@@ -70,6 +71,10 @@ func (t *task) run() {
 
 	switch {
 	case t.killed || t.ended:
+		return
+	case p.stall.still:
+		p.stall.waiting = append(p.stall.waiting, t)
+
 		return
 	case p.now.Before(p.frozen):
 		p.at(p.frozen, t.run)

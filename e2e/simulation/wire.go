@@ -35,6 +35,8 @@ type wire struct {
 	session  int // of the server that it is connected to
 	outgoing time.Time
 	incoming time.Time
+	held     bool     // nothing gets to the server
+	messages []func() // that were sent meanwhile, and arrive afterwards
 }
 
 // connected tells whether the process believes to be.
@@ -78,15 +80,18 @@ func (n *wire) Call(ctx context.Context, request func()) error {
 	}
 
 	session := n.session
+
+	p.step(false)
 	p.pause(p.delay())
 
-	if !n.reaches(session) {
+	if n.held || !n.reaches(session) {
 		p.pause(requestTimeout)
 
 		return nats.ErrTimeout
 	}
 
 	request()
+	p.step(false)
 
 	lost := p.now.Before(p.weather.lossy) && p.chance(0.2)
 	p.pause(p.delay())
@@ -100,23 +105,11 @@ func (n *wire) Call(ctx context.Context, request func()) error {
 	return nil
 }
 
-// Parallel implements natsmodel.Network. Such requests take no time: they come from
-// goroutines, of which none can wait here.
-func (n *wire) Parallel(request func()) error {
-	if !n.reaches(n.session) {
-		return nats.ErrTimeout
-	}
-
-	request()
-
-	return nil
-}
-
 // Send implements natsmodel.Network. It may have to wait for room in the socket, amid
 // whatever its caller has decided.
 func (n *wire) Send(message func()) error {
 	p := n.process
-	if p.chance(0.1) {
+	if p.step(true); p.stall.still || p.chance(0.1) {
 		p.pause(p.delay())
 	}
 
@@ -125,12 +118,17 @@ func (n *wire) Send(message func()) error {
 	}
 
 	session := n.session
-	n.outgoing = later(n.outgoing, p.now.Add(p.delay()))
-	p.at(n.outgoing, func() {
+	arrive := func() {
 		if n.reaches(session) {
 			message()
 		}
-	})
+	}
+
+	if n.held {
+		n.messages = append(n.messages, arrive)
+	} else {
+		n.depart(arrive)
+	}
 
 	return nil
 }
@@ -167,7 +165,11 @@ func (n *wire) Flush(context.Context) error {
 
 	p.pause(p.delay())
 
-	if !n.connected() {
+	if n.held {
+		p.pause(requestTimeout)
+	}
+
+	if n.held || !n.connected() {
 		return nats.ErrTimeout
 	}
 

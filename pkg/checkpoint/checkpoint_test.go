@@ -143,3 +143,20 @@ func TestPlaceNamesItsMessage(t *testing.T) {
 	m.ResumeToken[0] = 99
 	require.Equal(t, byte(5), place.ResumeToken[0], "it copies what it keeps")
 }
+
+// TestAcceptedEventsAreThoseOfThen: what differs later has to be accepted again.
+func TestAcceptedEventsAreThoseOfThen(t *testing.T) {
+	t.Parallel()
+
+	d := checkpoint.UnsupportedDocument{Events: 2, Diverges: true}
+	require.Equal(t, int64(2), d.Unaccepted())
+
+	d.AcceptedEvents = 2
+	require.Zero(t, d.Unaccepted())
+
+	d.Events = 5
+	require.Equal(t, int64(3), d.Unaccepted())
+
+	d.Diverges = false
+	require.Zero(t, d.Unaccepted(), "the target does not differ by it")
+}

@@ -76,6 +76,8 @@ func TestClasses(t *testing.T) {
 		"network label":                       {command(0, "NetworkError"), []string{"transient", "resumable"}},
 		"not primary":                         {command(10107), []string{"transient", "resumable"}},
 		"transaction conflict":                {command(112, "TransientTransactionError"), []string{"transient", "resumable"}},
+		"conflict without its label":          {bulk(112), []string{"transient", "resumable"}},
+		"a bad document and a conflict":       {bulk(121, 112), []string{"transient", "resumable"}},
 		"label within a client bulk":          {bulkReply(t, 4711, "TransientTransactionError"), []string{"transient", "resumable"}},
 		"no label within a client bulk":       {bulkReply(t, 4711), nil},
 		"document code of a lost transaction": {command(2, "TransientTransactionError"), []string{"transient", "resumable"}},

@@ -42,32 +42,32 @@ func (s *Stream) ParseMarker(m *Stored) (*relayv1.Marker, error) {
 // headRequests bounds the requests that read the partitions' last messages.
 const headRequests = 8
 
+// inTurn is a stream that is asked one thing after the other: that of a model, whose
+// requests have an order.
+type inTurn interface{ InTurn() }
+
 // Heads returns the count of the last complete event of each partition. It takes
 // whichever is later in the stream, the partition's last message or the last
 // marker with the heads that it has. Errors as of Tail.
 func (s *Stream) Heads(ctx context.Context, marker *Stored, marked []uint64) ([]uint64, error) {
 	heads := make([]uint64, s.Partitions)
+	_, inTurn := s.js.(inTurn)
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(headRequests)
 
 	for partition := range heads {
-		group.Go(func() error {
-			m, err := s.LastOf(ctx, partition)
+		ask := func() (err error) {
+			heads[partition], err = s.head(ctx, partition, marker, marked[partition])
 
-			switch {
-			case errors.Is(err, ErrNoMessage):
-				heads[partition] = marked[partition]
-			case err != nil:
-				return err
-			case m.Sequence < marker.Sequence:
-				heads[partition] = marked[partition]
-			default:
-				heads[partition] = completeCount(&m.Message)
-			}
+			return err
+		}
 
-			return nil
-		})
+		if !inTurn {
+			group.Go(ask)
+		} else if err := ask(); err != nil {
+			return nil, err
+		}
 	}
 
 	if err := group.Wait(); err != nil {
@@ -75,6 +75,22 @@ func (s *Stream) Heads(ctx context.Context, marker *Stored, marked []uint64) ([]
 	}
 
 	return heads, nil
+}
+
+// head is Heads for one partition.
+func (s *Stream) head(ctx context.Context, partition int, marker *Stored, marked uint64) (uint64, error) {
+	m, err := s.LastOf(ctx, partition)
+
+	switch {
+	case errors.Is(err, ErrNoMessage):
+		return marked, nil
+	case err != nil:
+		return 0, err
+	case m.Sequence < marker.Sequence:
+		return marked, nil
+	default:
+		return completeCount(&m.Message), nil
+	}
 }
 
 // completeCount returns the count of the last complete event when m is the last

@@ -47,3 +47,29 @@ func TestPositionsAreToldWhole(t *testing.T) {
 	require.Equal(t, p, topology.DecodePosition(topology.EncodePosition(p)))
 	require.Equal(t, event.Position{}, topology.DecodePosition(nil))
 }
+
+// TestHeadsAreOfWholeEvents: the count of an event whose last part is missing is free, because the event has not happened yet.
+func TestHeadsAreOfWholeEvents(t *testing.T) {
+	t.Parallel()
+
+	js, stream := create(t)
+	require.NoError(t, stream.PublishFirst(t.Context(), js, marker(stream.StreamID)))
+
+	begun := eventOf(stream.StreamID, 2, 8)
+	begun.Parts, begun.Size = 2, 2*len(begun.Payload)
+
+	for _, m := range []*event.Message{eventOf(stream.StreamID, 1, 7), begun} {
+		last, err := stream.Tail(t.Context())
+		require.NoError(t, err)
+
+		_, err = stream.PublishAfter(t.Context(), js, last, m)
+		require.NoError(t, err)
+	}
+
+	at, err := stream.At(t.Context(), 1)
+	require.NoError(t, err)
+
+	heads, err := stream.Heads(t.Context(), &at, []uint64{3, 4, 5, 6})
+	require.NoError(t, err)
+	require.Equal(t, []uint64{3, 7, 7, 6}, heads, "of a partition without a later message the marker says it")
+}

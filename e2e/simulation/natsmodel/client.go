@@ -17,9 +17,6 @@ type Network interface {
 	// Call brings a request to the server, where it runs, and the answer back. An error
 	// says that there is no answer: the request may have run.
 	Call(ctx context.Context, request func()) error
-	// Parallel is Call for requests that are made side by side, by several goroutines, and
-	// only read.
-	Parallel(request func()) error
 	// Send brings a message to the server, in the order of all that the client sends, and
 	// returns at once. Error: the client knows that it is not connected.
 	Send(message func()) error
@@ -199,6 +196,9 @@ func (h *handle) Info(ctx context.Context, _ ...jetstream.StreamInfoOpt) (*jetst
 	return &info, err
 }
 
+// InTurn says that requests are not to be made side by side: each is a step of its own.
+func (*handle) InTurn() {}
+
 func (h *handle) CachedInfo() *jetstream.StreamInfo { return &h.info }
 
 func (h *handle) GetMsg(ctx context.Context, sequence uint64, opts ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
@@ -228,19 +228,6 @@ func nextFor(opts []jetstream.GetMsgOpt) string {
 }
 
 func (h *handle) GetLastMsgForSubject(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
-	// topology.Stream.Heads asks for those of all partitions at once.
-	if strings.HasSuffix(subject, ".>") {
-		var m *Stored
-
-		err := h.client.network.Parallel(func() {
-			if s := h.client.server.streams[h.name]; s != nil {
-				m = s.lastOf(subject)
-			}
-		})
-
-		return rawOf(m, err)
-	}
-
 	return h.get(ctx, func(s *Stream) *Stored { return s.lastOf(subject) })
 }
 

@@ -1,6 +1,7 @@
 package natsmodel_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
@@ -30,6 +31,7 @@ type subject struct {
 	pass   func(d time.Duration)                                          // lets time pass
 	next   func(t *testing.T, c jetstream.Consumer) (jetstream.Msg, bool) // false: nothing comes
 	remake func(t *testing.T, maxBytes int64) jetstream.Stream
+	known  time.Duration      // how long the next stream knows messages by their ids; 0: as long as a flow's
 	lose   func(t *testing.T) // the last messages, of which the server knows that it had them, and starts again
 }
 
@@ -45,16 +47,17 @@ const (
 	partitions = 2
 )
 
-func config(maxBytes int64) jetstream.StreamConfig {
-	return topology.StreamConfig(flow, topology.Settings{StreamID: "id", Partitions: partitions}, maxBytes)
+func (s *subject) config(maxBytes int64) jetstream.StreamConfig {
+	config := topology.StreamConfig(flow, topology.Settings{StreamID: "id", Partitions: partitions}, maxBytes)
+	config.Duplicates = cmp.Or(s.known, config.Duplicates)
+
+	return config
 }
 
 // instant is a network that takes no time.
 type instant struct{}
 
 func (instant) Call(_ context.Context, request func()) error { request(); return nil }
-
-func (instant) Parallel(request func()) error { request(); return nil }
 
 func (instant) Send(message func()) error { message(); return nil }
 
@@ -69,7 +72,7 @@ func newModel(_ *testing.T) *subject {
 
 	client := natsmodel.NewClient(server, instant{}, 1<<20)
 
-	return &subject{
+	s := &subject{
 		js: client.JetStream(), nc: client, data: []byte("data"),
 		put: func(t *testing.T, key string, expected uint64, ttl time.Duration) (uint64, bool) {
 			t.Helper()
@@ -85,17 +88,19 @@ func newModel(_ *testing.T) *subject {
 			msg, _ := c.(*natsmodel.Consumer).Deliver() //nolint:forcetypeassert // it made it
 			return msg, msg != nil
 		},
-		remake: func(t *testing.T, maxBytes int64) jetstream.Stream {
-			t.Helper()
-			server.CreateStream(config(maxBytes))
-
-			stream, err := client.JetStream().Stream(t.Context(), topology.StreamName(flow))
-			require.NoError(t, err)
-
-			return stream
-		},
 		lose: func(*testing.T) { lost(server) },
 	}
+	s.remake = func(t *testing.T, maxBytes int64) jetstream.Stream {
+		t.Helper()
+		server.CreateStream(s.config(maxBytes))
+
+		stream, err := client.JetStream().Stream(t.Context(), topology.StreamName(flow))
+		require.NoError(t, err)
+
+		return stream
+	}
+
+	return s
 }
 
 // lost loses the last messages of the model.
@@ -117,7 +122,7 @@ func newReal(t *testing.T) *subject {
 	_, err = js.CreateKeyValue(t.Context(), topology.OwnersConfig())
 	require.NoError(t, err)
 
-	return &subject{
+	s := &subject{
 		js: js, nc: nc, data: []byte("data"),
 		put: func(t *testing.T, key string, expected uint64, ttl time.Duration) (uint64, bool) {
 			t.Helper()
@@ -145,16 +150,6 @@ func newReal(t *testing.T) *subject {
 
 			return msg, msg != nil
 		},
-		remake: func(t *testing.T, maxBytes int64) jetstream.Stream {
-			t.Helper()
-
-			_ = js.DeleteStream(t.Context(), topology.StreamName(flow)) // there may be none
-
-			stream, err := js.CreateStream(t.Context(), config(maxBytes))
-			require.NoError(t, err)
-
-			return stream
-		},
 		lose: func(t *testing.T) {
 			t.Helper()
 			server.Stop()
@@ -163,6 +158,18 @@ func newReal(t *testing.T) *subject {
 			require.Eventually(t, nc.IsConnected, 30*time.Second, 10*time.Millisecond)
 		},
 	}
+	s.remake = func(t *testing.T, maxBytes int64) jetstream.Stream {
+		t.Helper()
+
+		_ = js.DeleteStream(t.Context(), topology.StreamName(flow)) // there may be none
+
+		stream, err := js.CreateStream(t.Context(), s.config(maxBytes))
+		require.NoError(t, err)
+
+		return stream
+	}
+
+	return s
 }
 
 // answer is what the server says to a publish.
@@ -217,6 +224,17 @@ func after(sequence int) map[string]string {
 	return map[string]string{jetstream.ExpectedLastSeqHeader: strconv.Itoa(sequence)}
 }
 
+// member makes a message one of an atomic batch.
+func member(batch string, number int, more map[string]string) map[string]string {
+	headers := map[string]string{"Nats-Batch-Id": batch, "Nats-Batch-Sequence": strconv.Itoa(number)}
+	maps.Copy(headers, more)
+
+	return headers
+}
+
+// commit makes it the last one.
+func commit() map[string]string { return map[string]string{"Nats-Batch-Commit": "1"} }
+
 // TestConformance runs the suite against both.
 func TestConformance(t *testing.T) {
 	t.Parallel()
@@ -268,13 +286,30 @@ func checkDuplicates(t *testing.T, s *subject) {
 	s.remake(t, 0)
 
 	require.Equal(t, uint64(1), s.publish(t, 0, "a", nil).Seq)
-
-	again := s.publish(t, 0, "a", follows("somebody"))
-	require.True(t, again.Duplicate, "a duplicate is found before what precedes is looked at")
-	require.Equal(t, uint64(1), again.Seq)
-
 	s.pass(500 * time.Millisecond) // the window is 100 ms; a server looks now and then
 	require.Equal(t, uint64(2), s.publish(t, 0, "a", nil).Seq, "behind the window it is stored again")
+
+	s.known = time.Hour // longer than any machine takes
+	s.remake(t, 0)
+
+	require.Equal(t, uint64(1), s.publish(t, 0, "a", nil).Seq)
+
+	for _, headers := range []map[string]string{follows("somebody"), after(1)} {
+		again := s.publish(t, 0, "a", headers)
+		require.True(t, again.Duplicate, "it is found before the last id is looked at")
+		require.Equal(t, uint64(1), again.Seq)
+	}
+
+	refused := s.publish(t, 0, "a", after(7))
+	require.NotNil(t, refused.Error, "the last sequence is looked at before")
+	require.Equal(t, jetstream.ErrorCode(10071), refused.Error.ErrorCode)
+
+	s.publish(t, 0, "b", member("one", 1, after(1)))
+
+	refused = s.publish(t, 0, "a", member("one", 2, commit()))
+	require.NotNil(t, refused.Error)
+	require.Equal(t, jetstream.ErrorCode(10201), refused.Error.ErrorCode)
+	require.Equal(t, uint64(2), s.publish(t, 0, "b", after(1)).Seq, "of a batch with a duplicate nothing is stored")
 }
 
 func checkFull(t *testing.T, s *subject) {
@@ -341,21 +376,13 @@ func checkBatches(t *testing.T, s *subject) {
 	t.Helper()
 	s.remake(t, 0)
 
-	member := func(batch string, number int, more map[string]string) map[string]string {
-		headers := map[string]string{"Nats-Batch-Id": batch, "Nats-Batch-Sequence": strconv.Itoa(number)}
-		maps.Copy(headers, more)
-
-		return headers
-	}
-	commit := map[string]string{"Nats-Batch-Commit": "1"}
-
 	require.Equal(t, uint64(1), s.publish(t, 0, "a", nil).Seq)
 	require.Equal(t, answer{}, s.publish(t, 0, "b", member("one", 1, after(1))), "nothing is stored yet")
-	require.Equal(t, uint64(3), s.publish(t, 1, "c", member("one", 2, commit)).Seq)
+	require.Equal(t, uint64(3), s.publish(t, 1, "c", member("one", 2, commit())).Seq)
 
 	s.publish(t, 0, "d", member("two", 1, after(2)))
 
-	refused := s.publish(t, 1, "e", member("two", 2, commit))
+	refused := s.publish(t, 1, "e", member("two", 2, commit()))
 	require.NotNil(t, refused.Error)
 	require.Equal(t, jetstream.ErrorCode(10071), refused.Error.ErrorCode)
 	require.Equal(t, uint64(4), s.publish(t, 0, "f", after(3)).Seq, "of a batch that was refused nothing is stored")

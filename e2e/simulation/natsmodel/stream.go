@@ -17,6 +17,7 @@ const (
 	codeWrongLastID       = 10070
 	codeStoreFailed       = 10077
 	codeBatchIncomplete   = 10176
+	codeBatchDuplicate    = 10201
 )
 
 const (
@@ -85,12 +86,15 @@ func (s *Stream) Publish(now time.Time, msg *nats.Msg) []byte {
 	return s.store(now, msg)
 }
 
-// store takes one message. The server tests for duplicates before it tests what
-// precedes (stream.go of nats-server, processJetStreamMsg).
+// store takes one message. The server tests the last sequence, then for duplicates, and
+// then the last id (stream.go of nats-server 2.15, processJetStreamMsg).
 func (s *Stream) store(now time.Time, msg *nats.Msg) []byte {
-	id := msg.Header.Get(jetstream.MsgIDHeader)
-	if d, known := s.ids[id]; known && id != "" && now.Sub(d.at) < s.config.Duplicates {
-		return (&pubAck{Stream: s.config.Name, Sequence: d.sequence, Duplicate: true}).encode()
+	if answer := s.checkSequence(msg); answer != nil {
+		return answer
+	}
+
+	if sequence := s.duplicate(now, msg); sequence > 0 {
+		return (&pubAck{Stream: s.config.Name, Sequence: sequence, Duplicate: true}).encode()
 	}
 
 	if answer := s.check(msg); answer != nil {
@@ -102,12 +106,27 @@ func (s *Stream) store(now time.Time, msg *nats.Msg) []byte {
 	return (&pubAck{Stream: s.config.Name, Sequence: m.Sequence}).encode()
 }
 
-// check refuses a message that does not follow what it names, or has no room.
-func (s *Stream) check(msg *nats.Msg) []byte {
+// duplicate is the sequence of the message with the same id; 0: the server knows none.
+func (s *Stream) duplicate(now time.Time, msg *nats.Msg) uint64 {
+	id := msg.Header.Get(jetstream.MsgIDHeader)
+	if d, known := s.ids[id]; known && id != "" && now.Sub(d.at) < s.config.Duplicates {
+		return d.sequence
+	}
+
+	return 0
+}
+
+// checkSequence refuses a message that does not follow the sequence that it names.
+func (s *Stream) checkSequence(msg *nats.Msg) []byte {
 	if want := msg.Header.Get(jetstream.ExpectedLastSeqHeader); want != "" && want != strconv.FormatUint(s.last, 10) {
 		return refused(codeWrongLastSequence, "wrong last sequence: "+strconv.FormatUint(s.last, 10))
 	}
 
+	return nil
+}
+
+// check refuses a message that does not follow the id that it names, or has no room.
+func (s *Stream) check(msg *nats.Msg) []byte {
 	if want := msg.Header.Get(jetstream.ExpectedLastMsgIDHeader); want != "" && want != s.lastID {
 		return refused(codeWrongLastID, "wrong last msg ID: "+s.lastID)
 	}
@@ -155,6 +174,14 @@ func (s *Stream) stage(now time.Time, id string, msg *nats.Msg) []byte {
 
 	batch := s.batches[id]
 	delete(s.batches, id)
+
+	if slices.ContainsFunc(batch, func(m *nats.Msg) bool { return s.duplicate(now, m) > 0 }) {
+		return refused(codeBatchDuplicate, "atomic publish batch contains duplicate message id")
+	}
+
+	if answer := s.checkSequence(batch[0]); answer != nil {
+		return answer
+	}
 
 	if answer := s.check(batch[0]); answer != nil {
 		return answer

@@ -144,6 +144,44 @@ func TestHoleThatTheSourceCannotHeal(t *testing.T) {
 	require.Contains(t, reason, "relayctl flow accept-gap")
 }
 
+// TestNothingFollowsATailThatLacksEvents: the tail counts an event that is in no partition, and the server says nothing of
+// a loss. Whoever went on would give its count to the next one, and no reader would miss it.
+func TestNothingFollowsATailThatLacksEvents(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t, mongotest.Options{})
+	stream := w.init(t, gib)
+
+	tail, err := stream.Tail(t.Context())
+	require.NoError(t, err)
+
+	m := tail.Message
+	m.Kind, m.Partition, m.Count, m.Payload, m.Size = event.KindEvent, 1, 1, []byte{5, 0, 0, 0, 0}, 5
+	m.Event = 2 // the first one was in another partition
+	m.Position = event.Position{T: uint32(time.Now().Unix()), I: 1}
+	m.Namespace = orders
+
+	_, err = w.js.PublishMsg(t.Context(), event.Encode(flow, &m, tail.ID))
+	require.NoError(t, err)
+
+	l := w.listen(t, nil)
+	insert(t, w.source, orders, 0, 1)
+
+	var status capture.Status
+
+	require.Eventually(t, func() bool {
+		status = l.Status()
+
+		return status.State == capture.Streaming || status.State == capture.Waiting
+	}, patience, 10*time.Millisecond)
+	require.Equal(t, capture.Waiting, status.State)
+	require.Contains(t, status.Reason, "the stream lacks messages: 1 events")
+
+	state, _, err := stream.State(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, tail.Sequence+1, state.LastSeq)
+}
+
 // TestStreamDeletedWhileIdle: nothing is published that would tell.
 func TestStreamDeletedWhileIdle(t *testing.T) {
 	t.Parallel()

@@ -46,6 +46,25 @@ func changed(m event.Message, change func(*event.Message)) event.Message {
 	return m
 }
 
+// TestVerifierKeepsItsGeneration: a stream that was set back behind its last rewind goes on in the generation before, whose
+// counts mean something else.
+func TestVerifierKeepsItsGeneration(t *testing.T) {
+	t.Parallel()
+
+	for name, m := range map[string]event.Message{"the next event": message(11), "one that is applied": message(9)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			place := from()
+			place.Generation, m.Generation = 2, 1
+
+			_, complete, err := consume.NewVerifier(place).Check(m, 1)
+			require.ErrorIs(t, err, consume.ErrHole)
+			require.False(t, complete)
+		})
+	}
+}
+
 func TestVerifier(t *testing.T) {
 	t.Parallel()
 

@@ -153,7 +153,7 @@ func (l *lane) gather(ctx context.Context) error {
 
 	for {
 		deliveries := l.deliveries
-		if l.batcher.Full() || l.aside != nil {
+		if !l.wants() {
 			deliveries = nil
 		}
 
@@ -197,6 +197,9 @@ func (l *lane) gathered(last *marker, timer *time.Timer) (*marker, error) {
 
 	return last, nil
 }
+
+// wants tells whether there is room for another delivery: what comes later waits in the stream, not in memory.
+func (l *lane) wants() bool { return !l.batcher.Full() && l.aside == nil }
 
 // put adds a delivery to the open batch, or keeps it for the next one. A schema change is a batch of its own, and what
 // goes into capped collections, which no transaction can write.

@@ -1,14 +1,47 @@
 package ownership
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
+	"github.com/atlas-relay/atlas-relay/pkg/natstest"
 	"github.com/atlas-relay/atlas-relay/pkg/pause"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
+
+// TestPauseIsKnownBeforeAnythingIsOwned: a processor that starts while the flow is paused must not write until it looks for a
+// pause for the first time.
+func TestPauseIsKnownBeforeAnythingIsOwned(t *testing.T) {
+	t.Parallel()
+
+	flow := "paused-" + strconv.FormatInt(time.Now().UnixNano(), 36) // a given server keeps what earlier runs left
+	target, js := mongotest.Shared(t).Client(t), natstest.New(t).JetStream(t)
+
+	stream, err := topology.Create(t.Context(), js, flow, topology.Settings{StreamID: topology.NewStreamID(), Partitions: 1}, 1<<20)
+	require.NoError(t, err)
+
+	payload, err := proto.Marshal(&relayv1.Marker{Heads: make([]uint64, stream.Partitions)})
+	require.NoError(t, err)
+	require.NoError(t, stream.PublishFirst(t.Context(), js, &event.Message{
+		Kind: event.KindMarker, StreamID: stream.StreamID, ResumeToken: bson.Raw{5, 0, 0, 0, 0},
+		Part: 1, Parts: 1, Attempt: 1, Size: len(payload), Payload: payload,
+	}))
+
+	_, err = pause.Begin(t.Context(), target, flow, pause.Pause{By: "ann", Since: time.Now()})
+	require.NoError(t, err)
+
+	m := NewMember(js, StoreOf(target), Options{Flow: flow})
+	require.NoError(t, m.Open(t.Context()))
+	require.True(t, m.pausing.isHeld(), "it may own partitions from here on")
+}
 
 // TestPausedNamespaceWaitsAside: its changes are parked in order, without a try; those of others pass.
 func TestPausedNamespaceWaitsAside(t *testing.T) {

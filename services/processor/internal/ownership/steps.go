@@ -166,7 +166,7 @@ func (s *Steps) Own(ctx context.Context, applier Applier, session bson.Binary) (
 }
 
 // Wants tells whether the partition has room for another delivery.
-func (s *Steps) Wants() bool { return !s.l.batcher.Full() && s.l.aside == nil }
+func (s *Steps) Wants() bool { return s.l.wants() }
 
 // Take takes in the next delivery of the consumer.
 func (s *Steps) Take(ctx context.Context, msg jetstream.Msg) error {
