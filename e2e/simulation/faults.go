@@ -180,7 +180,11 @@ func (w *world) hitNATS(f Fault, end time.Time) bool {
 		messages := w.stream.Messages()
 		first := messages[min(len(messages)-1, (f.A+1)*len(messages)/6)].Sequence
 
-		return w.stream.Damage(max(first, 2), first+uint64(f.B%4)) > 0
+		if w.stream.Damage(max(first, 2), first+uint64(f.B%4)) == 0 {
+			return false
+		}
+
+		w.judge.damaged = w.judge.decoded(w.stream.Messages()[len(w.stream.Messages())-1].Msg).Generation + 1
 	case StreamFull:
 		w.stream.SetMaxBytes(max(w.stream.Bytes(), 1))
 		w.weather.full = later(w.weather.full, end)

@@ -18,16 +18,16 @@ import (
 type lane struct {
 	*processor
 
-	number   int
-	steps    *stepwise.Steps
-	lease    holding
-	held     bool
-	drain    bool
-	failed   bool // for good
-	session  int  // of NATS that the consumer was made in
-	consumer *natsmodel.Consumer
-	lastLook time.Time
-	inspect  time.Time
+	number     int
+	steps      *stepwise.Steps
+	lease      holding
+	held       bool
+	drain      bool
+	failed     bool // for good
+	connection int  // that the consumer was made over
+	consumer   *natsmodel.Consumer
+	lastLook   time.Time
+	inspect    time.Time
 }
 
 // work is what a processor does with a partition from the moment that it wants it.
@@ -131,7 +131,7 @@ func (l *lane) own(stop, work context.Context) error {
 	}
 
 	l.serial++
-	l.session = l.wire.session
+	l.connection = l.wire.number
 	applier := l.target.NewApplier(fmt.Sprintf("session%d", l.serial))
 
 	consumer, err := l.steps.Own(stop, applier, applier.Session())
@@ -167,7 +167,7 @@ var errDisconnected = fmt.Errorf("%w: NATS disconnected", stepwise.ErrReset)
 
 // round does what there is to do, once.
 func (l *lane) round(stop, work context.Context) error {
-	if l.session != l.wire.session || !l.wire.connected() {
+	if l.connection != l.wire.number || !l.wire.connected() {
 		return errDisconnected
 	}
 

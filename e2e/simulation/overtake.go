@@ -32,7 +32,9 @@ const (
 // overtake makes the active listener stall, or holds up its messages, so that it goes on
 // while its successor works.
 func (w *world) overtake(f Fault) bool {
-	i := slices.IndexFunc(w.listeners, func(l *listener) bool { return l != nil && !l.failed && l.lease.holds(l.clock()) })
+	i := slices.IndexFunc(w.listeners, func(l *listener) bool {
+		return l != nil && !l.failed && !l.stall.still && l.lease.holds(l.clock())
+	})
 	if i < 0 {
 		return false
 	}

@@ -33,6 +33,7 @@ func (w *world) delay() time.Duration {
 type wire struct {
 	process  *process
 	session  int // of the server that it is connected to
+	number   int // of the connection: who slept through its end sees that it is another one
 	outgoing time.Time
 	incoming time.Time
 	held     bool     // nothing gets to the server
@@ -54,6 +55,7 @@ func (n *wire) connect() bool {
 	}
 
 	n.session = p.weather.natsSession
+	n.number++
 
 	return true
 }
