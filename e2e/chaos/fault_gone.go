@@ -33,7 +33,10 @@ func (f *gone) String() string {
 
 // Strike implements Fault.
 func (f *gone) Strike(ctx context.Context, s *Stage) (Hit, error) {
-	var settings *topology.Settings
+	var (
+		settings *topology.Settings
+		maxBytes int64
+	)
 
 	err := s.OnStream(ctx, func(ctx context.Context, js jetstream.JetStream, stream jetstream.Stream) error {
 		live, err := topology.Open(ctx, js, flow)
@@ -42,7 +45,7 @@ func (f *gone) Strike(ctx context.Context, s *Stage) (Hit, error) {
 		}
 
 		if settings == nil {
-			settings = &live.Settings
+			settings, maxBytes = &live.Settings, stream.CachedInfo().Config.MaxBytes
 		}
 
 		return js.DeleteStream(ctx, stream.CachedInfo().Config.Name)
@@ -62,7 +65,7 @@ func (f *gone) Strike(ctx context.Context, s *Stage) (Hit, error) {
 	ctx, cancel := context.WithTimeout(ctx, natsPatience)
 	defer cancel()
 
-	if _, err := topology.Create(ctx, js, flow, *settings, 1<<30); err != nil {
+	if _, err := topology.Create(ctx, js, flow, *settings, maxBytes); err != nil {
 		return Hit{}, fmt.Errorf("make another stream: %w", err)
 	}
 

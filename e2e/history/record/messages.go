@@ -58,6 +58,10 @@ func (m *messages) run(ctx context.Context, stop <-chan struct{}) error {
 			return fatal
 		}
 
+		if errors.Is(err, errPurged) {
+			return err
+		}
+
 		if errors.Is(err, jetstream.ErrStreamNotFound) && isClosed(stop) {
 			return fmt.Errorf("end the record of the stream: %w", err)
 		}
@@ -112,7 +116,7 @@ func (m *messages) follow(ctx context.Context, stop <-chan struct{}) error {
 
 		switch {
 		case err == nil:
-			if err := m.add(msg, first); err != nil {
+			if err := m.add(ctx, stream, msg, first); err != nil {
 				return err
 			}
 
@@ -196,7 +200,7 @@ func (m *messages) idle(ctx context.Context, stream jetstream.Stream, stop <-cha
 
 // add records a message. One that does not follow is asked for again, from the end of the record: only if it is the first
 // then too, the stream has a hole, which a checker finds.
-func (m *messages) add(msg jetstream.Msg, first bool) error {
+func (m *messages) add(ctx context.Context, stream jetstream.Stream, msg jetstream.Msg, first bool) error {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return fmt.Errorf("read stream %s: %w", m.stream, err)
@@ -219,6 +223,12 @@ func (m *messages) add(msg jetstream.Msg, first bool) error {
 		return errAnew
 	}
 
+	if first && m.last > 0 && r.Sequence > m.last+1 {
+		if err := m.notPurged(ctx, stream, r.Sequence); err != nil {
+			return err
+		}
+	}
+
 	if err := m.file.Add(r); err != nil {
 		return &writeError{err}
 	}
@@ -229,6 +239,26 @@ func (m *messages) add(msg jetstream.Msg, first bool) error {
 	delete(m.held, r.Sequence-mostLost)
 
 	return nil
+}
+
+// errPurged says that messages were purged before they were recorded: whether the stream had a hole nobody can say.
+var errPurged = errors.New("the stream was purged before all of it was recorded: the machine, or the way to the server, was too slow")
+
+// notPurged returns errPurged if the stream begins with this message by now.
+func (m *messages) notPurged(ctx context.Context, stream jetstream.Stream, next uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, request)
+	defer cancel()
+
+	info, err := stream.Info(ctx)
+
+	switch {
+	case err != nil:
+		return fmt.Errorf("ask stream %s: %w", m.stream, err)
+	case info.State.FirstSeq >= next:
+		return fmt.Errorf("%w: messages %d to %d of stream %s", errPurged, m.last+1, next-1, m.stream)
+	default:
+		return nil
+	}
 }
 
 // stepBack finds the last message that stream and record have in common: a server that lost the end of its stream has

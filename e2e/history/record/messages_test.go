@@ -136,6 +136,25 @@ func TestAStreamThatNeverWasIsAnError(t *testing.T) {
 	require.ErrorIs(t, <-r.ended, jetstream.ErrStreamNotFound)
 }
 
+// TestWhatIsPurgedUnreadIsNoHole: a record that lacks it is not whole, and nobody may judge by it.
+func TestWhatIsPurgedUnreadIsNoHole(t *testing.T) {
+	t.Parallel()
+
+	r := startRecording(t)
+	r.publish(10, "recorded")
+	r.recorded(10)
+	close(r.stop)
+	require.NoError(t, <-r.ended)
+
+	r.publish(20, "unread")
+
+	stream, err := r.js.Stream(t.Context(), "CDC_test")
+	require.NoError(t, err)
+	require.NoError(t, stream.Purge(t.Context(), jetstream.WithPurgeSequence(21)))
+
+	require.ErrorIs(t, r.m.run(t.Context(), make(chan struct{})), errPurged)
+}
+
 // TestALostEndIsRecorded with what took its place.
 func TestALostEndIsRecorded(t *testing.T) {
 	t.Parallel()
