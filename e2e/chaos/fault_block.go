@@ -55,7 +55,7 @@ func (f *block) String() string {
 func (f *block) Strike(ctx context.Context, s *Stage) (Hit, error) {
 	hit := Hit{Victim: string(natsServer), LosesTail: true}
 
-	err := s.whileNATSIsDown(func(dir string) error {
+	err := s.whileNATSIsDown(ctx, func(dir string) error {
 		blocks, err := blocksOf(dir)
 		if err != nil {
 			return err

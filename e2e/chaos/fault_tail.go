@@ -64,7 +64,7 @@ func (f *tail) Strike(ctx context.Context, s *Stage) (hit Hit, err error) {
 		return hit, err
 	}
 
-	if err := s.whileNATSIsDown(func(dir string) error { return os.CopyFS(saved, os.DirFS(dir)) }); err != nil {
+	if err := s.whileNATSIsDown(ctx, func(dir string) error { return os.CopyFS(saved, os.DirFS(dir)) }); err != nil {
 		return hit, err
 	}
 
@@ -80,7 +80,7 @@ func (f *tail) Strike(ctx context.Context, s *Stage) (hit Hit, err error) {
 		return hit, err
 	}
 
-	err = s.whileNATSIsDown(func(dir string) error {
+	err = s.whileNATSIsDown(ctx, func(dir string) error {
 		return errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS(saved)))
 	})
 	if err != nil {
@@ -93,7 +93,10 @@ func (f *tail) Strike(ctx context.Context, s *Stage) (hit Hit, err error) {
 }
 
 // whileNATSIsDown kills NATS, does something with the directory of the flow's stream, and starts NATS.
-func (s *Stage) whileNATSIsDown(do func(dir string) error) error {
+// What is recorded late, and lost by then, nobody can judge: so the record is given time to have what the stream has.
+func (s *Stage) whileNATSIsDown(ctx context.Context, do func(dir string) error) error {
+	_ = s.recording.catchUp(ctx) // a server that remembers what it has lost never gets there
+
 	if err := s.World.NATS.Kill(); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
 	"github.com/atlas-relay/atlas-relay/e2e/history"
@@ -77,6 +78,21 @@ func (r *recording) fault(f history.Fault) {
 	if r.recorder != nil {
 		r.recorder.Fault(f)
 	}
+}
+
+// catchUp waits until the messages are recorded that the stream has now.
+func (r *recording) catchUp(ctx context.Context) error {
+	if r.recorder == nil {
+		return nil
+	}
+
+	return r.stage.OnStream(ctx, func(ctx context.Context, _ jetstream.JetStream, stream jetstream.Stream) error {
+		if has, last := r.recorder.Recorded(), stream.CachedInfo().State.LastSeq; has < last {
+			return fmt.Errorf("the record ends at message %d, the stream at %d", has, last)
+		}
+
+		return nil
+	})
 }
 
 // judge ends the recording and has it judged. Of a flow that has ended only what can be said of that is: that its target

@@ -165,6 +165,9 @@ func (r *Recorder) takeSample(ctx context.Context) error {
 	return r.samples.Add(s)
 }
 
+// Recorded is the sequence of the last message of the stream that is recorded.
+func (r *Recorder) Recorded() uint64 { return r.messages.at.Load() }
+
 // Write records what a client knows. Its error is that of Finish too.
 func (r *Recorder) Write(w history.Write) { r.note(r.writes.Add(w)) }
 
