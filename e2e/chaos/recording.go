@@ -86,7 +86,7 @@ func (r *recording) catchUp(ctx context.Context) error {
 		return nil
 	}
 
-	return r.stage.OnStream(ctx, func(ctx context.Context, _ jetstream.JetStream, stream jetstream.Stream) error {
+	return r.stage.OnStream(ctx, func(_ context.Context, _ jetstream.JetStream, stream jetstream.Stream) error {
 		if has, last := r.recorder.Recorded(), stream.CachedInfo().State.LastSeq; has < last {
 			return fmt.Errorf("the record ends at message %d, the stream at %d", has, last)
 		}
