@@ -13,8 +13,6 @@ import (
 	"testing"
 
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
 
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
@@ -76,14 +74,8 @@ func metricsPage(ctx context.Context, t *testing.T, relay *harness.Relay) string
 func metricsOf(ctx context.Context, t *testing.T, service *harness.Service) []shownMetric {
 	t.Helper()
 
-	body, err := service.Scrape(ctx)
+	families, err := service.Metrics(ctx)
 	require.NoError(t, err)
-
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-
-	families, err := parser.TextToMetricFamilies(body)
-	require.NoError(t, err)
-	require.NoError(t, body.Close())
 
 	var shown []shownMetric
 

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -106,14 +105,8 @@ func scrape(ctx context.Context, t *testing.T, relay *harness.Relay) series {
 	all := series{}
 
 	for _, service := range relay.Services() {
-		body, err := service.Scrape(ctx)
+		families, err := service.Metrics(ctx)
 		require.NoError(t, err)
-
-		parser := expfmt.NewTextParser(model.UTF8Validation)
-
-		families, err := parser.TextToMetricFamilies(body)
-		require.NoError(t, err)
-		require.NoError(t, body.Close())
 
 		for name, family := range families {
 			for _, metric := range family.GetMetric() {

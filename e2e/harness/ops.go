@@ -9,6 +9,10 @@ import (
 	"io"
 	"net/http"
 	"os"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 )
 
 // anyPort is an OPS_ADDR whose port is the system's choice.
@@ -82,4 +86,22 @@ func (s *Service) Scrape(ctx context.Context) (io.ReadCloser, error) {
 	}
 
 	return response.Body, nil
+}
+
+// Metrics is Scrape, read: families of metrics by name.
+func (s *Service) Metrics(ctx context.Context) (map[string]*dto.MetricFamily, error) {
+	body, err := s.Scrape(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+
+	families, err := parser.TextToMetricFamilies(body)
+	if err != nil {
+		return nil, fmt.Errorf("read the metrics of %s: %w", s.Name, err)
+	}
+
+	return families, nil
 }

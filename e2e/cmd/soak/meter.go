@@ -6,9 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
-
 	"github.com/atlas-relay/atlas-relay/e2e/harness"
 )
 
@@ -29,23 +26,22 @@ type meter struct {
 // lag is how far behind the target was at a moment.
 type lag struct{ at, lag time.Duration }
 
-func newMeter(names ...string) *meter { return &meter{names: names, readings: map[string][]reading{}} }
+func newMeter(services []*harness.Service) *meter {
+	m := &meter{readings: map[string][]reading{}}
+	for _, s := range services {
+		m.names = append(m.names, s.Name)
+	}
+
+	return m
+}
 
 func (m *meter) add(name string, r reading) { m.readings[name] = append(m.readings[name], r) }
 
 // read asks a service what it uses, as Prometheus would.
 func read(ctx context.Context, service *harness.Service, at time.Duration) (r reading, err error) {
-	body, err := service.Scrape(ctx)
+	families, err := service.Metrics(ctx)
 	if err != nil {
 		return r, err
-	}
-	defer body.Close()
-
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-
-	families, err := parser.TextToMetricFamilies(body)
-	if err != nil {
-		return r, fmt.Errorf("read the metrics of %s: %w", service.Name, err)
 	}
 
 	gauge := func(name string) float64 {

@@ -5,11 +5,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/atlas-relay/atlas-relay/e2e/harness"
 )
 
 // readings are of a run of two hours, one a minute.
 func readings(of func(minute int) reading) *meter {
-	m := newMeter("p")
+	m := newMeter([]*harness.Service{{Name: "p"}})
 
 	for minute := range 120 {
 		r := of(minute)

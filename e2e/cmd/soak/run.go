@@ -138,7 +138,7 @@ func (s *soak) start(ctx context.Context, programs harness.Programs) (err error)
 		return err
 	}
 
-	s.meter = newMeter(s.relay.Listener.Name, s.relay.Processors()[0].Name, s.relay.Stats.Name)
+	s.meter = newMeter(s.lasting())
 
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
@@ -146,6 +146,11 @@ func (s *soak) start(ctx context.Context, programs harness.Programs) (err error)
 	_, err = s.relay.Await(ctx, "a flow that replicates", harness.Replicating)
 
 	return err
+}
+
+// lasting are the services whose processes live all the time.
+func (s *soak) lasting() []*harness.Service {
+	return []*harness.Service{s.relay.Listener, s.relay.Processors()[0], s.relay.Stats}
 }
 
 func (s *soak) source() *mongo.Database { return s.world.Source.Client.Database(database) }
@@ -245,7 +250,7 @@ func (s *soak) watch(ctx context.Context) error {
 }
 
 func (s *soak) readAll(ctx context.Context, at time.Duration) {
-	for _, service := range []*harness.Service{s.relay.Listener, s.relay.Processors()[0], s.relay.Stats} {
+	for _, service := range s.lasting() {
 		ask, cancel := context.WithTimeout(ctx, time.Second)
 
 		if r, err := read(ask, service, at); err == nil {
