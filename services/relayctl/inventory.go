@@ -171,10 +171,10 @@ func (p *program) instances() *cobra.Command {
 		Use:   "instances",
 		Short: "List the listeners and processors of a flow, those that need attention first",
 		Long: "List the listeners and processors of a flow, those that need attention first.\n\n" +
-			"Those are listed that reported within the last 15 s. SILENT is one that has said nothing for LEASE_TTL: it was killed,\n" +
-			"is frozen or cut off, and the others take over. GONE is one that has said nothing for longer, until an hour after its\n" +
-			"last report, with who does its work now; one that was restarted on its host is left out. A processor is as well as\n" +
-			"its worst partition.",
+			"Those are listed that reported within the last 15 s. SILENT is one that has said nothing for four fifths of\n" +
+			"LEASE_TTL: it was killed, is frozen or cut off, and the others take over. GONE is one that has said nothing for\n" +
+			"longer, until an hour after its last report, with who does its work now; one that was restarted on its host is\n" +
+			"left out. A processor is as well as its worst partition.",
 		Example: "  relayctl instances\n  relayctl instances --role processor\n  relayctl instances -o json | jq -r '.instances[].instance.host'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

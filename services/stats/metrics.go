@@ -55,7 +55,7 @@ func newMetrics(begin func() (context.Context, context.CancelFunc), flows []api.
 			"Since when the flow (namespace empty) or a namespace is paused, in seconds since 1970, by whom and why, in at most 200 bytes; gone when it is resumed.",
 			telemetry.KeyNamespace, "by", telemetry.KeyReason),
 		silent: desc("relay_silent_instances",
-			"Instances that have said nothing for LEASE_TTL: killed, frozen or cut off, until they are heard or taken for gone; absent while nobody can be heard.", "role"),
+			"Instances that have said nothing for four fifths of LEASE_TTL: killed, frozen or cut off, until they are heard or taken for gone; absent while nobody can be heard.", "role"),
 		gone: desc("relay_gone_instances",
 			"Instances that were taken for gone within the last hour without having said that they stop, and that no process replaced; absent while nobody can be heard.", "role"),
 

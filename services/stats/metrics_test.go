@@ -94,7 +94,7 @@ relay_pending_changes{flow="a"} 1
 relay_sample_timestamp_seconds{flow="a"} 1.8000000005e+09
 relay_sample_timestamp_seconds{flow="b"} 1
 relay_sample_timestamp_seconds{flow="c"} 2
-# HELP relay_silent_instances Instances that have said nothing for LEASE_TTL: killed, frozen or cut off, until they are heard or taken for gone; absent while nobody can be heard.
+# HELP relay_silent_instances Instances that have said nothing for four fifths of LEASE_TTL: killed, frozen or cut off, until they are heard or taken for gone; absent while nobody can be heard.
 # TYPE relay_silent_instances gauge
 relay_silent_instances{flow="a",role="listener"} 0
 relay_silent_instances{flow="a",role="processor"} 1

@@ -406,7 +406,7 @@ type InstanceStats struct {
 	// How long ago that was, by the clock of the stats service. One that is
 	// silent for 15 s is gone.
 	ReportAge *durationpb.Duration `protobuf:"bytes,7,opt,name=report_age,json=reportAge,proto3" json:"report_age,omitempty"`
-	// Whether it has said nothing for its LEASE_TTL, or for 7 s if that is less: it
+	// Whether it has said nothing for four fifths of its LEASE_TTL, or for 7 s if that is less: it
 	// was killed, is frozen or cut off, and what it did is taken over by others, if
 	// there are any. state is then what it was. One that was restarted on its host
 	// is not listed any more.
