@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -34,6 +35,7 @@ func TestCheckerKnowsTheNamesOfTheRelay(t *testing.T) {
 	require.Equal(t, m.ID(), sent.Header.Get(verify.HeaderID))
 	require.Equal(t, "before", sent.Header.Get(verify.HeaderExpectedID))
 	require.Equal(t, "cdc.test.00.d.c", sent.Subject)
+	require.Equal(t, jetstream.ExpectedLastSeqHeader, verify.HeaderExpectedSequence)
 
 	id, err := bson.Marshal(bson.D{{Key: "_id", Value: 1}})
 	require.NoError(t, err)

@@ -311,6 +311,19 @@ func ofStream() map[string]damage {
 			do:   func(w *world) { loseTail(w); w.faults[len(w.faults)-1].LosesTail = false },
 			find: only(verify.I5), kind: "tail replaced", says: "nothing that was broken explains it",
 		},
+		"a message named by its number that nothing can have lost": {
+			do:   func(w *world) { rewindBehindLost(w); w.faults[len(w.faults)-1].LosesTail = false },
+			find: only(verify.I5), kind: "chain", says: `names "" as the one before it`,
+		},
+		"the number of another message named": {
+			do: func(w *world) {
+				rewindBehindLost(w)
+
+				i := slices.IndexFunc(w.stream, func(m history.Message) bool { return m.Header[verify.HeaderExpectedSequence] != "" })
+				w.stream[i].Header[verify.HeaderExpectedSequence] = strconv.Itoa(i - 1)
+			},
+			find: only(verify.I5), kind: "chain", says: `names "" as the one before it`,
+		},
 		"a generation that no marker begins": {
 			do: func(w *world) {
 				w.generation++

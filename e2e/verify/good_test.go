@@ -3,6 +3,7 @@ package verify_test
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -197,6 +198,7 @@ func TestGoodHistoriesPass(t *testing.T) {
 			w.target = append(w.target[:before:before], own[0], own[2], own[1], own[3])
 		},
 		"rewound":                             rewind,
+		"rewound behind a lost message":       rewindBehindLost,
 		"the end of the stream lost":          loseTail,
 		"behind a gap":                        fallIntoGap,
 		"a dropped collection":                dropCollection,
@@ -270,6 +272,18 @@ func loseTail(w *world) {
 	w.sample("OK", 0)
 	w.event++
 	w.sample("OK", 0)
+}
+
+// rewindBehindLost is rewind on a server that has lost the last message and remembers its number, by which the marker
+// names it.
+func rewindBehindLost(w *world) {
+	rewind(w)
+
+	i := slices.IndexFunc(w.stream, func(m history.Message) bool { return m.Header[verify.HeaderGeneration] != "" })
+	delete(w.stream[i].Header, verify.HeaderExpectedID)
+	w.stream[i].Header[verify.HeaderExpectedSequence] = strconv.Itoa(i)
+
+	w.faults = append(w.faults, history.Fault{Class: "damaged block", From: w.meta.Started, To: w.now, Hits: 1, LosesTail: true})
 }
 
 // fallIntoGap has the source forget a change that somebody accepts as lost.

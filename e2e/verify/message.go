@@ -35,6 +35,7 @@ type message struct {
 	payload                           int // bytes of this message
 	token                             uint64
 	id, expected                      string
+	behind                            uint64 // sequence that it names as the one before it; 0 for none
 }
 
 func (m *message) isCopy() bool { return m.kind == ofBarrier && m.partition != 0 }
@@ -50,6 +51,7 @@ func parseMessage(r *history.Message) (message, error) {
 
 	h := headers{values: r.Header}
 	m.generation, m.event, m.skipped = h.number(HeaderGeneration, 0), h.number(HeaderEvent, 0), h.number(HeaderSkipped, 0)
+	m.behind = h.number(HeaderExpectedSequence, 0)
 	m.count, m.attempt = h.number(HeaderCount, 0), int(h.number(HeaderAttempt, 1))
 	m.part, m.parts = h.part()
 	m.size = int(h.number(HeaderSize, uint64(r.Size)))
