@@ -20,7 +20,7 @@ import (
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Abandoned()...) }
 
 const (
 	patience = 30 * time.Second

@@ -17,7 +17,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Abandoned()...) }
 
 const flow = "test"
 
