@@ -68,7 +68,17 @@ func (w *writer) single(dice int) write {
 	}
 }
 
+// insert is another operation where there are enough documents.
 func (w *writer) insert(s *shelf, n int) write {
+	if most := w.traffic.options.Most; most > 0 {
+		switch {
+		case len(s.live) > 0 && len(s.live)+n > most:
+			return w.remove(s)
+		case len(s.live)+len(s.dead)+n > 2*most: // more are deleted than there is room for
+			return w.reinsert(s)
+		}
+	}
+
 	docs := make([]*document, n)
 	for i := range docs {
 		docs[i] = w.newDocument(s.coll)

@@ -29,6 +29,7 @@ type Options struct {
 	Writers int     // each with documents of its own; 0 is 4
 	Suffix  string  // of the collections' names: traffics at several places of one flow must not share documents
 	Padding int     // bytes of filling in each document; 0 is 200
+	Most    int     // live documents of a writer in a collection, and as many deleted ones that come back; 0: no bound
 	Schema  float64 // steps per second of a writer that changes the schema of collections of its own; 0 is none
 	Shelves int     // most of these collections at a time, up to 4; 0 is 4
 

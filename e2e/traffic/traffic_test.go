@@ -2,6 +2,7 @@ package traffic_test
 
 import (
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -129,5 +130,37 @@ func TestSchemaWriterKeepsItsOwnPromises(t *testing.T) {
 
 	for _, kind := range []string{"create", "drop", "rename", "createIndexes", "dropIndexes", "modify", "insert", "update"} {
 		require.Positive(t, kinds[kind], "%s of %v", kind, kinds)
+	}
+}
+
+// TestTrafficIsBounded: however long it lasts, it has no more documents than it may have.
+func TestTrafficIsBounded(t *testing.T) {
+	t.Parallel()
+
+	const most, writers = 5, 2
+
+	var (
+		mu   sync.Mutex
+		seen = map[string]bool{}
+	)
+
+	db := mongotest.DB(t)
+	writes := traffic.New(db, traffic.Options{Seed: 1, Writers: writers, Most: most, Told: func(w history.Write) {
+		mu.Lock()
+		defer mu.Unlock()
+
+		seen[w.Namespace+string(w.ID)] = true
+	}})
+	require.NoError(t, writes.Prepare(t.Context()))
+	require.NoError(t, writes.Run(t.Context(), 2*time.Second))
+
+	collections := traffic.Options{}.Collections()
+	require.LessOrEqual(t, len(seen), 2*most*writers*len(collections), "deleted documents come back")
+	require.Greater(t, writes.Journal().Changes(), uint64(10*len(seen)))
+
+	for _, name := range collections {
+		n, err := db.Collection(name).CountDocuments(t.Context(), bson.D{})
+		require.NoError(t, err)
+		require.LessOrEqual(t, n, int64(most*writers))
 	}
 }

@@ -17,11 +17,16 @@ const writerBits = 24
 const largest = 16<<20 - 1<<10
 
 // rawID gives the numbers _ids of all kinds. Numbers of different types stay apart: 1, 1.0 and NumberLong(1) would be
-// one document.
+// one document. Few are documents: to find one of those, a stand-in for MongoDB reads all of them.
 func rawID(n int64) bson.RawValue {
 	var id any
 
-	switch n % 9 {
+	kind := n % 9
+	if kind == 5 && n%36 != 5 {
+		kind = 4
+	}
+
+	switch kind {
 	case 0:
 		id = bson.ObjectID(binary.BigEndian.AppendUint64([]byte("load"), uint64(n)))
 	case 1:
@@ -42,12 +47,12 @@ func rawID(n int64) bson.RawValue {
 		id = bson.DateTime(n)
 	}
 
-	kind, data, err := bson.MarshalValue(id)
+	bsonType, data, err := bson.MarshalValue(id)
 	if err != nil {
 		panic(fmt.Sprintf("load: marshal %T: %v", id, err)) // our own values always can be
 	}
 
-	return bson.RawValue{Type: kind, Value: data}
+	return bson.RawValue{Type: bsonType, Value: data}
 }
 
 // image makes a whole document; size is about that of its padding, 0: one of many sizes.

@@ -20,6 +20,8 @@ import (
 
 const (
 	database = "soak"
+	// most is what bounds the documents, so that what grows is not theirs: 4 writers have as many in each of 4 collections.
+	most = 500
 
 	startPatience = time.Minute     // until the flow replicates
 	applyPatience = 5 * time.Minute // after the last change, until everything is applied
@@ -107,7 +109,7 @@ func run(ctx context.Context, cfg *Config, out io.Writer) (err error) {
 
 // start makes the flow, with nothing to replicate yet.
 func (s *soak) start(ctx context.Context, programs harness.Programs) (err error) {
-	s.traffic = traffic.New(s.source(), traffic.Options{Seed: s.seed, Rate: float64(s.cfg.Rate)})
+	s.traffic = traffic.New(s.source(), traffic.Options{Seed: s.seed, Rate: float64(s.cfg.Rate), Most: most})
 	if err := s.traffic.Prepare(ctx); err != nil {
 		return err
 	}
