@@ -93,8 +93,14 @@ func published() []Mutant {
 		{
 			Name: "tail-of-two-moments", File: listener + "chain/tail.go",
 			What: "The tail is put together from answers of before and after another listener published.",
-			Old:  `		if after.LastSeq == before.LastSeq {`,
+			Old:  `		if after.LastSeq == before.LastSeq && after.LastTime.Equal(before.LastTime) {`,
 			New:  `		if after.LastSeq >= before.LastSeq {`,
+		},
+		{
+			Name: "tail-replaced-between-two-answers", File: listener + "chain/tail.go",
+			What: "A message is taken for another one that had its number before NATS lost it.",
+			Old:  ` && after.LastTime.Equal(before.LastTime) {`,
+			New:  ` {`,
 		},
 		{
 			Name: "foreign-tail-accepted", File: listener + "chain/tail.go",

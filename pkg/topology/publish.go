@@ -129,7 +129,7 @@ func (s *Stream) publishBehind(ctx context.Context, js Publisher, last uint64, i
 		return 0, fmt.Errorf("publish behind message %d of stream %s: %w: %w", last, s.Name(), ErrNotLast, err)
 	case err != nil:
 		return 0, fmt.Errorf("publish behind message %d of stream %s: %w", last, s.Name(), err)
-	case ack.Duplicate: // tested before the sequence, answered with success, not stored
+	case ack.Duplicate: // answered with success, not stored
 		return 0, fmt.Errorf("publish behind message %d of stream %s: %w: message %d is the same",
 			last, s.Name(), ErrNotLast, ack.Sequence)
 	default:

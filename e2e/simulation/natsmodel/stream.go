@@ -273,6 +273,7 @@ func (s *Stream) state() jetstream.StreamState {
 
 	if len(s.messages) > 0 {
 		state.FirstSeq = s.messages[0].Sequence
+		state.LastTime = s.messages[len(s.messages)-1].At
 		state.NumDeleted = int(s.last - state.FirstSeq + 1 - state.Msgs)
 	}
 

@@ -1,15 +1,22 @@
 package chain_test
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
 )
 
@@ -71,4 +78,75 @@ func TestTailIsOfOneMoment(t *testing.T) {
 		group.Wait()
 		require.Positive(t, read, "no tail of a stream in use was read")
 	})
+}
+
+// TestTailThatWasReplacedIsReadAgain restarts the server between two requests of a reading: it has lost its last message,
+// an event, and has stored another one, a marker, under the same number since. The number did not move; a reading that
+// took it for the same message would miss the event in all partitions.
+func TestTailThatWasReplacedIsReadAgain(t *testing.T) {
+	t.Parallel()
+
+	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
+		t.Helper()
+
+		server, stream := newStream(t, mode, 1<<30)
+		require.NoError(t, newWriter(t, server, stream, 1).publish(t, 1))
+
+		before := t.TempDir() + "/before"
+
+		server.Stop()
+		require.NoError(t, os.CopyFS(before, os.DirFS(server.StoreDir())))
+		require.NoError(t, server.Resume())
+		require.NoError(t, newWriter(t, server, stream, 1).publish(t, 2))
+
+		replace := sync.OnceFunc(func() {
+			server.Stop()
+			require.NoError(t, os.RemoveAll(server.StoreDir()))
+			require.NoError(t, os.CopyFS(server.StoreDir(), os.DirFS(before)))
+			require.NoError(t, server.Resume())
+
+			other := newWriter(t, server, stream, 2)
+			payload, err := proto.Marshal(&relayv1.Marker{Heads: other.ledger.Heads()})
+			require.NoError(t, err)
+
+			marker := other.ledger.Marker(payload)
+			require.NoError(t, other.Publish(time.Now(), &marker, true))
+			require.NoError(t, other.Handle(<-other.Replies()))
+		})
+
+		seen, err := topology.Open(t.Context(), interrupted{server.JetStream(t), replace}, flow)
+		require.NoError(t, err)
+
+		tail, err := chain.ReadTail(t.Context(), seen)
+		require.NoError(t, err)
+		require.Equal(t, uint64(1), tail.Last.Event)
+		require.Zero(t, tail.Missing())
+	})
+}
+
+// interrupted is a client for which something happens right before it asks for a stream's last marker.
+type interrupted struct {
+	jetstream.StreamManager
+
+	happens func()
+}
+
+func (i interrupted) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	s, err := i.StreamManager.Stream(ctx, name)
+
+	return interruptedStream{s, i.happens}, err
+}
+
+type interruptedStream struct {
+	jetstream.Stream
+
+	happens func()
+}
+
+func (i interruptedStream) GetLastMsgForSubject(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+	if subject == event.MarkerSubject(flow) {
+		i.happens()
+	}
+
+	return i.Stream.GetLastMsgForSubject(ctx, subject) //nolint:wrapcheck // the client's own answer
 }

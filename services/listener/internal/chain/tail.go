@@ -92,7 +92,9 @@ func ReadTail(ctx context.Context, stream *topology.Stream) (*Tail, error) {
 			return nil, err
 		}
 
-		if after.LastSeq == before.LastSeq {
+		// The time tells a message from one that took its number: a server that restarts may lose the
+		// last messages, and another listener publish as many.
+		if after.LastSeq == before.LastSeq && after.LastTime.Equal(before.LastTime) {
 			tail.Sequence = after.LastSeq
 
 			return tail, nil
