@@ -6,6 +6,8 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/atlas-relay/atlas-relay/e2e/documents"
 )
 
 // Shares of the operations, in percent; the rest are single inserts.
@@ -80,8 +82,12 @@ func (w *writer) insert(s *shelf, n int) write {
 	}
 
 	docs := make([]*document, n)
+
 	for i := range docs {
-		docs[i] = w.newDocument(s.coll)
+		w.serial++
+
+		id := documents.ID(w.number, w.serial)
+		docs[i] = &document{id: id, key: KeyOf(s.coll.Database().Name()+"."+s.coll.Name(), id)}
 	}
 
 	s.live = append(s.live, docs...)
@@ -102,7 +108,7 @@ func (w *writer) insertion(coll *mongo.Collection, docs []*document) write {
 
 	for i, d := range docs {
 		changes[i] = d.raise()
-		images[i] = w.image(d)
+		images[i] = documents.Image(w.rand, d.id, d.version, w.traffic.options.Padding)
 	}
 
 	return write{changes: changes, run: func(ctx context.Context) (int64, error) {
@@ -135,7 +141,7 @@ func (w *writer) remove(s *shelf) write {
 func (w *writer) replace(s *shelf) write {
 	d := s.live[w.rand.IntN(len(s.live))]
 	changes := []change{d.raise()}
-	image := w.image(d)
+	image := documents.Image(w.rand, d.id, d.version, w.traffic.options.Padding)
 
 	return write{changes: changes, run: func(ctx context.Context) (int64, error) {
 		result, err := s.coll.ReplaceOne(ctx, d.filter(), image)
@@ -149,9 +155,10 @@ func (w *writer) replace(s *shelf) write {
 
 func (w *writer) update(s *shelf) write {
 	d := s.live[w.rand.IntN(len(s.live))]
-	update := w.updateOf()
+	changes := []change{d.raise()}
+	update := documents.Update(w.rand, d.version, w.traffic.options.Padding)
 
-	return write{changes: []change{d.raise()}, run: func(ctx context.Context) (int64, error) {
+	return write{changes: changes, run: func(ctx context.Context) (int64, error) {
 		result, err := s.coll.UpdateOne(ctx, d.filter(), update)
 		if err != nil {
 			return 0, fmt.Errorf("update with %v: %w", update, err)

@@ -8,6 +8,8 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/atlas-relay/atlas-relay/e2e/documents"
 )
 
 // shelfNames are those of the collections that come and go; more are not used at a time.
@@ -223,7 +225,7 @@ func (w *schemaWriter) write(ctx context.Context, name string, c *collection) er
 	for range 1 + w.rand.IntN(5) {
 		w.serial++
 
-		id := rawValue(w.serial)
+		id := documents.Value(w.serial)
 		d := &document{id: id, key: KeyOf(w.traffic.db.Name()+"."+name, id)}
 		c.docs, changes = append(c.docs, d), append(changes, d.raise())
 		images = append(images, bson.D{{Key: "_id", Value: id}, {Key: "v", Value: d.version}, {Key: "n", Value: w.rand.Int64()}})

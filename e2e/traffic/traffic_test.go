@@ -72,7 +72,7 @@ func TestTrafficKeepsItsOwnPromises(t *testing.T) {
 		types[value.Type] = true
 	}
 
-	require.Len(t, types, 8)
+	require.Len(t, types, 9)
 }
 
 func TestRateIsKept(t *testing.T) {

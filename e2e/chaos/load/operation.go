@@ -1,11 +1,15 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/atlas-relay/atlas-relay/e2e/documents"
 )
 
 // Shares of the calls, in percent; the rest are single inserts.
@@ -124,7 +128,7 @@ func (w *writer) insert(s *shelf, n, size int, used map[*document]bool) call {
 
 	for i := range docs {
 		w.serial++
-		docs[i] = &document{id: rawID(int64(w.number)<<writerBits | w.serial), coll: s.coll.Name()}
+		docs[i] = &document{id: documents.ID(w.number, w.serial), coll: s.coll.Name()}
 
 		if s.coll.Name() == Unique {
 			docs[i].unique = fmt.Sprintf("%d-%d", w.number, w.serial)
@@ -151,7 +155,7 @@ func (w *writer) insertion(s *shelf, docs []*document, size int) call {
 	for i, d := range docs {
 		change := d.change(w.load.db.Name())
 		c.changes = append(c.changes, change)
-		images[i] = w.image(d, change.Version, size)
+		images[i] = w.image(d, change.Version, cmp.Or(size, w.size()))
 	}
 
 	c.run = func(ctx context.Context) error {
@@ -161,6 +165,28 @@ func (w *writer) insertion(s *shelf, docs []*document, size int) call {
 	}
 
 	return c
+}
+
+// image makes a whole document of about this size.
+func (w *writer) image(d *document, version int64, size int) bson.D {
+	image := documents.Image(w.rand, d.id, version, size)
+	if d.unique != "" {
+		image = append(image, bson.E{Key: uniqueField, Value: d.unique})
+	}
+
+	return image
+}
+
+// largest is near the size of the largest document that MongoDB takes.
+const largest = 16<<20 - 1<<10
+
+// size is one of 0.1 to 1 KiB, in one document of seven of 1 to 64 KiB; small ones are more frequent.
+func (w *writer) size() int {
+	if w.rand.IntN(7) > 0 {
+		return 100 + w.rand.IntN(924)
+	}
+
+	return int(1024 * math.Pow(2, 6*w.rand.Float64()))
 }
 
 func (w *writer) remove(s *shelf, d *document) call {
@@ -176,7 +202,7 @@ func (w *writer) remove(s *shelf, d *document) call {
 
 func (w *writer) replace(s *shelf, d *document) call {
 	change := d.change(w.load.db.Name())
-	image := w.image(d, change.Version, 0)
+	image := w.image(d, change.Version, w.size())
 
 	return call{docs: []*document{d}, live: true, changes: []Change{change}, run: func(ctx context.Context) error {
 		result, err := s.coll.ReplaceOne(ctx, d.filter(), image)
@@ -190,7 +216,7 @@ func (w *writer) replace(s *shelf, d *document) call {
 
 func (w *writer) update(s *shelf, d *document) call {
 	change := d.change(w.load.db.Name())
-	update := w.updateOf(change.Version)
+	update := documents.Update(w.rand, change.Version, w.size())
 
 	return call{docs: []*document{d}, live: true, changes: []Change{change}, run: w.updater(s, d, update)}
 }

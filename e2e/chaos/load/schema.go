@@ -8,6 +8,8 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/atlas-relay/atlas-relay/e2e/documents"
 )
 
 // schemaEvery is how many changes lie between two steps of the schema writer.
@@ -178,7 +180,7 @@ func (w *schemaWriter) insert(name string) *call {
 	for range 1 + w.rand.IntN(5) {
 		w.serial++
 
-		d := &document{id: rawID(int64(len(w.load.writers))<<writerBits | w.serial), coll: name}
+		d := &document{id: documents.ID(len(w.load.writers), w.serial), coll: name}
 		c.docs, c.changes = append(c.docs, d), append(c.changes, d.change(w.load.db.Name()))
 		images = append(images, bson.D{{Key: "_id", Value: d.id}, {Key: "v", Value: int64(1)}, {Key: "n", Value: w.rand.Int64()}})
 	}
