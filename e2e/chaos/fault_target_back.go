@@ -45,7 +45,7 @@ func (f *targetBack) Strike(ctx context.Context, s *Stage) (hit Hit, err error) 
 	s.awaitApplied(ctx)
 
 	// What was recorded of the target so far is judged; from here on it is another history.
-	if err := s.recording.endTarget(ctx); err != nil {
+	if err := s.recording.leaveTarget(ctx); err != nil {
 		return hit, err
 	}
 
@@ -58,5 +58,5 @@ func (f *targetBack) Strike(ctx context.Context, s *Stage) (hit Hit, err error) 
 		return hit, err
 	}
 
-	return Hit{Times: 1, Victim: string(target), Detail: f.String()}, s.recording.beginTarget(ctx)
+	return Hit{Times: 1, Victim: string(target), Detail: f.String()}, s.recording.returnToTarget(ctx)
 }

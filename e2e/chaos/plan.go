@@ -111,7 +111,7 @@ func (p *Plan) schedule(r *rand.Rand, o *Options) {
 		}
 	}
 
-	// A run whose target goes back has no record, and is judged by less: most have one.
+	// A run whose target goes back is judged by less: of most runs everything is.
 	if rest := slices.DeleteFunc(slices.Clone(heal), rewrites); r.IntN(4) > 0 && len(rest) > 0 {
 		heal = rest
 	}
@@ -212,10 +212,6 @@ func (p *Plan) sleep(r *rand.Rand) time.Duration {
 }
 
 // rewrites tells whether the target goes back to what it was.
-func (p *Plan) rewrites() bool {
-	return slices.ContainsFunc(p.Steps, func(s Step) bool { return rewrites(s.Class) })
-}
-
 func rewrites(c Class) bool { return c.Rewrites }
 
 // alone tells whether NATS is one server: its files are all that there is of the stream.

@@ -26,8 +26,8 @@ var errUnjudged = errors.New("the run was not recorded to its end")
 const finishPatience = time.Minute
 
 // recording keeps the record of a run (package history), which e2e/verify judges in the end, and watches the order of
-// writes on the target. A target that is restored from a backup has no change stream that could be followed: there only
-// the order is watched, before and after.
+// writes on the target. A target that is restored from a backup has another change stream afterwards: both are watched
+// by themselves.
 type recording struct {
 	stage  *Stage
 	folder string
@@ -43,8 +43,8 @@ type recording struct {
 }
 
 // begin starts before flow init.
-func (r *recording) begin(ctx context.Context, whole bool) error {
-	if err := r.beginTarget(ctx); err != nil || !whole || r.stage.Plan.Standalone {
+func (r *recording) begin(ctx context.Context) error {
+	if err := r.beginTarget(ctx); err != nil || r.stage.Plan.Standalone {
 		return err
 	}
 
@@ -155,6 +155,27 @@ func (r *recording) close() {
 	if r.nc != nil {
 		r.nc.Close()
 	}
+}
+
+// leaveTarget ends what is recorded of a target that is about to be restored.
+func (r *recording) leaveTarget(ctx context.Context) error {
+	if err := r.endTarget(ctx); err != nil || r.recorder == nil {
+		return err
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, natsPatience)
+	defer cancel()
+
+	return r.recorder.LeaveTarget(ctx)
+}
+
+// returnToTarget records what has come back.
+func (r *recording) returnToTarget(ctx context.Context) error {
+	if err := r.beginTarget(ctx); err != nil || r.recorder == nil {
+		return err
+	}
+
+	return r.recorder.ReturnToTarget(ctx)
 }
 
 // beginTarget watches the target from now on. It may have come back just now. One without transactions has no change stream,

@@ -29,8 +29,8 @@ is: [ADR 27](../deploy/adr/0027-failpoints-and-chaos-runs.md). The classes of fa
 - *busy*: struck, while the source took at least a hundred changes.
 - *hits*: what they struck with: processes, connections, messages, transactions, refused documents.
 - *recovered*: time from the end of a fault until a sample says OK, samples being taken twice a second. A fault behind
-  which the next one began before that is left out, as are runs that could not be recorded: those whose target went back,
-  or has no transactions, and those that ended as they must.
+  which the next one began before that is left out, as are runs that could not be recorded: those whose target
+  has no transactions, and those that ended as they must.
 `
 
 // WriteResults writes the page of all recorded runs into the tree at root.

@@ -243,7 +243,7 @@ func (r *run) sow(ctx context.Context) (err error) {
 		}
 	}
 
-	if err := r.recording.begin(ctx, !r.plan.rewrites()); err != nil {
+	if err := r.recording.begin(ctx); err != nil {
 		return err
 	}
 

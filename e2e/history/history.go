@@ -29,6 +29,7 @@ package history
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -74,6 +75,9 @@ type Meta struct {
 	TwoWay bool `json:"two_way,omitempty"`
 	// AtLeastOnce says that the target has no transactions: nothing is promised of the order and number of its writes.
 	AtLeastOnce bool `json:"at_least_once,omitempty"`
+	// TargetBack says that the target was restored from a backup, checkpoints and all: each history of it has a file of its
+	// own (TargetFileOf), and no file tells how one became the next.
+	TargetBack bool `json:"target_back,omitempty"`
 
 	// Refused are namespaces whose documents the target refuses for a while, whatever they are: any of them may have become a
 	// dead letter by the end.
@@ -85,6 +89,15 @@ type Meta struct {
 	Canaries []string `json:"canaries,omitempty"`
 	// Versions of what ran, by name, for people.
 	Versions map[string]string `json:"versions,omitempty"`
+}
+
+// TargetFileOf is the record of the target's n-th history; the first is TargetFile.
+func TargetFileOf(n int) string {
+	if n <= 1 {
+		return TargetFile
+	}
+
+	return fmt.Sprintf("target-%d.jsonl", n)
 }
 
 // Result is how a write ended for its client.

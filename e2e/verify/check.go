@@ -70,7 +70,7 @@ func Check(folder string, limits Limits) (*Report, error) {
 	m := newModel(folder, meta, limits)
 
 	for _, step := range []func() error{
-		m.readFaults, m.readGaps, m.readWrites, m.readSource, m.readStream, m.readTarget, m.readLetters,
+		m.readFaults, m.readGaps, m.readWrites, m.readSource, m.readStream, m.readCommits, m.readLetters,
 		func() error { m.judgeLoss(); return nil },
 		m.judgeDocuments, m.judgeDefinitions, m.judgeSamples, m.judgeLogs, m.judgeUsage, m.judgeVacuity,
 	} {
@@ -83,6 +83,18 @@ func Check(folder string, limits Limits) (*Report, error) {
 	slices.SortStableFunc(m.report.Findings, func(a, b Finding) int { return cmp.Compare(a.Invariant.rank(), b.Invariant.rank()) })
 
 	return &m.report, nil
+}
+
+// readCommits reads what was committed to the target. One that was restored from a backup has several histories, and no
+// record tells what it was at the beginning of the later ones: it is judged by its end, the stream and the samples.
+func (m *model) readCommits() error {
+	if !m.meta.TargetBack {
+		return m.readTarget()
+	}
+
+	m.report.NotJudged = append(m.report.NotJudged, "the order and number of writes, and what each commit covers: the target was restored from a backup")
+
+	return nil
 }
 
 func (m *model) tellExempt() {

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -284,6 +285,43 @@ func rewindBehindLost(w *world) {
 	w.stream[i].Header[verify.HeaderExpectedSequence] = strconv.Itoa(i)
 
 	w.faults = append(w.faults, history.Fault{Class: "damaged block", From: w.meta.Started, To: w.now, Hits: 1, LosesTail: true})
+}
+
+// TestTargetThatWentBackIsJudgedByTheRest: of a target that was restored from a backup the record does not tell what each
+// of its histories began with, so its commits are not judged; all else is.
+func TestTargetThatWentBackIsJudgedByTheRest(t *testing.T) {
+	t.Parallel()
+
+	back := func(change func(*world)) *world {
+		w := good()
+		w.do("a", what{op: "update"})
+		w.sample("OK", 1)
+		w.apply(0, 0)
+		w.sample("OK", 0)
+		w.meta.TargetBack = true
+		w.target = w.target[:len(w.target)/2]
+		change(w)
+
+		return w
+	}
+
+	report := check(t, back(func(w *world) {
+		w.samples[len(w.samples)-1].stats["processedChanges"], w.samples[len(w.samples)-1].stats["pendingChanges"] = "0", strconv.FormatUint(w.event-w.skipped, 10)
+	}), few)
+	require.True(t, report.OK(), "%s", text(t, report))
+	require.Zero(t, report.Figures.Commits)
+	require.Contains(t, strings.Join(report.NotJudged, "\n"), "restored from a backup")
+
+	for name, wrong := range map[verify.Invariant]func(*world){
+		verify.I1: func(w *world) { w.stream = w.stream[:len(w.stream)-1] },
+		verify.I2: func(w *world) { delete(w.targetDocs, "a") },
+		verify.I5: func(w *world) { w.stream[8].Header[verify.HeaderEvent] = "99" },
+		verify.I8: func(w *world) { w.samples[1].stats["processedChanges"] = "3" },
+	} {
+		report := check(t, back(wrong), few)
+		require.NotEmpty(t, report.Findings, name)
+		require.Equal(t, name, report.Findings[0].Invariant, "%s", text(t, report))
+	}
 }
 
 // fallIntoGap has the source forget a change that somebody accepts as lost.

@@ -166,7 +166,8 @@ func (s *sampling) judge(at time.Time) {
 }
 
 // judgeGrowth: what was counted stays counted. What the stream counts is counted anew where it has lost its end, or was
-// rewound: until everything is published again the sample is right and yet less than one before.
+// rewound: until everything is published again the sample is right and yet less than one before. So is what the target
+// counts where it was restored from a backup.
 func (s *sampling) judgeGrowth(at time.Time, t *Totals) {
 	anew := s.m.stream.replaced > 0 || s.m.stream.rewound || s.m.losesTail() // which nobody may have read before it was lost
 
@@ -175,7 +176,7 @@ func (s *sampling) judgeGrowth(at time.Time, t *Totals) {
 		value    *uint64
 		ofStream bool
 	}{{"total", t.Total, true}, {"processed", t.Processed, false}, {"failed", t.Failed, false}, {"skipped", t.Skipped, true}} {
-		if c.value == nil || !t.Consistent || anew && c.ofStream {
+		if c.value == nil || !t.Consistent || anew && c.ofStream || s.m.meta.TargetBack && !c.ofStream {
 			continue
 		}
 

@@ -42,13 +42,17 @@ type Options struct {
 type Recorder struct {
 	o Options
 
-	source, target *side
-	messages       *messages
-	samples        *history.Writer[history.Sample]
-	writes         *history.Writer[history.Write]
-	faults         *history.Writer[history.Fault]
-	usage          *history.Writer[history.Usage]
+	source   *side
+	target   *side         // nil while it is being restored
+	followed chan struct{} // closed once that one is recorded to its end
+	stretch  int           // of the target's histories, from 1
+	messages *messages
+	samples  *history.Writer[history.Sample]
+	writes   *history.Writer[history.Write]
+	faults   *history.Writer[history.Fault]
+	usage    *history.Writer[history.Usage]
 
+	follow    func()          // the target
 	following *errgroup.Group // source and target
 	reading   *errgroup.Group // the stream
 	sampling  errgroup.Group
@@ -82,7 +86,8 @@ func Start(ctx context.Context, o Options) (*Recorder, error) {
 
 	reading.Go(func() error { return r.messages.run(ofReading, r.ended) })
 	following.Go(func() error { return r.source.run(ofFollowing) })
-	following.Go(func() error { return r.target.run(ofFollowing) })
+	r.follow = func() { r.followTarget(ofFollowing) }
+	r.follow()
 	r.sampling.Go(func() error { return r.sample(ofFollowing) })
 
 	return r, nil
@@ -95,8 +100,8 @@ func (r *Recorder) open(ctx context.Context) (err error) {
 		return fmt.Errorf("record the source: %w", err)
 	}
 
-	if r.target, err = newSide(ctx, r.o.Target, folder, history.TargetFile); err != nil {
-		return fmt.Errorf("record the target: %w", err)
+	if err := r.openTarget(ctx); err != nil {
+		return err
 	}
 
 	r.messages = &messages{js: r.o.JetStream, stream: "CDC_" + r.meta.Flow, held: map[uint64]held{}, info: r.streamFound}
@@ -110,6 +115,62 @@ func (r *Recorder) open(ctx context.Context) (err error) {
 	r.usage, errs[4] = history.Create[history.Usage](folder, history.UsageFile)
 
 	return errors.Join(errs[:]...)
+}
+
+func (r *Recorder) openTarget(ctx context.Context) (err error) {
+	r.stretch++
+
+	if r.target, err = newSide(ctx, r.o.Target, r.o.Folder, history.TargetFileOf(r.stretch)); err != nil {
+		return fmt.Errorf("record the target: %w", err)
+	}
+
+	return nil
+}
+
+func (r *Recorder) followTarget(ctx context.Context) {
+	target, followed := r.target, make(chan struct{})
+	r.followed = followed
+
+	r.following.Go(func() error {
+		defer close(followed)
+
+		return target.run(ctx)
+	})
+}
+
+// LeaveTarget ends the record of the target before it is restored from a backup: what it is afterwards has another
+// history, which ReturnToTarget begins to record. Nobody else calls the recorder meanwhile.
+func (r *Recorder) LeaveTarget(ctx context.Context) error {
+	if err := r.target.finish(ctx); err != nil {
+		return err
+	}
+
+	select {
+	case <-r.followed:
+	case <-ctx.Done():
+		return fmt.Errorf("end the record of the target: %w", context.Cause(ctx))
+	}
+
+	err := r.target.file.Close()
+	r.target = nil
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	r.meta.TargetBack = true
+
+	return err
+}
+
+// ReturnToTarget goes on behind LeaveTarget.
+func (r *Recorder) ReturnToTarget(ctx context.Context) error {
+	if err := r.openTarget(ctx); err != nil {
+		return err
+	}
+
+	r.follow()
+
+	return nil
 }
 
 // streamFound takes what the stream's metadata says of the run.
@@ -222,7 +283,12 @@ func (r *Recorder) Finish(ctx context.Context) error {
 		return errors.Join(err, r.end())
 	}
 
-	if err := errors.Join(r.source.finish(ctx), r.target.finish(ctx)); err != nil {
+	finish := r.source.finish(ctx)
+	if r.target != nil {
+		finish = errors.Join(finish, r.target.finish(ctx))
+	}
+
+	if err := finish; err != nil {
 		return errors.Join(err, r.end())
 	}
 
@@ -253,7 +319,12 @@ func (r *Recorder) end() error {
 }
 
 func (r *Recorder) close() error {
-	return errors.Join(r.source.file.Close(), r.target.file.Close(), r.messages.file.Close(), r.samples.Close(),
+	var target error
+	if r.target != nil {
+		target = r.target.file.Close()
+	}
+
+	return errors.Join(r.source.file.Close(), target, r.messages.file.Close(), r.samples.Close(),
 		r.writes.Close(), r.faults.Close(), r.usage.Close())
 }
 
