@@ -38,7 +38,13 @@ func (a *Applier) commitAlone(ctx context.Context, plan *Plan, last, next *check
 	ctx, cancel := context.WithTimeout(ctx, transactionTimeout)
 	defer cancel()
 
-	err := a.steps(mongo.NewSessionContext(ctx, a.session), plan, last, next)
+	within := mongo.NewSessionContext(ctx, a.session)
+
+	err := plan.allowed(within)
+	if err == nil {
+		err = a.steps(within, plan, last, next)
+	}
+
 	// The server may still be busy with what was sent: only a new ownership, which ends that, may send it again.
 	a.spent = mongo.IsNetworkError(err) || mongo.IsTimeout(err)
 

@@ -144,7 +144,12 @@ func (a *Applier) Transaction(ctx context.Context, plan *Plan, last, next *check
 		return fmt.Errorf("start transaction: %w", err)
 	}
 
-	err = a.write(mongo.NewSessionContext(ctx, session), plan, last, next)
+	within := mongo.NewSessionContext(ctx, session)
+
+	if err = plan.allowed(within); err == nil {
+		err = a.write(within, plan, last, next)
+	}
+
 	if err == nil {
 		err = failpoint.Error(failpoint.WritesDone)
 	}

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -78,6 +79,8 @@ type Plan struct {
 	coalesced   bool     // an earlier change was left out for a later one
 	alone       bool     // no transaction can have the writes
 	scouts      int      // how many of the first writes go in a command of their own; see Scout
+
+	only func(ctx context.Context) error // see Only
 }
 
 // NewPlan turns a batch into writes. A full image or a delete supersedes the
@@ -178,6 +181,18 @@ func (p *Plan) Coalesced() bool { return p.coalesced }
 // Alone has the plan applied as on a target without transactions: what is capped
 // cannot be written in one.
 func (p *Plan) Alone() { p.alone = true }
+
+// Only has the plan applied where this returns nil: it is asked first, in the transaction, and its error is that of
+// Commit. Without transactions it is asked before anything is written.
+func (p *Plan) Only(where func(ctx context.Context) error) { p.only = where }
+
+func (p *Plan) allowed(ctx context.Context) error {
+	if p.only == nil {
+		return nil
+	}
+
+	return p.only(ctx)
+}
 
 // Note adds writes of the relay's own to the transaction.
 func (p *Plan) Note(notes ...Note) { p.notes = append(p.notes, notes...) }

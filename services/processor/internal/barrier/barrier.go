@@ -17,6 +17,9 @@ type Arrival struct {
 	Barrier `bson:"at"`
 
 	Epoch int64 `bson:"epoch"` // of the partition's owner
+	// Commits is how many the partition's checkpoint had: a target that was restored from a backup has fewer, and lacks
+	// what was committed since. Zero in an arrival of a version that did not note it.
+	Commits int64 `bson:"commits"`
 }
 
 // Execution is a schema change that may have begun to run.
@@ -54,17 +57,21 @@ type Document struct {
 type Lane struct {
 	Partition int
 	Epoch     int64
+	Commits   int64 // of its checkpoint, at least
 	At        Barrier
 }
+
+func (l *Lane) arrival() Arrival { return Arrival{Barrier: l.At, Epoch: l.Epoch, Commits: l.Commits} }
 
 // Checkpoint is what of a partition's checkpoint matters here.
 type Checkpoint struct {
 	Epoch    int64
+	Commits  int64
 	Position event.Position
 }
 
 // View is what was read of the target with majority: the checkpoints not before the document. Partition 0 needs those
-// of all partitions, the others only that of partition 0.
+// of all partitions, the others that of partition 0 and their own.
 type View struct {
 	Partitions  int
 	Document    Document
@@ -81,6 +88,7 @@ const (
 	Claim         // write that the change is executed, unless the document's Executing has changed since the view
 	Run           // run the command, then commit the checkpoint past the barrier
 	Pass          // go on behind the barrier
+	Leave         // the target lacks what the lane has committed: acquire the partition again
 )
 
 // Verdict is a step and what is waited for.
@@ -91,26 +99,59 @@ type Verdict struct {
 	// Executing is that of the view: what a Claim replaces, what a Run runs with, and by which a Pass knows what was
 	// parked.
 	Executing *Execution
+	// Void says that a Pass is behind a change that was not made.
+	Void bool
 }
 
 // Decide tells what a lane does next.
 func (v *View) Decide(l *Lane) Verdict {
+	if v.wentBack(l) {
+		return Verdict{Step: Leave}
+	}
+
 	if l.Partition == 0 {
 		return v.execute(l)
 	}
 
-	if released, known := v.Checkpoints[0]; known && !released.Position.Before(l.At.Position) {
+	if first, known := v.Checkpoints[0]; known && !first.Position.Before(l.At.Position) {
 		return Verdict{Step: Pass, Executing: v.Document.Executing}
 	}
 
-	verdict := Verdict{Step: Announce, For: v.behind(l)}
-
-	// Somebody with a higher epoch owns the partition: this lane hears of it when it commits.
-	if written, found := v.Document.Arrived[Slot(l.Partition)]; found && (written.Epoch > l.Epoch || written.Epoch == l.Epoch && written.Barrier == l.At) {
-		verdict.Step = Wait
+	// Partition 0 stands at a later one without having met this one.
+	if first, there := v.arrival(0); there && l.At.Position.Before(first.Position) {
+		return Verdict{Step: Pass, Executing: v.Document.Executing, Void: true}
 	}
 
-	return verdict
+	return Verdict{Step: v.announced(l), For: v.behind(l)}
+}
+
+// arrival returns where a partition has arrived under its present owner, on this target.
+func (v *View) arrival(partition int) (arrival Arrival, there bool) {
+	arrival, arrived := v.Document.Arrived[Slot(partition)]
+	present, known := v.Checkpoints[partition]
+
+	return arrival, arrived && known && arrival.Epoch == present.Epoch && arrival.Commits <= present.Commits
+}
+
+// announced is the step of who has to be known to stand at the barrier, and can do nothing else.
+func (v *View) announced(l *Lane) Step {
+	// Somebody with a higher epoch owns the partition: this lane hears of it when it commits.
+	if written, found := v.Document.Arrived[Slot(l.Partition)]; found && (written.Epoch > l.Epoch || written.Epoch == l.Epoch && written.Barrier == l.At) {
+		return Wait
+	}
+
+	return Announce
+}
+
+// wentBack tells whether the target's checkpoint is one of before: the target was restored from a backup. Who stands at a
+// barrier commits nothing, so nothing else would ever tell it.
+func (v *View) wentBack(l *Lane) bool {
+	own, known := v.Checkpoints[l.Partition]
+	if !known {
+		return len(v.Checkpoints) > 0
+	}
+
+	return own.Epoch < l.Epoch || own.Epoch == l.Epoch && own.Commits < l.Commits
 }
 
 // execute decides for partition 0.
@@ -120,6 +161,7 @@ func (v *View) execute(l *Lane) Verdict {
 
 	switch {
 	case len(verdict.For) > 0:
+		verdict.Step = v.announced(l) // who waits at a void barrier before this one passes it by that
 	case executing != nil && executing.Epoch > l.Epoch: // as above
 	case executing != nil && executing.Epoch == l.Epoch && executing.Barrier == l.At:
 		// The view was read after that was written, its epochs are the second look.
@@ -131,14 +173,12 @@ func (v *View) execute(l *Lane) Verdict {
 	return verdict
 }
 
-// missing are the partitions that have not arrived under their present owner.
+// missing are the partitions that have not arrived under their present owner, on this target.
 func (v *View) missing(l *Lane) []int {
 	var missing []int
 
 	for p := 1; p < v.Partitions; p++ {
-		arrival, arrived := v.Document.Arrived[Slot(p)]
-
-		if present, known := v.Checkpoints[p]; !arrived || !known || arrival.Epoch != present.Epoch || arrival.Position.Before(l.At.Position) {
+		if arrival, there := v.arrival(p); !there || arrival.Position.Before(l.At.Position) {
 			missing = append(missing, p)
 		}
 	}

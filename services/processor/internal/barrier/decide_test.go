@@ -42,8 +42,52 @@ func TestReplacedOwnersWait(t *testing.T) {
 				},
 				Checkpoints: map[int]barrier.Checkpoint{0: {Epoch: 9}, 1: {Epoch: 9}},
 			}
+			v.Checkpoints[test.partition] = barrier.Checkpoint{Epoch: max(9, test.epoch)}
 
 			require.Equal(t, test.want, v.Decide(&barrier.Lane{Partition: test.partition, Epoch: test.epoch, At: at}).Step)
 		})
 	}
+}
+
+// TestTargetThatWentBackIsSeenAtABarrier: whoever stands there commits nothing, so no guard would tell it. What it and
+// others have announced belongs to what the target has lost.
+func TestTargetThatWentBackIsSeenAtABarrier(t *testing.T) {
+	t.Parallel()
+
+	at := barrier.Barrier{Event: 7, Position: event.Position{T: 7}}
+	lane := barrier.Lane{Partition: 1, Epoch: 9, Commits: 5, At: at}
+
+	for name, test := range map[string]struct {
+		own  *barrier.Checkpoint // nil: the target has none
+		want barrier.Step
+	}{
+		"as it was":                   {own: &barrier.Checkpoint{Epoch: 9, Commits: 5}, want: barrier.Wait},
+		"committed since":             {own: &barrier.Checkpoint{Epoch: 9, Commits: 6}, want: barrier.Wait},
+		"another's since":             {own: &barrier.Checkpoint{Epoch: 10, Commits: 2}, want: barrier.Wait},
+		"to before the last commit":   {own: &barrier.Checkpoint{Epoch: 9, Commits: 4}, want: barrier.Leave},
+		"to before it was acquired":   {own: &barrier.Checkpoint{Epoch: 8, Commits: 7}, want: barrier.Leave},
+		"to before the partition was": {want: barrier.Leave},
+	} {
+		v := barrier.View{
+			Partitions:  2,
+			Document:    barrier.Document{Arrived: map[string]barrier.Arrival{barrier.Slot(1): {Barrier: at, Epoch: 9, Commits: 5}}},
+			Checkpoints: map[int]barrier.Checkpoint{0: {Epoch: 3}},
+		}
+		first := barrier.Claim
+
+		if test.own != nil {
+			v.Checkpoints[1] = *test.own
+		}
+
+		if test.want == barrier.Leave || test.own.Epoch != 9 {
+			first = barrier.Announce // and wait for an arrival on this target
+		}
+
+		require.Equal(t, test.want, v.Decide(&lane).Step, name)
+		require.Equal(t, first, v.Decide(&barrier.Lane{Epoch: 3, At: at}).Step, name)
+	}
+
+	v := barrier.View{Partitions: 2}
+	require.Equal(t, barrier.Announce, v.Decide(&lane).Step, "nobody has arrived anywhere, and no checkpoint was read")
+	require.Equal(t, barrier.Leave, (&barrier.View{Partitions: 1, Checkpoints: map[int]barrier.Checkpoint{0: {Epoch: 2}}}).Decide(&barrier.Lane{Epoch: 3, At: at}).Step)
 }

@@ -19,8 +19,15 @@
 // sees a new epoch waits for its arrival, and an owner that sees the barrier tries nothing until it has passed it. Data
 // needs no such care: the next message of a partition that has arrived is the barrier, whoever reads it.
 //
+// A target that is restored from a backup loses commits. An arrival therefore says how many there were: it counts only on
+// a target that has them. Whoever stands at a barrier and sees fewer of its own acquires the partition again, from what
+// the checkpoint is now. Whoever has gone on behind a barrier, which by itself is no commit, makes its next one only on a
+// target where partition 0 is behind that barrier, too; and partition 0 only on one that has its claim. What a backup from
+// between a claim and its command holds cannot be told from a command that was made: such a restore is not seen.
+//
 // The checkpoint of partition 0 releases the others. One that is beyond the barrier without having met it releases them
-// too: the barrier is void, as the listener did not finish it and may not publish it again.
+// too: the barrier is void, as the listener did not finish it and may not publish it again. So does partition 0 when it
+// stands at a later one, where its checkpoint cannot come: it would wait for them, and they for it.
 //
 // Places are compared by position, never by event number: positions go on when a stream is made anew.
 package barrier

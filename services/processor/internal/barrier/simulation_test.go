@@ -55,10 +55,11 @@ func TestSchemaChangesTakeEffectOnceInOrder(t *testing.T) {
 	require.NotZero(t, seen.Void)
 	require.NotZero(t, seen.Held)
 	require.NotZero(t, seen.Marked)
+	require.NotZero(t, seen.Left)
 }
 
 // counts are what schedules came across.
-type counts struct{ Effects, Again, Stale, Void, Held, Marked, Tried, Crashes, Freezes int }
+type counts struct{ Effects, Again, Stale, Void, Held, Marked, Tried, Crashes, Freezes, Restored, Left int }
 
 func (c *counts) add(o *counts) {
 	c.Effects += o.Effects
@@ -70,6 +71,8 @@ func (c *counts) add(o *counts) {
 	c.Tried += o.Tried
 	c.Crashes += o.Crashes
 	c.Freezes += o.Freezes
+	c.Restored += o.Restored
+	c.Left += o.Left
 }
 
 // message of a partition; its position is its event number too.
@@ -94,15 +97,27 @@ type world struct {
 	effects     []int
 	parked      [partitions][]int // positions of events set aside
 
+	saved  *backup
+	epochs [partitions]int64 // the highest ever
+
 	holder     [partitions]int // of the lease; -1: nobody
 	leases     [partitions]int // how many there were
 	processors [processors]processor
 	broken     error
 }
 
+// backup is the target at some time.
+type backup struct {
+	checkpoints [partitions]held
+	document    barrier.Document
+	effects     []int
+	parked      [partitions][]int
+}
+
 // held is a checkpoint.
 type held struct {
 	epoch   int64
+	commits int64
 	at      int // position
 	settled int // data events
 }
@@ -131,6 +146,7 @@ type lane struct {
 	fresh    *barrier.Execution // prepared, to be written
 	ran      bool
 	written  bool // its arrival, once
+	behind   int  // the last barrier that was passed, and was not void
 }
 
 func newWorld(r *rand.Rand) *world {
@@ -233,13 +249,49 @@ func (w *world) fault() {
 		p.frozen = true
 	case 3, 4, 5:
 		p.frozen = false
+	case 7:
+		if e := w.document.Executing; e != nil && !slices.Contains(w.effects, int(e.Event)) {
+			break // a backup of just then holds the claim without the change, see the package's comment
+		}
+
+		w.saved = &backup{checkpoints: w.checkpoints, document: w.copy(), effects: slices.Clone(w.effects), parked: w.copyParked()}
+	case 8:
+		if w.saved != nil && w.r.IntN(4) == 0 {
+			w.restore()
+		}
 	case 6: // it lost NATS: it acquires the partition again, under the same lease
 		delete(p.lanes, w.r.IntN(partitions))
 	}
 }
 
+// restore sets the target back to the backup. Nobody is told, but what was asked of the target is not answered.
+func (w *world) restore() {
+	w.seen.Restored++
+
+	for i := range w.processors {
+		for _, l := range w.processors[i].lanes {
+			l.read, l.verdict, l.fresh = nil, nil, nil
+		}
+	}
+
+	w.checkpoints, w.document, w.effects, w.parked = w.saved.checkpoints, w.saved.document, w.saved.effects, w.saved.parked
+	w.saved = nil
+}
+
+func (w *world) copyParked() (all [partitions][]int) {
+	for p := range all {
+		all[p] = slices.Clone(w.parked[p])
+	}
+
+	return all
+}
+
 // step is one of anybody.
 func (w *world) step() {
+	if w.r.IntN(200) == 0 {
+		w.end++ // markers come without end
+	}
+
 	partition := w.r.IntN(partitions)
 
 	// A lease ends while its holder sleeps; a crash is only noticed by that.
@@ -281,7 +333,8 @@ func (w *world) step() {
 
 // acquire raises the epoch. The document is read in the lane's first step.
 func (w *world) acquire(partition int) *lane {
-	w.checkpoints[partition].epoch++
+	w.epochs[partition]++ // higher than any that there was, also on a target that went back
+	w.checkpoints[partition].epoch = w.epochs[partition]
 
 	return &lane{w: w, partition: partition, lease: w.leases[partition], epoch: w.checkpoints[partition].epoch, held: w.checkpoints[partition]}
 }
@@ -289,13 +342,13 @@ func (w *world) acquire(partition int) *lane {
 // commit is a transaction: it happens only for the owner that the checkpoint names.
 func (l *lane) commit(next held, effect func()) bool {
 	c := &l.w.checkpoints[l.partition]
-	if c.epoch != l.epoch {
+	if c.epoch != l.epoch || c.commits != l.held.commits || l.held.at < l.behind && l.w.checkpoints[0].at < l.behind {
 		return false
 	}
 
 	effect()
 
-	next.epoch = l.epoch
+	next.epoch, next.commits = l.epoch, l.held.commits+1
 	*c, l.held = next, next
 
 	return true
@@ -395,7 +448,7 @@ func (l *lane) passedAt() int {
 func (l *lane) take(m message) bool {
 	if m.barrier {
 		l.passage.Stand()
-		l.standing = &barrier.Lane{Partition: l.partition, Epoch: l.epoch, At: barrier.Barrier{Event: int64(m.at), Position: position(m.at)}}
+		l.standing = &barrier.Lane{Partition: l.partition, Epoch: l.epoch, Commits: l.held.commits, At: barrier.Barrier{Event: int64(m.at), Position: position(m.at)}}
 
 		return true
 	}
@@ -449,11 +502,9 @@ func (l *lane) moveTo(marker int, last, head int64) bool {
 	return l.commit(next, func() { l.w.seen.Marked++ })
 }
 
-// stand is one step of an owner that stands at a barrier. A marker may come meanwhile.
+// stand is one step of an owner that stands at a barrier.
 func (l *lane) stand(leased bool) bool {
 	switch {
-	case l.w.r.IntN(8) == 0:
-		return l.move()
 	case l.ran:
 		return l.pass()
 	case !l.written && l.partition > 0: // without a view before it
@@ -470,8 +521,8 @@ func (l *lane) stand(leased bool) bool {
 		view := barrier.View{Partitions: partitions, Document: *l.read, Checkpoints: map[int]barrier.Checkpoint{}}
 
 		for p, c := range l.w.checkpoints {
-			if l.partition == 0 || p == 0 {
-				view.Checkpoints[p] = barrier.Checkpoint{Epoch: c.epoch, Position: position(c.at)}
+			if l.partition == 0 || p == 0 || p == l.partition {
+				view.Checkpoints[p] = barrier.Checkpoint{Epoch: c.epoch, Commits: c.commits, Position: position(c.at)}
 			}
 		}
 
@@ -494,7 +545,7 @@ func (l *lane) act(leased bool) bool {
 			arrived = map[string]barrier.Arrival{}
 		}
 
-		arrived[barrier.Slot(l.partition)] = barrier.Arrival{Barrier: l.standing.At, Epoch: l.epoch}
+		arrived[barrier.Slot(l.partition)] = barrier.Arrival{Barrier: l.standing.At, Epoch: l.epoch, Commits: l.standing.Commits}
 		l.w.document.Arrived = arrived
 	case barrier.Claim:
 		execution, fresh := verdict.Claimed(l.standing)
@@ -508,7 +559,15 @@ func (l *lane) act(leased bool) bool {
 			l.run(verdict.Executing)
 		}
 	case barrier.Pass:
+		if !verdict.Void {
+			l.behind = int(l.standing.At.Event)
+		}
+
 		return l.pass()
+	case barrier.Leave:
+		l.w.seen.Left++
+
+		return false
 	}
 
 	return true
@@ -585,6 +644,10 @@ func (l *lane) pass() bool {
 	if l.partition == 0 || len(l.w.parked[l.partition]) > 0 && at%2 == 0 {
 		next := l.held
 		next.at = max(next.at, at) // a marker behind a void barrier may have come first
+
+		if e := l.w.document.Executing; l.partition == 0 && (e == nil || e.Barrier != l.standing.At || e.Epoch != l.epoch) {
+			return false // the target has lost what was claimed, and so made
+		}
 
 		if !l.commit(next, func() {}) {
 			return false

@@ -48,6 +48,7 @@ func LoadView(ctx context.Context, target *mongo.Client, flow string, partitions
 			{Key: "executing", Value: 1},
 			{Key: "checkpoints.partition", Value: 1},
 			{Key: "checkpoints.epoch", Value: 1},
+			{Key: "checkpoints.commits", Value: 1},
 			{Key: "checkpoints.place.position", Value: 1},
 		}}},
 	})
@@ -67,7 +68,7 @@ func LoadView(ctx context.Context, target *mongo.Client, flow string, partitions
 		v.Document = found[i].Document
 
 		for _, c := range found[i].Checkpoints {
-			v.Checkpoints[c.Partition] = Checkpoint{Epoch: c.Epoch, Position: c.Position}
+			v.Checkpoints[c.Partition] = Checkpoint{Epoch: c.Epoch, Commits: c.Commits, Position: c.Position}
 		}
 	}
 
@@ -79,7 +80,7 @@ func LoadView(ctx context.Context, target *mongo.Client, flow string, partitions
 func WriteArrivals(ctx context.Context, target *mongo.Client, flow string, lanes []Lane) error {
 	set := bson.D{{Key: "flow", Value: flow}}
 	for i := range lanes {
-		set = append(set, bson.E{Key: "arrived." + Slot(lanes[i].Partition), Value: Arrival{Barrier: lanes[i].At, Epoch: lanes[i].Epoch}})
+		set = append(set, bson.E{Key: "arrived." + Slot(lanes[i].Partition), Value: lanes[i].arrival()})
 	}
 
 	_, err := checkpoint.Barriers(target).UpdateOne(ctx, bson.D{{Key: "_id", Value: flow}}, bson.D{{Key: "$set", Value: set}},

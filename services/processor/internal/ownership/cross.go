@@ -62,7 +62,7 @@ func (l *lane) cross(running, stop, work context.Context, d *consume.Delivery) e
 
 	l.passage.Stand()
 
-	p.standing = l.crossing.stand(barrier.Lane{Partition: l.number, Epoch: l.held.Epoch, At: p.at()})
+	p.standing = l.crossing.stand(barrier.Lane{Partition: l.number, Epoch: l.held.Epoch, Commits: l.held.Commits, At: p.at()})
 	defer func() { l.crossing.leave(p.standing) }()
 
 	timer := time.NewTicker(quietWait)
@@ -85,11 +85,17 @@ func (l *lane) cross(running, stop, work context.Context, d *consume.Delivery) e
 			case barrier.Pass:
 				p.executing = v.Executing
 
+				if !v.Void {
+					p.behind = p.at().Position
+				}
+
 				return p.depart(stop, work, nil)
 			case barrier.Run:
 				return p.run(running, stop, work, v.Executing)
 			case barrier.Claim:
 				p.claim(work, &v)
+			case barrier.Leave:
+				return fmt.Errorf("%w: checkpoint %s", apply.ErrWentBack, l.held.ID)
 			default:
 				p.shown = p.waitsFor(v.For)
 			}
@@ -213,6 +219,9 @@ func (p *passing) claim(ctx context.Context, v *barrier.Verdict) {
 func (p *passing) run(running, stop, work context.Context, e *barrier.Execution) error {
 	p.crossing.leave(p.standing) // nobody else tells it anything now
 	p.executing = e
+
+	p.claimed = new(p.at())
+	defer func() { p.claimed = nil }()
 
 	err := p.make(running, stop, work, &p.change, e.Prepared)
 

@@ -12,6 +12,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/barrier"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/batch"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/park"
@@ -57,6 +58,8 @@ type lane struct {
 	last    time.Time           // when the last batch was settled
 	rest    time.Time           // until when nothing parked is tried
 	reloads int                 // of the parked records since the last commit
+	behind  event.Position      // the last schema change that was passed and made
+	claimed *barrier.Barrier    // the one that this lane of partition 0 makes
 	letters []string            // ids of dead letters still to be looked at for what operators did
 	old     []parked.Record     // dead letters whose events are to be dropped, by this host's clock
 }

@@ -252,6 +252,8 @@ func refusal(failed *apply.EventError, atLeastOnce bool) park.Refusal {
 func (l *lane) commit(stop, work context.Context, plan *apply.Plan, next *checkpoint.Document) error {
 	started, tries := l.now(), 0
 
+	plan.Only(l.sameTarget())
+
 	var trouble error // after which only a new ownership helps
 
 	err := retry.Do(stop, retry.Policy{Initial: firstBackoff, Max: maxBackoff, OnRetry: l.pause, Clock: l.options.Clock}, func(context.Context) error {
