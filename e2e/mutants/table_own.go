@@ -65,14 +65,38 @@ func crossed() []Mutant {
 		{
 			Name: "barrier-passed-before-all-came", File: processor + "barrier/barrier.go",
 			What: "A schema change is made although a partition stands at an earlier one.",
-			Old:  `!arrived || !known || arrival.Epoch != present.Epoch || arrival.Position.Before(l.At.Position) {`,
-			New:  `!arrived || !known || arrival.Epoch != present.Epoch {`,
+			Old:  `!there || arrival.Position.Before(l.At.Position) {`,
+			New:  `!there || arrival.Epoch < 0 {`,
 		},
 		{
 			Name: "arrival-of-a-former-owner", File: processor + "barrier/barrier.go",
 			What: "That a partition has arrived counts although another owner has taken it since.",
-			Old:  `!arrived || !known || arrival.Epoch != present.Epoch || arrival.Position.Before(l.At.Position) {`,
-			New:  `!arrived || !known || arrival.Epoch > present.Epoch || arrival.Position.Before(l.At.Position) {`,
+			Old:  `arrived && known && arrival.Epoch == present.Epoch && arrival.Commits`,
+			New:  `arrived && known && arrival.Epoch <= present.Epoch && arrival.Commits`,
+		},
+		{
+			Name: "arrival-that-the-target-has-lost", File: processor + "barrier/barrier.go",
+			What: "That a partition has arrived counts on a target that was restored from a backup and lacks what it had committed.",
+			Old:  `arrival.Epoch == present.Epoch && arrival.Commits <= present.Commits`,
+			New:  `arrival.Epoch == present.Epoch`,
+		},
+		{
+			Name: "restored-target-is-not-seen-at-a-barrier", File: processor + "barrier/barrier.go",
+			What: "Who stands at a schema change does not look whether the target has its last commit.",
+			Old:  `	if v.wentBack(l) {`,
+			New:  `	if false && v.wentBack(l) {`,
+		},
+		{
+			Name: "restored-target-is-not-seen-behind-a-barrier", File: processor + "ownership/restored.go",
+			What: "A partition that has passed a schema change applies what follows on a target that has lost the change.",
+			Old:  `	case l.number != 0 && l.held.Position.Before(l.behind):`,
+			New:  `	case l.number != 0 && l.behind.Before(l.held.Position) && l.held.Position.Before(l.behind):`,
+		},
+		{
+			Name: "void-change-is-waited-for", File: processor + "barrier/barrier.go",
+			What: "Partitions wait at a schema change that never came for partition 0, which stands at the next one and waits for them.",
+			Old:  `	if first, there := v.arrival(0); there && l.At.Position.Before(first.Position) {`,
+			New:  `	if first, there := v.arrival(0); there && first.Position.Before(first.Position) {`,
 		},
 		{
 			Name: "idle-checkpoint-passes-a-barrier", File: processor + "barrier/passage.go",
