@@ -52,6 +52,7 @@ func TestImagesAndUpdatesAreOfTheSeed(t *testing.T) {
 		return all
 	}
 
-	require.Equal(t, made(1), made(1))
-	require.NotEqual(t, made(1), made(2))
+	first := made(1)
+	require.Equal(t, first, made(1))
+	require.NotEqual(t, first, made(2))
 }

@@ -87,12 +87,6 @@ func crossed() []Mutant {
 			New:  `	if false && v.wentBack(l) {`,
 		},
 		{
-			Name: "restored-target-is-not-seen-behind-a-barrier", File: processor + "ownership/restored.go",
-			What: "A partition that has passed a schema change applies what follows on a target that has lost the change.",
-			Old:  `	case l.number != 0 && l.held.Position.Before(l.behind):`,
-			New:  `	case l.number != 0 && l.behind.Before(l.held.Position) && l.held.Position.Before(l.behind):`,
-		},
-		{
 			Name: "void-change-is-waited-for", File: processor + "barrier/barrier.go",
 			What: "Partitions wait at a schema change that never came for partition 0, which stands at the next one and waits for them.",
 			Old:  `	if first, there := v.arrival(0); there && l.At.Position.Before(first.Position) {`,
