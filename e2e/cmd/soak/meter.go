@@ -98,8 +98,9 @@ func quantile(values []float64, share float64) float64 {
 	return sorted[min(len(sorted)-1, int(share*float64(len(sorted))))]
 }
 
-// What may be more in the last quarter than in the one before, in all and in part. The statistics keep an hour of samples,
-// so that the first half of a run of two hours says nothing.
+// What may be more in the last quarter than in any before, in all and in part: what a process uses goes up and down with the
+// partitions that it owns, which faults change. The statistics keep an hour of samples, so that the first half of a run of
+// two hours alone says nothing.
 const (
 	growth          = 0.05
 	memoryGrowth    = 3 << 20 // bytes
@@ -115,21 +116,22 @@ func (m *meter) grown(whole time.Duration) (all []string) {
 		return nil
 	}
 
-	const before, last = quarters - 2, quarters - 1
+	const last = quarters - 1
 
 	for _, name := range m.names {
 		u := m.useOf(name, whole)
+		memory, goroutines := slices.Max(u.memory[:last]), slices.Max(u.goroutines[:last])
 
-		if u.memory[before] == 0 || u.memory[last] == 0 {
+		if slices.Min(u.memory[:]) == 0 {
 			all = append(all, name+" has told too little of what it uses")
 		}
 
-		if u.memory[last] > u.memory[before]*(1+growth)+memoryGrowth {
-			all = append(all, fmt.Sprintf("the memory of %s grows: %.1f MiB in the last quarter, %.1f MiB before", name, u.memory[last]/mib, u.memory[before]/mib))
+		if u.memory[last] > memory*(1+growth)+memoryGrowth {
+			all = append(all, fmt.Sprintf("the memory of %s grows: %.1f MiB in the last quarter, at most %.1f MiB before", name, u.memory[last]/mib, memory/mib))
 		}
 
-		if u.goroutines[last] > u.goroutines[before]*(1+growth)+goroutineGrowth {
-			all = append(all, fmt.Sprintf("the goroutines of %s grow: %.0f in the last quarter, %.0f before", name, u.goroutines[last], u.goroutines[before]))
+		if u.goroutines[last] > goroutines*(1+growth)+goroutineGrowth {
+			all = append(all, fmt.Sprintf("the goroutines of %s grow: %.0f in the last quarter, at most %.0f before", name, u.goroutines[last], goroutines))
 		}
 	}
 

@@ -36,6 +36,9 @@ func TestWhatGrowsIsNamed(t *testing.T) {
 		"swings": {of: func(minute int) reading {
 			return reading{memory: float64(40+20*(minute%2)) * mib, goroutines: float64(50 + 10*(minute%3))}
 		}},
+		"owns more again at the end": {of: func(minute int) reading { // two hours of which were told wrong
+			return reading{memory: 40 * mib, goroutines: []float64{95, 86, 86, 95}[minute/30]}
+		}},
 		"a megabyte in three minutes": {named: "memory of p", of: func(minute int) reading {
 			return reading{memory: float64(40+minute/3) * mib, goroutines: 50}
 		}},
