@@ -20,4 +20,8 @@
 // schema changes come although their effect is in the table already. Collections
 // are therefore known by their UUID first and by name only where an event has
 // none: the change then finds what it would make.
+//
+// What was dropped is remembered by its UUID, the last of it: a rewind reads the source's
+// history from an earlier place on, where the stream may have no marker of that time any
+// more. The events of such a collection then go the way that they went.
 package routing

@@ -25,7 +25,11 @@ type Table struct {
 	partitions  int
 	byNamespace map[event.Namespace]*Entry
 	byUUID      map[event.UUID]*Entry // those whose UUID is known
+	dropped     []*Entry              // those that are no more and have a UUID, at most mostDropped; the last one at the end
 }
+
+// mostDropped bounds how many collections that are no more the table remembers.
+const mostDropped = 256
 
 // New returns an empty table for a stream with this number of partitions.
 func New(partitions int) *Table {
@@ -72,6 +76,11 @@ func (t *Table) Entries() []Entry {
 // Find returns the entry of the event's collection; ok is false for one whose
 // events are spread by document.
 func (t *Table) Find(e *event.Event) (entry Entry, ok bool) {
+	// Before it was dropped: the stream was rewound to then, and the table is of later.
+	if found := t.findDropped(e.Collection); found != nil {
+		return *found, true
+	}
+
 	if found := t.find(e.Namespace, e.Collection); found != nil {
 		return *found, true
 	}
@@ -91,6 +100,19 @@ func (t *Table) find(ns event.Namespace, uuid event.UUID) *Entry {
 	}
 
 	return t.byNamespace[ns]
+}
+
+// findDropped returns a collection that is no more, by its UUID.
+func (t *Table) findDropped(uuid event.UUID) *Entry {
+	if uuid.IsZero() {
+		return nil
+	}
+
+	if i := slices.IndexFunc(t.dropped, func(e *Entry) bool { return e.Collection == uuid }); i >= 0 {
+		return t.dropped[i]
+	}
+
+	return nil
 }
 
 // Apply makes the table follow a schema change and tells whether it has changed.
@@ -217,6 +239,10 @@ func (t *Table) add(ns event.Namespace, uuid event.UUID, c *mongodb.Collection) 
 }
 
 func (t *Table) insert(entry *Entry) {
+	if !entry.Collection.IsZero() { // it is again, or still: the source's history is read from before its drop
+		t.dropped = slices.DeleteFunc(t.dropped, func(e *Entry) bool { return e.Collection == entry.Collection })
+	}
+
 	t.byNamespace[entry.Namespace] = entry
 	if !entry.Collection.IsZero() {
 		t.byUUID[entry.Collection] = entry
@@ -226,4 +252,15 @@ func (t *Table) insert(entry *Entry) {
 func (t *Table) remove(entry *Entry) {
 	delete(t.byNamespace, entry.Namespace)
 	delete(t.byUUID, entry.Collection)
+	t.remember(entry)
+}
+
+// remember keeps a collection that is no more.
+func (t *Table) remember(entry *Entry) {
+	if entry.Collection.IsZero() {
+		return
+	}
+
+	t.dropped = append(t.dropped, entry)
+	t.dropped = t.dropped[max(0, len(t.dropped)-mostDropped):]
 }

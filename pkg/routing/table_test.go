@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
@@ -275,7 +276,7 @@ func TestMarkersCarryTheTable(t *testing.T) {
 			require.Equal(t, whole.Entries(), carried.Entries())
 
 			var err error
-			carried, err = routing.FromMarker(carried.Encode(), partitions)
+			carried, err = routing.FromMarker(encoded(carried), partitions)
 			require.NoError(t, err)
 			require.Equal(t, whole.Entries(), carried.Entries())
 
@@ -301,13 +302,87 @@ func TestFromMarkerRefuses(t *testing.T) {
 			t.Parallel()
 
 			p := &relayv1.PinnedNamespace{Namespace: &relayv1.Namespace{Database: "shop", Collection: "a"}, Pin: relayv1.Pin_PIN_CAPPED}
-			_, err := routing.FromMarker([]*relayv1.PinnedNamespace{p}, partitions)
+			_, err := routing.FromMarker(&relayv1.Marker{Pinned: []*relayv1.PinnedNamespace{p}}, partitions)
 			require.NoError(t, err)
 
 			spoil(p)
 
-			_, err = routing.FromMarker([]*relayv1.PinnedNamespace{p}, partitions)
+			_, err = routing.FromMarker(&relayv1.Marker{Pinned: []*relayv1.PinnedNamespace{p}}, partitions)
 			require.ErrorIs(t, err, event.ErrMalformed)
 		})
 	}
+}
+
+func encoded(t *routing.Table) *relayv1.Marker {
+	marker := &relayv1.Marker{}
+	t.Encode(marker)
+
+	return marker
+}
+
+// TestDroppedCollectionsKeepTheirWay: the stream is rewound to before what its first marker knows, and that collection's
+// events come again. Each goes the way that it went; by the name of a later collection it would not.
+func TestDroppedCollectionsKeepTheirWay(t *testing.T) {
+	t.Parallel()
+
+	table := routing.New(partitions)
+	require.True(t, table.Apply(create(t, "a", 'a', capped)))
+
+	old, ok := table.Find(&event.Event{Namespace: shop("a"), Collection: uuid('a')})
+	require.True(t, ok)
+
+	require.True(t, table.Apply(change(t, event.Drop, "a", 'a')))
+	require.True(t, table.Apply(create(t, "a", 'b', german)))
+
+	table, err := routing.FromMarker(encoded(table), partitions)
+	require.NoError(t, err)
+
+	later, ok := table.Find(&event.Event{Namespace: shop("a"), Collection: uuid('b')})
+	require.True(t, ok)
+	require.Equal(t, event.PinCollation, later.Pin)
+
+	found, ok := table.Find(&event.Event{Namespace: shop("a"), Collection: uuid('a')})
+	require.True(t, ok)
+	require.Equal(t, old, found)
+
+	// Its drop comes again, and hits no other.
+	require.False(t, table.Apply(change(t, event.Drop, "a", 'a')))
+
+	found, ok = table.Find(&event.Event{Namespace: shop("a"), Collection: uuid('b')})
+	require.True(t, ok)
+	require.Equal(t, later, found)
+
+	// Before that was its beginning: it is there again.
+	require.True(t, table.Apply(create(t, "a", 'a', capped)))
+	require.Equal(t, []routing.Entry{old}, table.Entries())
+}
+
+// TestDroppedCollectionsAreForgottenInTheEnd: a marker has to fit into a message.
+func TestDroppedCollectionsAreForgottenInTheEnd(t *testing.T) {
+	t.Parallel()
+
+	const most = 256
+
+	table := routing.New(partitions)
+
+	for n := range 2 * most {
+		id := event.UUID{1, byte(n), byte(n >> 8)}
+		e := create(t, "a", 'a', capped)
+		e.Collection = id
+		require.True(t, table.Apply(e))
+
+		e = change(t, event.Drop, "a", 'a')
+		e.Collection = id
+		require.True(t, table.Apply(e))
+	}
+
+	marker := encoded(table)
+	require.Len(t, marker.GetDropped(), most)
+	require.Less(t, proto.Size(marker), 32<<10)
+
+	_, ok := table.Find(&event.Event{Namespace: shop("a"), Collection: event.UUID{1, 0, 0}})
+	require.False(t, ok, "the first one")
+
+	_, ok = table.Find(&event.Event{Namespace: shop("a"), Collection: event.UUID{1, 255, 1}})
+	require.True(t, ok, "the last one")
 }

@@ -218,3 +218,42 @@ func TestTableOfEarlier(t *testing.T) {
 		}
 	})
 }
+
+// TestTableOfBeforeThePurge: the stream is rewound to a place of which it has nothing any more. A capped collection of
+// then, which the source has dropped since, keeps its partition: its events were applied there, and a partition knows what
+// it has applied by its own checkpoint only. Elsewhere they would be applied again, or not at all.
+func TestTableOfBeforeThePurge(t *testing.T) {
+	t.Parallel()
+
+	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
+		t.Helper()
+
+		server, stream := newSchemaStream(t, mode)
+		w := newWriter(t, server, stream, 1)
+
+		made := createCapped(t, 1, "a", "a")
+		w.store(t, take(t, w.ledger, &made)...)
+
+		before, err := chain.TableAt(t.Context(), stream, event.Position{T: 1000, I: 1})
+		require.NoError(t, err)
+
+		want, ok := before.Find(&made.event)
+		require.True(t, ok)
+
+		dropped := schemaChange(t, 2, event.Drop, "a", "a")
+		w.store(t, take(t, w.ledger, &dropped)...)
+		w.store(t, markerOf(w.ledger))
+
+		tail, err := stream.Tail(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, stream.Purge(t.Context(), tail.Sequence))
+
+		table, err := chain.TableAt(t.Context(), stream, event.Position{T: 1000, I: 1})
+		require.NoError(t, err)
+		require.Empty(t, pinnedNames(&chain.Tail{Table: table}))
+
+		found, ok := table.Find(&made.event)
+		require.True(t, ok)
+		require.Equal(t, want, found)
+	})
+}

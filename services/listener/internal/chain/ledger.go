@@ -357,7 +357,7 @@ func (l *Ledger) Marker(payload []byte) event.Message {
 func (l *Ledger) Schema(marker *relayv1.Marker) {
 	marker.LastBarrier = l.lastBarrier
 	if l.table != nil {
-		marker.Pinned = l.table.Encode()
+		l.table.Encode(marker)
 	}
 }
 

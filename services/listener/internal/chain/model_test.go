@@ -136,7 +136,7 @@ func (m *model) tail() *chain.Tail {
 
 			_ = proto.Unmarshal(message.Payload, &marker) // markerOf wrote it
 			tail.Heads, tail.LastBarrier = marker.GetHeads(), marker.GetLastBarrier()
-			tail.Table, _ = routing.FromMarker(marker.GetPinned(), partitions)
+			tail.Table, _ = routing.FromMarker(&marker, partitions)
 		case message.Kind == event.KindMarker:
 		case message.IsLastPart():
 			tail.Heads[message.Partition] = message.Count

@@ -14,7 +14,7 @@ import (
 func (t *Tail) readSchema(ctx context.Context, stream *topology.Stream) error {
 	t.LastBarrier = t.Marker.GetLastBarrier()
 
-	table, err := routing.FromMarker(t.Marker.GetPinned(), stream.Partitions)
+	table, err := routing.FromMarker(t.Marker, stream.Partitions)
 	if err != nil {
 		return fmt.Errorf("marker %d of stream %s: %w", t.Marked, stream.Name(), err)
 	}
@@ -40,8 +40,9 @@ func (t *Tail) readSchema(ctx context.Context, stream *topology.Stream) error {
 // for a stream that is rewound to it: what was published must go the way that it
 // went. It is that of the last marker up to there, of the latest generation that
 // has one, and the schema changes behind. Where all of them are purged or lost,
-// the first marker is the next best: a collection that the source has dropped
-// since is missing then. Errors as of ReadTail.
+// as where the target was restored to before what the stream has, it is that of the
+// first marker: what was renamed since is known there by its UUID, and what was
+// dropped is remembered. Errors as of ReadTail.
 func TableAt(ctx context.Context, stream *topology.Stream, at event.Position) (*routing.Table, error) {
 	marker, err := markerUpTo(ctx, stream, at)
 	if err != nil {
@@ -53,7 +54,7 @@ func TableAt(ctx context.Context, stream *topology.Stream, at event.Position) (*
 		return nil, err
 	}
 
-	table, err := routing.FromMarker(payload.GetPinned(), stream.Partitions)
+	table, err := routing.FromMarker(payload, stream.Partitions)
 	if err != nil {
 		return nil, fmt.Errorf("marker %d of stream %s: %w", marker.Sequence, stream.Name(), err)
 	}

@@ -165,7 +165,7 @@ func (a *acceptance) renewSchema(ctx context.Context, last *topology.Stored, mar
 		marker.LastBarrier = barriers[i].Event
 	}
 
-	known, err := routing.FromMarker(marker.GetPinned(), a.stream.Partitions)
+	known, err := routing.FromMarker(marker, a.stream.Partitions)
 	if err != nil {
 		return fmt.Errorf("marker %d of stream %s: %w", last.Sequence, a.stream.Name(), err)
 	}
@@ -176,7 +176,7 @@ func (a *acceptance) renewSchema(ctx context.Context, last *topology.Stored, mar
 	}
 
 	table.KeepPartitions(known)
-	marker.Pinned = table.Encode()
+	table.Encode(marker)
 
 	return nil
 }

@@ -102,7 +102,13 @@ func (a *acceptance) makeStream(ctx context.Context, g *gap.Document) error {
 }
 
 func (a *acceptance) publishRenewal(ctx context.Context, stream *topology.Stream, g *gap.Document) error {
-	var pinned []*relayv1.PinnedNamespace
+	marker := &relayv1.Marker{
+		Heads:            make([]uint64, g.Partitions),
+		Filter:           &relayv1.Filter{Include: a.Include.Patterns(), Exclude: a.Exclude.Patterns(), SkipOrigins: stream.SkipOrigins},
+		ReplacesStreamId: topology.JoinStreamIDs(g.Replaces),
+		AcceptedGap:      g.ID,
+		GapFrom:          topology.EncodePosition(g.From.Position),
+	}
 
 	if stream.DDL {
 		table, err := readTable(ctx, a.source, g.Partitions)
@@ -110,17 +116,10 @@ func (a *acceptance) publishRenewal(ctx context.Context, stream *topology.Stream
 			return mongoTrouble("SOURCE_URI", a.SourceURI, err)
 		}
 
-		pinned = table.Encode()
+		table.Encode(marker)
 	}
 
-	payload, err := proto.Marshal(&relayv1.Marker{
-		Heads:            make([]uint64, g.Partitions),
-		Pinned:           pinned,
-		Filter:           &relayv1.Filter{Include: a.Include.Patterns(), Exclude: a.Exclude.Patterns(), SkipOrigins: stream.SkipOrigins},
-		ReplacesStreamId: topology.JoinStreamIDs(g.Replaces),
-		AcceptedGap:      g.ID,
-		GapFrom:          topology.EncodePosition(g.From.Position),
-	})
+	payload, err := proto.Marshal(marker)
 	if err != nil {
 		return fmt.Errorf("encode message 1: %w", err)
 	}

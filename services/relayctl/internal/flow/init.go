@@ -319,16 +319,15 @@ func (i *initialisation) publishFirst(ctx context.Context, stream *topology.Stre
 		return &RefusedError{What: "stream " + stream.Name() + " has no usable first token in its metadata", Next: "relayctl flow delete --yes, then flow init"}
 	}
 
-	pinned, err := i.pinned(ctx, stream)
-	if err != nil {
+	marker := &relayv1.Marker{
+		Heads:  make([]uint64, stream.Partitions),
+		Filter: &relayv1.Filter{Include: i.Include.Patterns(), Exclude: i.Exclude.Patterns(), SkipOrigins: stream.SkipOrigins},
+	}
+	if err := i.pin(ctx, stream, marker); err != nil {
 		return err
 	}
 
-	payload, err := proto.Marshal(&relayv1.Marker{
-		Heads:  make([]uint64, stream.Partitions),
-		Pinned: pinned,
-		Filter: &relayv1.Filter{Include: i.Include.Patterns(), Exclude: i.Exclude.Patterns(), SkipOrigins: stream.SkipOrigins},
-	})
+	payload, err := proto.Marshal(marker)
 	if err != nil {
 		return fmt.Errorf("encode message 1: %w", err)
 	}
@@ -351,27 +350,29 @@ func (i *initialisation) publishFirst(ctx context.Context, stream *topology.Stre
 	return err
 }
 
-// pinned returns the routing table that the stream begins with. What happens to the
-// schema between the first token and the catalog of now comes again as events, which
-// the table bears (package routing).
-func (i *initialisation) pinned(ctx context.Context, stream *topology.Stream) ([]*relayv1.PinnedNamespace, error) {
+// pin writes the routing table that the stream begins with into the marker. What happens
+// to the schema between the first token and the catalog of now comes again as events,
+// which the table bears (package routing).
+func (i *initialisation) pin(ctx context.Context, stream *topology.Stream, marker *relayv1.Marker) error {
 	if !stream.DDL {
-		return nil, nil
+		return nil
 	}
 
 	source, _, err := connectMongo(ctx, "SOURCE_URI", i.SourceURI, true)
 	if err != nil {
-		return nil, err
+		return err
 	}
 
 	defer func() { _ = mongodb.Disconnect(ctx, source) }() // the server ends what is left by itself
 
 	table, err := readTable(ctx, source, stream.Partitions)
 	if err != nil {
-		return nil, mongoTrouble("SOURCE_URI", i.SourceURI, err)
+		return mongoTrouble("SOURCE_URI", i.SourceURI, err)
 	}
 
-	return table.Encode(), nil
+	table.Encode(marker)
+
+	return nil
 }
 
 func openTrouble(url fmt.Stringer, flow string, err error) error {

@@ -142,7 +142,7 @@ func pinsOf(ctx context.Context, stream *topology.Stream) ([]ShownPin, error) {
 		return nil, err
 	}
 
-	table, err := routing.FromMarker(marker.GetPinned(), stream.Partitions)
+	table, err := routing.FromMarker(marker, stream.Partitions)
 	if err != nil {
 		return nil, err
 	}
