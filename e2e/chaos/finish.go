@@ -223,7 +223,11 @@ func describe(d live.Difference) string {
 // count checks the counters. Where answers never came the source alone knows how many changes it has made, between two
 // bounds.
 func (r *run) count(ctx context.Context) {
-	sample, err := r.Relay.Sample(ctx)
+	wait, cancel := context.WithTimeout(ctx, r.options.Patience)
+	defer cancel()
+
+	// A failpoint may end the statistics just now; they are started again.
+	sample, err := r.Relay.Await(wait, "a last sample", func(*relayv1.Stats) bool { return true })
 	if err != nil {
 		r.wrong("no sample", "no last sample: %v", err)
 
