@@ -24,8 +24,8 @@ type Entry struct {
 type Table struct {
 	partitions  int
 	byNamespace map[event.Namespace]*Entry
-	byUUID      map[event.UUID]*Entry // those whose UUID is known
-	dropped     []*Entry              // those that are no more and have a UUID, at most mostDropped; the last one at the end
+	byUUID      map[event.UUID]*Entry // those whose UUID is known, dropped ones too
+	dropped     []*Entry              // the last ones that are no more, at most mostDropped, in the order of their drops
 }
 
 // mostDropped bounds how many collections that are no more the table remembers.
@@ -76,11 +76,6 @@ func (t *Table) Entries() []Entry {
 // Find returns the entry of the event's collection; ok is false for one whose
 // events are spread by document.
 func (t *Table) Find(e *event.Event) (entry Entry, ok bool) {
-	// Before it was dropped: the stream was rewound to then, and the table is of later.
-	if found := t.findDropped(e.Collection); found != nil {
-		return *found, true
-	}
-
 	if found := t.find(e.Namespace, e.Collection); found != nil {
 		return *found, true
 	}
@@ -89,9 +84,9 @@ func (t *Table) Find(e *event.Event) (entry Entry, ok bool) {
 }
 
 // find looks for the UUID first: the table may know the collection by a name that
-// it gets later.
+// it gets later, or as one that has been dropped since.
 func (t *Table) find(ns event.Namespace, uuid event.UUID) *Entry {
-	if len(t.byNamespace) == 0 { // the usual table, asked for every event
+	if len(t.byNamespace) == 0 && len(t.dropped) == 0 { // the usual table, asked for every event
 		return nil
 	}
 
@@ -102,22 +97,18 @@ func (t *Table) find(ns event.Namespace, uuid event.UUID) *Entry {
 	return t.byNamespace[ns]
 }
 
-// findDropped returns a collection that is no more, by its UUID.
-func (t *Table) findDropped(uuid event.UUID) *Entry {
-	if uuid.IsZero() {
-		return nil
-	}
-
-	if i := slices.IndexFunc(t.dropped, func(e *Entry) bool { return e.Collection == uuid }); i >= 0 {
-		return t.dropped[i]
-	}
-
-	return nil
+// isDropped tells whether the collection is one that is no more.
+func (t *Table) isDropped(uuid event.UUID) bool {
+	return !uuid.IsZero() && slices.ContainsFunc(t.dropped, func(e *Entry) bool { return e.Collection == uuid })
 }
 
 // Apply makes the table follow a schema change and tells whether it has changed.
 // All other events leave it as it is.
 func (t *Table) Apply(e *event.Event) (changed bool) {
+	if e.Operation != event.Create && t.isDropped(e.Collection) {
+		return false // the stream was rewound to before its drop, and the table is of later
+	}
+
 	switch e.Operation {
 	case event.Create:
 		return t.create(e)
@@ -133,7 +124,7 @@ func (t *Table) Apply(e *event.Event) (changed bool) {
 }
 
 func (t *Table) create(e *event.Event) (changed bool) {
-	if known := t.byUUID[e.Collection]; known != nil {
+	if known := t.byUUID[e.Collection]; known != nil && !t.isDropped(e.Collection) {
 		return t.move(known, e.Namespace)
 	}
 
@@ -239,28 +230,32 @@ func (t *Table) add(ns event.Namespace, uuid event.UUID, c *mongodb.Collection) 
 }
 
 func (t *Table) insert(entry *Entry) {
-	if !entry.Collection.IsZero() { // it is again, or still: the source's history is read from before its drop
-		t.dropped = slices.DeleteFunc(t.dropped, func(e *Entry) bool { return e.Collection == entry.Collection })
+	t.byNamespace[entry.Namespace] = entry
+
+	if entry.Collection.IsZero() {
+		return
 	}
 
-	t.byNamespace[entry.Namespace] = entry
-	if !entry.Collection.IsZero() {
-		t.byUUID[entry.Collection] = entry
-	}
+	t.byUUID[entry.Collection] = entry
+	t.dropped = slices.DeleteFunc(t.dropped, func(e *Entry) bool { return e.Collection == entry.Collection })
 }
 
 func (t *Table) remove(entry *Entry) {
 	delete(t.byNamespace, entry.Namespace)
-	delete(t.byUUID, entry.Collection)
 	t.remember(entry)
 }
 
-// remember keeps a collection that is no more.
+// remember keeps a collection that is no more, if it can be told from a later one of its name.
 func (t *Table) remember(entry *Entry) {
 	if entry.Collection.IsZero() {
 		return
 	}
 
+	t.byUUID[entry.Collection] = entry
 	t.dropped = append(t.dropped, entry)
-	t.dropped = t.dropped[max(0, len(t.dropped)-mostDropped):]
+
+	if len(t.dropped) > mostDropped {
+		delete(t.byUUID, t.dropped[0].Collection)
+		t.dropped = t.dropped[1:]
+	}
 }

@@ -345,7 +345,8 @@ func TestDroppedCollectionsKeepTheirWay(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, old, found)
 
-	// Its drop comes again, and hits no other.
+	// Its rename and its drop come again, and hit no other.
+	require.False(t, table.Apply(rename(t, "a", "z", 'a')))
 	require.False(t, table.Apply(change(t, event.Drop, "a", 'a')))
 
 	found, ok = table.Find(&event.Event{Namespace: shop("a"), Collection: uuid('b')})
