@@ -33,7 +33,8 @@ type StreamOptions struct {
 
 // Stream is the rule of I5: each event of the source is in the stream once, in the source's order, with numbers that have
 // no gap, in the stream and in each partition; right before a schema change stand its copies for all other partitions;
-// each message names the one before it, by its number where the server may have lost that one. A purged stream is judged from its first message on.
+// each message names the one before it, by its number where the server may have lost that one. A purged stream is judged
+// from its first message on.
 type Stream struct {
 	Events  uint64
 	Writers map[string]bool

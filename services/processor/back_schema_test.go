@@ -6,7 +6,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
@@ -36,39 +35,27 @@ func (w *world) backUp(t *testing.T) backup {
 	return b
 }
 
-// restoreAll sets the target back, at once: no transaction of the processor comes in between.
+// restoreAll sets the target back.
 func (w *world) restoreAll(t *testing.T, to *backup) {
 	t.Helper()
 
-	session, err := w.target.StartSession()
-	require.NoError(t, err)
-
-	defer session.EndSession(t.Context())
-
-	_, err = session.WithTransaction(t.Context(), func(ctx context.Context) (any, error) {
-		for _, d := range to.checkpoints {
-			if _, err := checkpoint.Checkpoints(w.target).ReplaceOne(ctx, bson.D{{Key: "_id", Value: d.ID}}, d); err != nil {
-				return nil, err
-			}
-		}
-
-		barriers := checkpoint.Barriers(w.target)
-		if to.barriers.ID == "" {
-			if _, err := barriers.DeleteOne(ctx, bson.D{{Key: "_id", Value: w.flow}}); err != nil {
-				return nil, err
-			}
-		} else if _, err := barriers.ReplaceOne(ctx, bson.D{{Key: "_id", Value: w.flow}}, to.barriers, options.Replace().SetUpsert(true)); err != nil {
-			return nil, err
+	w.atOnce(t, to.checkpoints, func(ctx context.Context) error {
+		_, err := checkpoint.Barriers(w.target).DeleteOne(ctx, bson.D{{Key: "_id", Value: w.flow}})
+		if err == nil && to.barriers.ID != "" {
+			_, err = checkpoint.Barriers(w.target).InsertOne(ctx, to.barriers)
 		}
 
 		coll := w.target.Database(w.ns.DB).Collection(w.ns.Coll)
-		if _, err := coll.DeleteMany(ctx, bson.D{}); err != nil || len(to.documents) == 0 {
-			return nil, err
+		if err == nil {
+			_, err = coll.DeleteMany(ctx, bson.D{})
 		}
 
-		return coll.InsertMany(ctx, to.documents)
+		if err == nil {
+			_, err = coll.InsertMany(ctx, to.documents)
+		}
+
+		return err
 	})
-	require.NoError(t, err)
 }
 
 // TestTargetThatWentBackWhilePartitionsStandAtASchemaChange: who stands there commits nothing, so no guard tells it. Those
@@ -79,10 +66,8 @@ func TestTargetThatWentBackWhilePartitionsStandAtASchemaChange(t *testing.T) {
 	w := newWorld(t)
 	w.init(t)
 
-	ids := w.everywhere(t, 1)
 	p := w.start(t, nil)
-	w.wave(t, ids, 1)
-	w.awaitSettled(t, checkpoint.Counters{Processed: int64(len(ids))})
+	ids := w.firstWave(t)
 
 	saved := w.backUp(t)
 
@@ -98,10 +83,7 @@ func TestTargetThatWentBackWhilePartitionsStandAtASchemaChange(t *testing.T) {
 
 	w.restoreAll(t, &saved)
 
-	w.counts[0]++
-	w.send(t, &m)
-	w.last, w.lastBarrier = m, m.Event
-
+	w.complete(t, &m)
 	w.wave(t, ids[3:5], 2)
 	w.awaitSettled(t, checkpoint.Counters{Processed: int64(len(ids)) + 4})
 	require.Equal(t, []string{"_id_", "first"}, w.indexNames(t, w.ns.Coll))
@@ -116,12 +98,9 @@ func TestTargetThatWentBackBehindASchemaChange(t *testing.T) {
 	w := newWorld(t)
 	w.init(t)
 
-	ids := w.everywhere(t, 1)
-
 	w.start(t, nil)
-	w.wave(t, ids, 1)
-	w.awaitSettled(t, checkpoint.Counters{Processed: int64(len(ids))})
 
+	ids := w.firstWave(t)
 	saved := w.backUp(t)
 
 	w.change(t, event.Drop, w.ns)
@@ -149,9 +128,7 @@ func TestVoidSchemaChangeBeforeAnother(t *testing.T) {
 	w.init(t)
 	w.start(t, nil).awaitReady(t)
 
-	ids := w.everywhere(t, 1)
-	w.wave(t, ids, 1)
-	w.awaitSettled(t, checkpoint.Counters{Processed: int64(len(ids))})
+	ids := w.firstWave(t)
 
 	w.voidChange(t, event.Drop, w.ns)
 	w.change(t, event.CreateIndexes, w.ns, index("next", false))

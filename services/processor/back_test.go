@@ -17,7 +17,18 @@ import (
 func (w *world) restore(t *testing.T, to map[int]checkpoint.Document, below int) {
 	t.Helper()
 
-	// As a restore does it, at once: no transaction of the processor in between.
+	w.atOnce(t, to, func(ctx context.Context) error {
+		_, err := w.target.Database(w.ns.DB).Collection(w.ns.Coll).DeleteMany(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$gte", Value: below}}}})
+
+		return err
+	})
+}
+
+// atOnce sets the checkpoints back, and what else belongs to it, as a restore does
+// it: no transaction of the processor comes in between.
+func (w *world) atOnce(t *testing.T, to map[int]checkpoint.Document, rest func(ctx context.Context) error) {
+	t.Helper()
+
 	session, err := w.target.StartSession()
 	require.NoError(t, err)
 
@@ -35,7 +46,7 @@ func (w *world) restore(t *testing.T, to map[int]checkpoint.Document, below int)
 			}
 		}
 
-		return w.target.Database(w.ns.DB).Collection(w.ns.Coll).DeleteMany(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$gte", Value: below}}}})
+		return nil, rest(ctx)
 	})
 	require.NoError(t, err)
 }

@@ -110,9 +110,7 @@ func TestDropOfAPausedNamespace(t *testing.T) {
 	w.init(t)
 	w.start(t, nil).awaitReady(t)
 
-	ids := w.everywhere(t, 1)
-	w.wave(t, ids, 1)
-	w.awaitSettled(t, checkpoint.Counters{Processed: int64(len(ids))})
+	ids := w.firstWave(t)
 
 	w.pauseNamespace(t, w.ns)
 	events := int64(len(ids)) + w.heard(t)

@@ -194,9 +194,7 @@ func TestPauseAtASchemaChange(t *testing.T) {
 	w.pause(t)
 	w.awaitHeld(t, uint64(len(ids)-1))
 
-	w.counts[0]++
-	w.send(t, &m)
-	w.last, w.lastBarrier = m, m.Event
+	w.complete(t, &m)
 	w.wave(t, ids[:1], 2)
 	w.awaitHeld(t, uint64(len(ids)))
 	require.Equal(t, int64(2*len(ids)), w.countIn(t, w.ns.Coll))

@@ -60,9 +60,16 @@ func (w *world) change(tb testing.TB, op event.Operation, ns event.Namespace, fi
 
 	e := schemaEvent(tb, op, ns, fields...)
 	m := w.announce(tb, &e)
+	w.complete(tb, &m)
+}
+
+// complete publishes a schema change's own message behind its copies.
+func (w *world) complete(tb testing.TB, m *event.Message) {
+	tb.Helper()
+
 	w.counts[0]++
-	w.send(tb, &m)
-	w.last, w.lastBarrier = m, m.Event
+	w.send(tb, m)
+	w.last, w.lastBarrier = *m, m.Event
 }
 
 // voidChange leaves a schema change unfinished, as a listener does that dies and whose filter has changed since.
@@ -99,6 +106,17 @@ func (w *world) wave(tb testing.TB, ids [][]string, v int) {
 			w.insert(tb, ids[p][n], bson.E{Key: "v", Value: v})
 		}
 	}
+}
+
+// firstWave writes a document into every partition, and waits until all are applied.
+func (w *world) firstWave(t *testing.T) [][]string {
+	t.Helper()
+
+	ids := w.everywhere(t, 1)
+	w.wave(t, ids, 1)
+	w.awaitSettled(t, checkpoint.Counters{Processed: int64(len(ids))})
+
+	return ids
 }
 
 func (w *world) everywhere(t *testing.T, n int) [][]string {

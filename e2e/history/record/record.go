@@ -283,13 +283,10 @@ func (r *Recorder) Finish(ctx context.Context) error {
 		return errors.Join(err, r.end())
 	}
 
-	finish := r.source.finish(ctx)
-	if r.target != nil {
-		finish = errors.Join(finish, r.target.finish(ctx))
-	}
-
-	if err := finish; err != nil {
-		return errors.Join(err, r.end())
+	for _, s := range r.sides() {
+		if err := s.finish(ctx); err != nil {
+			return errors.Join(err, r.end())
+		}
 	}
 
 	followed := r.following.Wait()
@@ -318,14 +315,22 @@ func (r *Recorder) end() error {
 	return errors.Join(r.following.Wait(), r.reading.Wait(), r.sampling.Wait(), r.close())
 }
 
-func (r *Recorder) close() error {
-	var target error
-	if r.target != nil {
-		target = r.target.file.Close()
+// sides are those that are recorded now.
+func (r *Recorder) sides() []*side {
+	if r.target == nil {
+		return []*side{r.source}
 	}
 
-	return errors.Join(r.source.file.Close(), target, r.messages.file.Close(), r.samples.Close(),
-		r.writes.Close(), r.faults.Close(), r.usage.Close())
+	return []*side{r.source, r.target}
+}
+
+func (r *Recorder) close() error {
+	errs := []error{r.messages.file.Close(), r.samples.Close(), r.writes.Close(), r.faults.Close(), r.usage.Close()}
+	for _, s := range r.sides() {
+		errs = append(errs, s.file.Close())
+	}
+
+	return errors.Join(errs...)
 }
 
 func (r *Recorder) dump(ctx context.Context) error {
