@@ -6,6 +6,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -191,13 +192,19 @@ func TestPagePauses(t *testing.T) {
 	fill("#hold-why", "mend")
 	b.press(kb.Enter)
 	b.shows("#held", s.db+".orders is paused by ann")
-	s.place(bson.D{{Key: "_id", Value: 2}})
-	b.awaits(`[data-figure="Retried"] span`, "be 1", func(text string) bool { return text == "1" })
+
+	placed := 1
+	b.awaits(`[data-figure="Retried"] span`, "count what is set aside", func(text string) bool { // what comes before every processor knows is applied
+		placed++
+		s.place(bson.D{{Key: "_id", Value: placed}})
+
+		return text != ""
+	})
 	b.tabTo("#held button")
 	b.press(kb.Enter)
 	b.shows("#hold-title", "Resume "+s.db+".orders")
 	b.press("d", "o", "n", "e", kb.Enter)
-	b.awaits(`[data-figure="Processed"] span`, "be 2", func(text string) bool { return text == "2" })
+	b.awaits(`[data-figure="Processed"] span`, "be all", func(text string) bool { return text == strconv.Itoa(placed) })
 	b.shows("#word", "OK")
 	b.shows("#audit tbody", "mend")
 	b.requireNoTrouble()

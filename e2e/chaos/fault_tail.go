@@ -31,13 +31,22 @@ func tailClass() Class {
 
 // String implements Fault.
 func (f *tail) String() string {
-	applied := "before they were applied"
-	if f.applied {
-		applied = "applied"
+	lost := "before they were applied"
+
+	switch {
+	case f.renumbered():
+		lost = "applied; they come again with other numbers"
+	case f.applied:
+		lost = "applied"
 	}
 
-	return fmt.Sprintf("the stream loses the messages of %d changes, %s", f.changes, applied)
+	return fmt.Sprintf("the stream loses the messages of %d changes, %s", f.changes, lost)
 }
+
+// renumbered says that the listener is interrupted while it publishes what will be lost. A session begins with a marker, so
+// that what comes again stands at other places than before. Else it often stands at the same, and every partition just goes on
+// behind its checkpoint's message.
+func (f *tail) renumbered() bool { return f.applied && f.changes%2 == 0 }
 
 // Strike implements Fault.
 func (f *tail) Strike(ctx context.Context, s *Stage) (hit Hit, err error) {
@@ -68,8 +77,9 @@ func (f *tail) Strike(ctx context.Context, s *Stage) (hit Hit, err error) {
 		return hit, err
 	}
 
-	s.Pass(ctx, f.changes, 2*networkMost)
-	s.awaitStored(ctx, kept.LastSeq+1+f.changes/2)
+	if err := f.fill(ctx, s, kept.LastSeq); err != nil {
+		return hit, err
+	}
 
 	if f.applied {
 		s.awaitApplied(ctx)
@@ -90,6 +100,36 @@ func (f *tail) Strike(ctx context.Context, s *Stage) (hit Hit, err error) {
 	lost := int(before.LastSeq - kept.LastSeq) // or fewer: the listener published until NATS was ended
 
 	return Hit{Times: lost, Victim: string(natsServer), LosesTail: true, Detail: fmt.Sprintf("%d messages lost, %s", lost, f)}, nil
+}
+
+// fill waits until the stream has what it will lose, behind a sequence.
+func (f *tail) fill(ctx context.Context, s *Stage, behind uint64) error {
+	pass := func(changes uint64) {
+		s.Pass(ctx, changes, 2*networkMost)
+		s.awaitStored(ctx, behind+1+changes/2)
+	}
+
+	if !f.renumbered() {
+		pass(f.changes)
+
+		return nil
+	}
+
+	pass(f.changes / 2)
+
+	if err := s.whileNATSIsDown(ctx, func(string) error { return nil }); err != nil {
+		return err
+	}
+
+	state, err := s.State(ctx)
+	if err != nil {
+		return err
+	}
+
+	behind = state.LastSeq
+	pass(f.changes / 2)
+
+	return nil
 }
 
 // whileNATSIsDown kills NATS, does something with the directory of the flow's stream, and starts NATS.
