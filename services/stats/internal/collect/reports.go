@@ -150,8 +150,10 @@ func (b *Book) follow(ctx context.Context, watcher jetstream.KeyWatcher, offset 
 				b.replace(fresh)
 
 				fresh = nil
-			case fresh != nil:
+			case fresh != nil && update.Operation() == jetstream.KeyValuePut:
 				fresh[update.Key()] = decode(update.Key(), update.Value(), update.Created().Add(offset))
+			case fresh != nil:
+				b.carry(fresh, update.Key())
 			case update.Operation() == jetstream.KeyValuePut:
 				b.put(update.Key(), decode(update.Key(), update.Value(), time.Now()))
 			default:
@@ -191,6 +193,17 @@ func (b *Book) put(key string, e entry) {
 		delete(b.entries, key)
 	} else {
 		b.entries[key] = e
+	}
+}
+
+// carry takes over what is known of an instance that has stopped: the bucket has only its key.
+func (b *Book) carry(fresh map[string]entry, key string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	if e, known := b.entries[key]; known {
+		e.stopped = true
+		fresh[key] = e
 	}
 }
 

@@ -103,6 +103,44 @@ func TestWhoLeavesIsForgotten(t *testing.T) {
 	require.False(t, reports.Departed[1].Stopped)
 }
 
+// Of an instance that stopped before this service could hear it the bucket has only the key: there is nothing to tell. One that
+// was heard stays known as stopped while the bucket is watched anew.
+func TestWhoLeftBeforeTheWatchHasNoReport(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+	w.reportHealthy(t)
+
+	heard := startBook(t, w)
+	awaitReports(t, heard, w.name, 1)
+
+	bucket, err := w.js.KeyValue(t.Context(), topology.StatsBucket)
+	require.NoError(t, err)
+	require.NoError(t, bucket.Delete(t.Context(), topology.ListenerReportKey(w.name, "l")))
+	awaitReports(t, heard, w.name, 0)
+
+	begun := startBook(t, w)
+	awaitReports(t, begun, w.name, 0)
+
+	reports, err := begun.Reports(w.name, time.Now().Add(report.Gone+time.Second))
+	require.NoError(t, err)
+	require.Len(t, reports.Departed, 1)
+	require.Equal(t, "p", reports.Departed[0].ID)
+
+	require.NoError(t, w.nc.ForceReconnect())
+	require.Eventually(t, func() bool {
+		_, err := heard.Reports(w.name, time.Now())
+
+		return err != nil
+	}, 20*time.Second, time.Millisecond)
+
+	reports = awaitReports(t, heard, w.name, 0)
+	require.Len(t, reports.Departed, 1)
+	require.Equal(t, "l", reports.Departed[0].ID)
+	require.True(t, reports.Departed[0].Stopped)
+}
+
 func TestReportsOfOtherFlowsAndStrangersAreLeftOut(t *testing.T) {
 	t.Parallel()
 
