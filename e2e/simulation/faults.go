@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -194,8 +195,9 @@ func (w *world) hitNATS(f Fault, end time.Time) bool {
 			}
 		})
 	default:
-		w.makeStream("made-anew")
-		w.judge.replaced = true
+		w.serial++
+		w.makeStream(fmt.Sprintf("made-anew-%d", w.serial)) // nothing has an id twice
+		w.judge.replaced, w.judge.begins = true, len(w.source.changes)
 	}
 
 	return true

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,7 @@ type judge struct {
 	images    map[int]bool           // documents that ever came so
 	forgotten bool                   // the source has lost its history
 	replaced  bool                   // the stream was made anew
+	begins    int                    // how many changes of the source came before the stream: it knows nothing of them
 	damaged   uint64                 // generation that heals what the stream has lost amid; 0: it has lost nothing
 	messages  map[*nats.Msg]event.Message
 }
@@ -335,6 +337,10 @@ func (j *judge) rest() {
 		}
 	}
 
+	if j.begins > 0 {
+		j.struck["at rest on a stream that was made anew"]++
+	}
+
 	before := j.samples
 	j.sample()
 
@@ -345,13 +351,7 @@ func (j *judge) rest() {
 
 // isTouched tells whether the document has changed since the stream began.
 func (j *judge) isTouched(key int) bool {
-	for i := range j.source.changes {
-		if j.source.changes[i].key == key {
-			return true
-		}
-	}
-
-	return false
+	return slices.ContainsFunc(j.source.changes[j.begins:], func(c change) bool { return c.key == key })
 }
 
 func (j *judge) isDead(key int) bool {

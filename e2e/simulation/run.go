@@ -120,7 +120,7 @@ func (w *world) isAtRest() bool {
 	all, ok := w.judge.checkpoints()
 	s := w.judge.streamNow()
 
-	if !ok || s == nil || !s.last.EndsEvent() || s.last.Event != uint64(w.source.counted()) {
+	if !ok || s == nil || !s.last.EndsEvent() || s.last.Event != uint64(w.counted()) {
 		return false
 	}
 
@@ -135,11 +135,12 @@ func (w *world) isAtRest() bool {
 }
 
 // counted is how many changes the flow has to count.
-func (s *source) counted() int {
+func (w *world) counted() int {
 	n := 0
 
-	for i := range s.changes {
-		if s.changes[i].event.Namespace != internal {
+	changes := w.source.changes[w.judge.begins:]
+	for i := range changes {
+		if changes[i].event.Namespace != internal {
 			n++
 		}
 	}
@@ -175,7 +176,7 @@ func (w *world) isLoud() bool {
 
 // standing says who does what, for a run that does not come to rest.
 func (w *world) standing() string {
-	texts := []string{fmt.Sprintf("the source has %d changes", w.source.counted())}
+	texts := []string{fmt.Sprintf("the source has %d changes", w.counted())}
 
 	if s := w.judge.streamNow(); s != nil {
 		texts = append(texts, fmt.Sprintf("the stream event %d in generation %d, heads %v", s.last.Event, s.last.Generation, s.heads))
