@@ -169,5 +169,11 @@ func published() []Mutant {
 			Old:  `	if keep >= v.Marker {`,
 			New:  `	if keep > v.Last {`,
 		},
+		{
+			Name: "purge-sent-behind-a-restart", File: listener + "janitor/janitor.go",
+			What: "What was decided before NATS came back, without the end of its stream, is purged all the same: nothing is left.",
+			Old:  `	if j.reconnects() != reconnects {`,
+			New:  `	if j.reconnects() < reconnects {`,
+		},
 	}
 }

@@ -100,6 +100,8 @@ func (j *Janitor) turn(ctx context.Context) (tight bool) {
 	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
 	defer cancel()
 
+	reconnects := j.reconnects()
+
 	stream, v, err := j.look(ctx)
 	if err != nil {
 		if errors.Is(err, context.Canceled) {
@@ -125,6 +127,15 @@ func (j *Janitor) turn(ctx context.Context) (tight bool) {
 
 	failpoint.Pass(failpoint.PurgeDecided)
 
+	// A server that was restarted since may have lost the end of the stream, and what was to be kept with it: the purge
+	// would leave nothing, and nobody could go on. On one connection it comes to the server that was asked, and a
+	// connection that is lost takes no message along: natsconn keeps none back for the next one.
+	if j.reconnects() != reconnects {
+		j.log.InfoContext(ctx, "stream not purged: NATS was reconnected to since it was looked at; it is looked at again")
+
+		return v.IsTight()
+	}
+
 	// One that was not answered may have happened; the next look shows it.
 	err = stream.Purge(ctx, d.KeepFrom)
 	if err == nil {
@@ -149,6 +160,9 @@ func (j *Janitor) turn(ctx context.Context) (tight bool) {
 
 	return v.IsTight()
 }
+
+// reconnects is how often the connection was made anew.
+func (j *Janitor) reconnects() uint64 { return j.js.Conn().Stats().Reconnects }
 
 // note keeps a decision for Status, and says in the log when it became another.
 func (j *Janitor) note(ctx context.Context, d Decision) {

@@ -3,11 +3,15 @@ package janitor_test
 import (
 	"context"
 	"log/slog"
+	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.uber.org/goleak"
@@ -109,7 +113,13 @@ func (w *world) report(t *testing.T, sequences ...uint64) {
 func (w *world) start(t *testing.T, margin uint64) *janitor.Janitor {
 	t.Helper()
 
-	j := janitor.New(w.js, slog.New(slog.DiscardHandler), janitor.Options{
+	return w.startBy(t, w.js, margin)
+}
+
+func (w *world) startBy(t *testing.T, js jetstream.JetStream, margin uint64) *janitor.Janitor {
+	t.Helper()
+
+	j := janitor.New(js, slog.New(slog.DiscardHandler), janitor.Options{
 		Flow: flow, Margin: margin, Active: w.active.Load, Mark: func() { w.marks.Add(1) }, Poll: 20 * time.Millisecond,
 	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -227,4 +237,76 @@ func TestMarkerIsAskedForWhenItIsFar(t *testing.T) {
 	w.mark(t)
 	w.report(t, 32, 32)
 	w.awaitFirst(t, 32)
+}
+
+// interrupted does something behind the first answer about a stream.
+type interrupted struct {
+	jetstream.JetStream
+
+	once sync.Once
+	then func()
+}
+
+func (i *interrupted) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	stream, err := i.JetStream.Stream(ctx, name)
+
+	return &interruptedStream{stream, i}, err
+}
+
+type interruptedStream struct {
+	jetstream.Stream
+
+	by *interrupted
+}
+
+func (i *interruptedStream) Info(ctx context.Context, opts ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
+	info, err := i.Stream.Info(ctx, opts...)
+	i.by.once.Do(i.by.then)
+
+	return info, err
+}
+
+// TestPurgeDecidedBeforeARestartIsNotSent: the server came back without the end of its stream, and with it without all that
+// was to be kept. The purge would leave it empty, without the marker that the listener goes on from.
+func TestPurgeDecidedBeforeARestartIsNotSent(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t, 1<<20)
+	before := t.TempDir()
+
+	w.publish(t, 20)
+	w.mark(t) // 22
+	w.nats.Stop()
+	require.NoError(t, os.CopyFS(before, os.DirFS(w.nats.StoreDir())))
+	require.NoError(t, w.nats.Resume())
+
+	nc := w.nats.Connect(t, nats.ReconnectBufSize(-1)) // as natsconn does
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+
+	w.js = js
+	w.publish(t, 30)
+	w.mark(t) // 53
+	w.report(t, 53, 53)
+
+	back := make(chan struct{})
+	lost := func() {
+		defer close(back)
+
+		w.nats.Stop()
+		assert.NoError(t, os.RemoveAll(w.nats.StoreDir()))
+		assert.NoError(t, os.CopyFS(w.nats.StoreDir(), os.DirFS(before)))
+		assert.NoError(t, w.nats.Resume())
+		assert.Eventually(t, func() bool {
+			_, _, err := w.stream.State(context.WithoutCancel(t.Context()))
+
+			return err == nil && nc.Stats().Reconnects > 0
+		}, patience, 10*time.Millisecond)
+	}
+
+	w.startBy(t, &interrupted{JetStream: js, then: lost}, 0)
+	<-back
+	w.report(t, 22, 22)
+	w.awaitFirst(t, 22) // what was decided next
+	require.EqualValues(t, 1, w.state(t).Msgs)
 }
