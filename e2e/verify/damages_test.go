@@ -324,6 +324,15 @@ func ofStream() map[string]damage {
 			},
 			find: only(verify.I5), kind: "chain", says: `names "" as the one before it`,
 		},
+		"a generation left out that the stream never had": {
+			do: func(w *world) {
+				rewindBehindLostRewind(w)
+
+				i := slices.IndexFunc(w.stream, func(m history.Message) bool { return m.Header[verify.HeaderGeneration] == "1" })
+				w.stream = slices.Delete(w.stream, i, i+2)
+			},
+			find: only(verify.I5), kind: "generation", says: "is of generation 2 behind one of 0",
+		},
 		"a generation that no marker begins": {
 			do: func(w *world) {
 				w.generation++

@@ -200,6 +200,7 @@ func TestGoodHistoriesPass(t *testing.T) {
 		},
 		"rewound":                             rewind,
 		"rewound behind a lost message":       rewindBehindLost,
+		"rewound behind a lost rewind":        rewindBehindLostRewind,
 		"the end of the stream lost":          loseTail,
 		"behind a gap":                        fallIntoGap,
 		"a dropped collection":                dropCollection,
@@ -220,14 +221,17 @@ func TestGoodHistoriesPass(t *testing.T) {
 }
 
 // rewind publishes what is behind the checkpoints anew, in another generation.
-func rewind(w *world) {
+func rewind(w *world) { rewindBy(w, 1) }
+
+// rewindBy is rewind to a generation so many behind the present one.
+func rewindBy(w *world, generations uint64) {
 	w.do("a", what{op: "update"})
 	w.do("b", what{op: "replace"})
 
 	waiting := []waiting{w.lane[0].queue[0], w.lane[1].queue[0]}
 	w.event -= 2
 	w.clock -= 2
-	w.generation++
+	w.generation += generations
 
 	w.marker()
 
@@ -285,6 +289,20 @@ func rewindBehindLost(w *world) {
 	w.stream[i].Header[verify.HeaderExpectedSequence] = strconv.Itoa(i)
 
 	w.faults = append(w.faults, history.Fault{Class: "damaged block", From: w.meta.Started, To: w.now, Hits: 1, LosesTail: true})
+}
+
+// rewindBehindLostRewind is rewind on a server that has lost a rewind, and the message before it, which came again: the number of
+// that rewind is not given twice.
+func rewindBehindLostRewind(w *world) {
+	rewindBy(w, 2)
+
+	i := slices.IndexFunc(w.stream, func(m history.Message) bool { return m.Header[verify.HeaderGeneration] != "" })
+	lost := w.stream[i]
+	lost.Header = maps.Clone(lost.Header)
+	lost.Header[verify.HeaderGeneration], lost.Header[verify.HeaderID] = "1", "lost"
+
+	w.stream = slices.Insert(w.stream, i, lost, w.stream[i-1])
+	w.faults = append(w.faults, history.Fault{Class: "power cut", From: w.meta.Started, To: w.now, Hits: 1, LosesTail: true})
 }
 
 // TestTargetThatWentBackIsJudgedByTheRest: of a target that was restored from a backup the record does not tell what each

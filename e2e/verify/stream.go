@@ -39,10 +39,11 @@ type Stream struct {
 	Events  uint64
 	Writers map[string]bool
 
-	o      StreamOptions
-	begun  bool
-	last   message
-	lastID map[uint64]string // ids by sequence, of the messages that could become the last one again
+	o       StreamOptions
+	begun   bool
+	last    message
+	highest uint64            // generation that the stream ever had
+	lastID  map[uint64]string // ids by sequence, of the messages that could become the last one again
 
 	lanes   []assembly
 	copies  []message // that stand right before the next message
@@ -98,6 +99,7 @@ func (s *Stream) add(r *history.Message) (message, *StreamError) {
 	}
 
 	s.begun, s.last, s.adopt, s.blind = true, m, false, s.blind && m.isCopy()
+	s.highest = max(s.highest, m.generation)
 	s.lastID[m.sequence] = m.id
 	delete(s.lastID, m.sequence-mostLost)
 
@@ -140,7 +142,7 @@ func (s *Stream) follows(m *message) (v *StreamError) {
 	}
 
 	if m.generation != s.last.generation && s.begun && !s.adopt {
-		if m.generation != s.last.generation+1 || m.kind != ofMarker {
+		if !s.begins(m) {
 			v = wrong("generation", "message %d is of generation %d behind one of %d, and no marker begins it", m.sequence, m.generation, s.last.generation)
 		}
 
@@ -156,6 +158,17 @@ func (s *Stream) follows(m *message) (v *StreamError) {
 	return v
 }
 
+// begins tells whether a message begins the next generation. One that the stream has lost leaves its number out: there may be
+// checkpoints of it.
+func (s *Stream) begins(m *message) bool {
+	next := s.last.generation + 1
+	if s.o.LosesTail {
+		next = max(next, s.highest+1)
+	}
+
+	return m.kind == ofMarker && m.generation > s.last.generation && m.generation <= next
+}
+
 // start begins a stream: message 1 knows that nothing came before it.
 func (s *Stream) start(m *message) {
 	if m.sequence > 1 {
@@ -168,7 +181,7 @@ func (s *Stream) start(m *message) {
 		s.lanes[i] = assembly{known: true}
 	}
 
-	s.number, s.skipped, s.at = 0, 0, position{}
+	s.number, s.skipped, s.at, s.highest = 0, 0, position{}, 0
 	s.adopt = m.kind == ofMarker // a stream that replaces another counts on
 	clear(s.tokens)
 }

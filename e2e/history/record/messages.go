@@ -88,6 +88,8 @@ func (e *writeError) Unwrap() error { return e.error }
 
 // follow records from where the record ends until something is wrong.
 func (m *messages) follow(ctx context.Context, stop <-chan struct{}) error {
+	reconnects := m.reconnects()
+
 	stream, err := m.open(ctx)
 	if err != nil {
 		return err
@@ -123,6 +125,8 @@ func (m *messages) follow(ctx context.Context, stop <-chan struct{}) error {
 			first, behind = false, 0
 		case !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout):
 			return fmt.Errorf("read stream %s: %w", m.stream, err)
+		case m.reconnects() != reconnects: // a server that was restarted has forgotten the consumer, and a janitor waits for nobody
+			return errAnew
 		default:
 			if behind++; behind > mostBehind {
 				behind = 0
@@ -135,6 +139,9 @@ func (m *messages) follow(ctx context.Context, stop <-chan struct{}) error {
 		}
 	}
 }
+
+// reconnects is how often the connection was made anew.
+func (m *messages) reconnects() uint64 { return m.js.Conn().Stats().Reconnects }
 
 func (m *messages) open(ctx context.Context) (jetstream.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, request)
@@ -218,12 +225,13 @@ func (m *messages) add(ctx context.Context, stream jetstream.Stream, msg jetstre
 
 	before, known := m.held[r.Sequence-1]
 	names := r.Header[jetstream.ExpectedLastMsgIDHeader]
+	other := known && names != "" && names != before.id // than the one recorded is before it
 
-	if !first && r.Sequence != m.last+1 || known && names != "" && names != before.id && !first {
+	if !first && (r.Sequence != m.last+1 || other) {
 		return errAnew
 	}
 
-	if first && m.last > 0 && r.Sequence > m.last+1 {
+	if first && m.last > 0 && (r.Sequence > m.last+1 || other) {
 		if err := m.notPurged(ctx, stream, r.Sequence); err != nil {
 			return err
 		}
@@ -255,7 +263,7 @@ func (m *messages) notPurged(ctx context.Context, stream jetstream.Stream, next 
 	case err != nil:
 		return fmt.Errorf("ask stream %s: %w", m.stream, err)
 	case info.State.FirstSeq >= next:
-		return fmt.Errorf("%w: messages %d to %d of stream %s", errPurged, m.last+1, next-1, m.stream)
+		return fmt.Errorf("%w: messages %d to %d of stream %s", errPurged, min(m.last+1, next-1), next-1, m.stream)
 	default:
 		return nil
 	}

@@ -155,6 +155,27 @@ func TestWhatIsPurgedUnreadIsNoHole(t *testing.T) {
 	require.ErrorIs(t, r.m.run(t.Context(), make(chan struct{})), errPurged)
 }
 
+// TestWhatTookTheLostEndsPlaceAndIsPurgedUnreadIsNoHole: what was recorded under those sequences is not what was purged.
+func TestWhatTookTheLostEndsPlaceAndIsPurgedUnreadIsNoHole(t *testing.T) {
+	t.Parallel()
+
+	r := startRecording(t)
+	r.publish(10, "kept")
+	r.lose(func() {
+		r.publish(5, "lost")
+		r.recorded(15)
+		close(r.stop)
+		require.NoError(t, <-r.ended)
+	})
+	r.publish(6, "new")
+
+	stream, err := r.js.Stream(t.Context(), "CDC_test")
+	require.NoError(t, err)
+	require.NoError(t, stream.Purge(t.Context(), jetstream.WithPurgeSequence(14)))
+
+	require.ErrorIs(t, r.m.run(t.Context(), make(chan struct{})), errPurged)
+}
+
 // TestALostEndIsRecorded with what took its place.
 func TestALostEndIsRecorded(t *testing.T) {
 	t.Parallel()
