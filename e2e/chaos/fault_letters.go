@@ -93,7 +93,8 @@ func (s *Stage) retries(ctx context.Context, most, delays string) error {
 	return nil
 }
 
-// replay has all dead letters replayed until there is none: some may only become one meanwhile.
+// replay has all dead letters replayed until there is none: some may only become one meanwhile, and one that waits to be tried
+// again would become one behind the next fault that has it refused.
 func (s *Stage) replay(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, natsPatience)
 	defer cancel()
@@ -105,6 +106,6 @@ func (s *Stage) replay(ctx context.Context) error {
 
 		sample, err := s.Relay.Sample(ctx)
 
-		return err == nil && sample.DeadLetters != nil && sample.GetDeadLetters() == 0, nil
+		return err == nil && sample.DeadLetters != nil && sample.GetDeadLetters() == 0 && sample.GetParkedChanges() == 0, nil
 	})
 }
