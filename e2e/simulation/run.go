@@ -126,7 +126,7 @@ func (w *world) isAtRest() bool {
 
 	for i := range all {
 		d := &all[i]
-		if d.StreamGeneration() != s.last.Generation || d.LastCount() != s.heads[d.Partition] || d.Parked > 0 || d.StreamID != s.last.StreamID || !w.stream.Has(d.StreamSequence()) {
+		if d.StreamGeneration() != s.last.Generation || d.LastCount() != s.heads[d.Partition] || d.Parked > 0 || d.StreamID != s.last.StreamID || !s.has(d) {
 			return false
 		}
 	}
