@@ -50,6 +50,34 @@ func TestStreamSurvivesRestart(t *testing.T) {
 	require.Equal(t, "kept", string(message.Data))
 }
 
+// TestRestoreLosesWhatCameSinceTheBackup, and nothing else.
+func TestRestoreLosesWhatCameSinceTheBackup(t *testing.T) {
+	t.Parallel()
+
+	server, backup := natstest.New(t), t.TempDir()
+	publish := func(n int) jetstream.JetStream {
+		js := server.JetStream(t)
+		_, err := js.CreateOrUpdateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
+		require.NoError(t, err)
+
+		for range n {
+			_, err := js.Publish(t.Context(), "s", nil)
+			require.NoError(t, err)
+		}
+
+		return js
+	}
+
+	publish(3)
+	require.NoError(t, server.Backup(backup))
+	publish(2)
+	require.NoError(t, server.Restore(backup))
+
+	stream, err := publish(0).Stream(t.Context(), "S")
+	require.NoError(t, err)
+	require.EqualValues(t, 3, stream.CachedInfo().State.LastSeq)
+}
+
 func TestListensOnLoopbackOnly(t *testing.T) {
 	t.Parallel()
 

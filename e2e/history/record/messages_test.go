@@ -2,7 +2,6 @@ package record
 
 import (
 	"fmt"
-	"os"
 	"testing"
 	"time"
 
@@ -98,6 +97,16 @@ func (r *recording) recorded(n uint64) {
 	require.Eventually(r.t, func() bool { return r.m.at.Load() >= n }, patience, 10*time.Millisecond)
 }
 
+// requireUnreadPurge purges before a message, and goes on recording: the record is not whole.
+func (r *recording) requireUnreadPurge(keepFrom uint64) {
+	r.t.Helper()
+
+	stream, err := r.js.Stream(r.t.Context(), "CDC_test")
+	require.NoError(r.t, err)
+	require.NoError(r.t, stream.Purge(r.t.Context(), jetstream.WithPurgeSequence(keepFrom)))
+	require.ErrorIs(r.t, r.m.run(r.t.Context(), make(chan struct{})), errPurged)
+}
+
 // TestMessagesAreRecordedAcrossRestarts once each, in order.
 func TestMessagesAreRecordedAcrossRestarts(t *testing.T) {
 	t.Parallel()
@@ -148,11 +157,7 @@ func TestWhatIsPurgedUnreadIsNoHole(t *testing.T) {
 
 	r.publish(20, "unread")
 
-	stream, err := r.js.Stream(t.Context(), "CDC_test")
-	require.NoError(t, err)
-	require.NoError(t, stream.Purge(t.Context(), jetstream.WithPurgeSequence(21)))
-
-	require.ErrorIs(t, r.m.run(t.Context(), make(chan struct{})), errPurged)
+	r.requireUnreadPurge(21)
 }
 
 // TestWhatTookTheLostEndsPlaceAndIsPurgedUnreadIsNoHole: what was recorded under those sequences is not what was purged.
@@ -169,11 +174,7 @@ func TestWhatTookTheLostEndsPlaceAndIsPurgedUnreadIsNoHole(t *testing.T) {
 	})
 	r.publish(6, "new")
 
-	stream, err := r.js.Stream(t.Context(), "CDC_test")
-	require.NoError(t, err)
-	require.NoError(t, stream.Purge(t.Context(), jetstream.WithPurgeSequence(14)))
-
-	require.ErrorIs(t, r.m.run(t.Context(), make(chan struct{})), errPurged)
+	r.requireUnreadPurge(14)
 }
 
 // TestALostEndIsRecorded with what took its place.
@@ -223,17 +224,11 @@ func TestALostEndIsRecordedThoughItEndsAlike(t *testing.T) {
 func (r *recording) lose(meanwhile func()) {
 	r.t.Helper()
 
-	before, kept := r.t.TempDir()+"/store", r.last
+	before, kept := r.t.TempDir(), r.last
 
-	r.server.Stop()
-	require.NoError(r.t, os.CopyFS(before, os.DirFS(r.server.StoreDir())))
-	require.NoError(r.t, r.server.Resume())
-
+	require.NoError(r.t, r.server.Backup(before))
 	meanwhile()
-	r.server.Stop()
-	require.NoError(r.t, os.RemoveAll(r.server.StoreDir()))
-	require.NoError(r.t, os.CopyFS(r.server.StoreDir(), os.DirFS(before)))
-	require.NoError(r.t, r.server.Resume())
+	require.NoError(r.t, r.server.Restore(before))
 
 	r.last = kept
 }

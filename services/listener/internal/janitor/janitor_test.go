@@ -3,7 +3,6 @@ package janitor_test
 import (
 	"context"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -276,9 +275,7 @@ func TestPurgeDecidedBeforeARestartIsNotSent(t *testing.T) {
 
 	w.publish(t, 20)
 	w.mark(t) // 22
-	w.nats.Stop()
-	require.NoError(t, os.CopyFS(before, os.DirFS(w.nats.StoreDir())))
-	require.NoError(t, w.nats.Resume())
+	require.NoError(t, w.nats.Backup(before))
 
 	nc := w.nats.Connect(t, nats.ReconnectBufSize(-1)) // as natsconn does
 	js, err := jetstream.New(nc)
@@ -289,23 +286,21 @@ func TestPurgeDecidedBeforeARestartIsNotSent(t *testing.T) {
 	w.mark(t) // 53
 	w.report(t, 53, 53)
 
-	back := make(chan struct{})
+	back := make(chan error, 1)
 	lost := func() {
-		defer close(back)
+		err := w.nats.Restore(before)
 
-		w.nats.Stop()
-		assert.NoError(t, os.RemoveAll(w.nats.StoreDir()))
-		assert.NoError(t, os.CopyFS(w.nats.StoreDir(), os.DirFS(before)))
-		assert.NoError(t, w.nats.Resume())
 		assert.Eventually(t, func() bool {
 			_, _, err := w.stream.State(context.WithoutCancel(t.Context()))
 
 			return err == nil && nc.Stats().Reconnects > 0
 		}, patience, 10*time.Millisecond)
+
+		back <- err
 	}
 
 	w.startBy(t, &interrupted{JetStream: js, then: lost}, 0)
-	<-back
+	require.NoError(t, <-back)
 	w.report(t, 22, 22)
 	w.awaitFirst(t, 22) // what was decided next
 	require.EqualValues(t, 1, w.state(t).Msgs)
