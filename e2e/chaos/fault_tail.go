@@ -104,18 +104,13 @@ func (f *tail) Strike(ctx context.Context, s *Stage) (hit Hit, err error) {
 
 // fill waits until the stream has what it will lose, behind a sequence.
 func (f *tail) fill(ctx context.Context, s *Stage, behind uint64) error {
-	pass := func(changes uint64) {
-		s.Pass(ctx, changes, 2*networkMost)
-		s.awaitStored(ctx, behind+1+changes/2)
-	}
-
 	if !f.renumbered() {
-		pass(f.changes)
+		s.passStored(ctx, f.changes, behind)
 
 		return nil
 	}
 
-	pass(f.changes / 2)
+	s.passStored(ctx, f.changes/2, behind)
 
 	if err := s.whileNATSIsDown(ctx, func(string) error { return nil }); err != nil {
 		return err
@@ -126,10 +121,15 @@ func (f *tail) fill(ctx context.Context, s *Stage, behind uint64) error {
 		return err
 	}
 
-	behind = state.LastSeq
-	pass(f.changes / 2)
+	s.passStored(ctx, f.changes/2, state.LastSeq)
 
 	return nil
+}
+
+// passStored waits for changes, and until the stream has some of them behind a sequence.
+func (s *Stage) passStored(ctx context.Context, changes, behind uint64) {
+	s.Pass(ctx, changes, 2*networkMost)
+	s.awaitStored(ctx, behind+1+changes/2)
 }
 
 // whileNATSIsDown kills NATS, does something with the directory of the flow's stream, and starts NATS.

@@ -328,7 +328,7 @@ func ofStream() map[string]damage {
 			do: func(w *world) {
 				rewindBehindLostRewind(w)
 
-				i := slices.IndexFunc(w.stream, func(m history.Message) bool { return m.Header[verify.HeaderGeneration] == "1" })
+				i := rewound(w)
 				w.stream = slices.Delete(w.stream, i, i+2)
 			},
 			find: only(verify.I5), kind: "generation", says: "is of generation 2 behind one of 0",

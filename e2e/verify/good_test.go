@@ -253,6 +253,11 @@ func rewindBy(w *world, generations uint64) {
 	w.sample("OK", 0)
 }
 
+// rewound is where the stream begins a generation.
+func rewound(w *world) int {
+	return slices.IndexFunc(w.stream, func(m history.Message) bool { return m.Header[verify.HeaderGeneration] != "" })
+}
+
 // loseTail has the server lose two messages, one of which is applied already.
 func loseTail(w *world) {
 	w.do("a", what{op: "update"})
@@ -284,7 +289,7 @@ func loseTail(w *world) {
 func rewindBehindLost(w *world) {
 	rewind(w)
 
-	i := slices.IndexFunc(w.stream, func(m history.Message) bool { return m.Header[verify.HeaderGeneration] != "" })
+	i := rewound(w)
 	delete(w.stream[i].Header, verify.HeaderExpectedID)
 	w.stream[i].Header[verify.HeaderExpectedSequence] = strconv.Itoa(i)
 
@@ -296,7 +301,7 @@ func rewindBehindLost(w *world) {
 func rewindBehindLostRewind(w *world) {
 	rewindBy(w, 2)
 
-	i := slices.IndexFunc(w.stream, func(m history.Message) bool { return m.Header[verify.HeaderGeneration] != "" })
+	i := rewound(w)
 	lost := w.stream[i]
 	lost.Header = maps.Clone(lost.Header)
 	lost.Header[verify.HeaderGeneration], lost.Header[verify.HeaderID] = "1", "lost"

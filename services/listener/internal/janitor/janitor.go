@@ -121,10 +121,15 @@ func (j *Janitor) turn(ctx context.Context) (tight bool) {
 	d := Decide(v, j.options.Margin)
 	j.note(ctx, d)
 
-	if d.KeepFrom == 0 {
-		return v.IsTight()
+	if d.KeepFrom > 0 {
+		j.purge(ctx, stream, v, &d, reconnects)
 	}
 
+	return v.IsTight()
+}
+
+// purge does what was decided on a look by the connection that had been made anew so often.
+func (j *Janitor) purge(ctx context.Context, stream *topology.Stream, v *View, d *Decision, reconnects uint64) {
 	failpoint.Pass(failpoint.PurgeDecided)
 
 	// A server that was restarted since may have lost the end of the stream, and what was to be kept with it: the purge
@@ -133,11 +138,11 @@ func (j *Janitor) turn(ctx context.Context) (tight bool) {
 	if j.reconnects() != reconnects {
 		j.log.InfoContext(ctx, "stream not purged: NATS was reconnected to since it was looked at; it is looked at again")
 
-		return v.IsTight()
+		return
 	}
 
 	// One that was not answered may have happened; the next look shows it.
-	err = stream.Purge(ctx, d.KeepFrom)
+	err := stream.Purge(ctx, d.KeepFrom)
 	if err == nil {
 		err = failpoint.Error(failpoint.PurgeSent)
 	}
@@ -145,7 +150,7 @@ func (j *Janitor) turn(ctx context.Context) (tight bool) {
 	if err != nil {
 		j.log.WarnContext(ctx, "stream not purged", slog.Any(telemetry.KeyError, err))
 
-		return v.IsTight()
+		return
 	}
 
 	purged := min(d.KeepFrom-v.First, v.Messages)
@@ -157,8 +162,6 @@ func (j *Janitor) turn(ctx context.Context) (tight bool) {
 
 	j.log.InfoContext(ctx, "stream purged",
 		slog.Uint64("first", d.KeepFrom), slog.Uint64("messages", purged), slog.Uint64("floor", d.Floor), slog.String("held_by", d.HeldBy))
-
-	return v.IsTight()
 }
 
 // reconnects is how often the connection was made anew.

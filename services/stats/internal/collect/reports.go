@@ -150,14 +150,12 @@ func (b *Book) follow(ctx context.Context, watcher jetstream.KeyWatcher, offset 
 				b.replace(fresh)
 
 				fresh = nil
-			case fresh != nil && update.Operation() == jetstream.KeyValuePut:
-				fresh[update.Key()] = decode(update.Key(), update.Value(), update.Created().Add(offset))
+			case update.Operation() != jetstream.KeyValuePut:
+				b.stop(update.Key(), fresh)
 			case fresh != nil:
-				b.carry(fresh, update.Key())
-			case update.Operation() == jetstream.KeyValuePut:
-				b.put(update.Key(), decode(update.Key(), update.Value(), time.Now()))
+				fresh[update.Key()] = decode(update.Key(), update.Value(), update.Created().Add(offset))
 			default:
-				b.stop(update.Key())
+				b.put(update.Key(), decode(update.Key(), update.Value(), time.Now()))
 			}
 		case <-timer.C:
 			if fresh != nil {
@@ -196,29 +194,24 @@ func (b *Book) put(key string, e entry) {
 	}
 }
 
-// carry takes over what is known of an instance that has stopped: the bucket has only its key.
-func (b *Book) carry(fresh map[string]entry, key string) {
+// stop keeps the last report of an instance that has stopped, among the fresh ones where there are any: until it is
+// forgotten it stands for the one whose place it took. The bucket has only its key, so of one that was never heard
+// there is none.
+func (b *Book) stop(key string, fresh map[string]entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 
-	if e, known := b.entries[key]; known {
-		e.stopped = true
-		fresh[key] = e
+	entries := fresh
+	if entries == nil {
+		entries = b.entries
 	}
-}
-
-// stop keeps the last report of an instance that has stopped: until it is forgotten
-// it stands for the one whose place it took.
-func (b *Book) stop(key string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 
 	if e, known := b.entries[key]; known {
 		e.stopped = true
-		b.entries[key] = e
+		entries[key] = e
 	}
 
-	maps.DeleteFunc(b.entries, func(_ string, e entry) bool { return e.stopped && time.Since(e.arrived) > remembered })
+	maps.DeleteFunc(entries, func(_ string, e entry) bool { return e.stopped && time.Since(e.arrived) > remembered })
 }
 
 func (b *Book) lose(err error) {

@@ -78,11 +78,10 @@ func TestReportsAreGoneByTheirArrival(t *testing.T) {
 	require.Empty(t, reports.Departed)
 }
 
-// Whoever says that it stops is not remembered.
-func TestWhoLeavesIsForgotten(t *testing.T) {
-	t.Parallel()
+// hearListenerStop returns a book that has heard all of a healthy flow, and its listener say that it stops.
+func hearListenerStop(t *testing.T, w *world) *collect.Book {
+	t.Helper()
 
-	w := newWorld(t)
 	w.create(t)
 	w.reportHealthy(t)
 
@@ -93,6 +92,16 @@ func TestWhoLeavesIsForgotten(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, bucket.Delete(t.Context(), topology.ListenerReportKey(w.name, "l")))
 	awaitReports(t, book, w.name, 0)
+
+	return book
+}
+
+// Whoever says that it stops is not remembered.
+func TestWhoLeavesIsForgotten(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	book := hearListenerStop(t, w)
 
 	reports, err := book.Reports(w.name, time.Now().Add(report.Gone+time.Second))
 	require.NoError(t, err)
@@ -109,16 +118,7 @@ func TestWhoLeftBeforeTheWatchHasNoReport(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
-	w.create(t)
-	w.reportHealthy(t)
-
-	heard := startBook(t, w)
-	awaitReports(t, heard, w.name, 1)
-
-	bucket, err := w.js.KeyValue(t.Context(), topology.StatsBucket)
-	require.NoError(t, err)
-	require.NoError(t, bucket.Delete(t.Context(), topology.ListenerReportKey(w.name, "l")))
-	awaitReports(t, heard, w.name, 0)
+	heard := hearListenerStop(t, w)
 
 	begun := startBook(t, w)
 	awaitReports(t, begun, w.name, 0)
