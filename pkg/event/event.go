@@ -31,6 +31,10 @@ const (
 	Modify        Operation = "modify" // collMod
 )
 
+// ReshardCollection gives a collection another UUID; a target needs nothing of it. It
+// comes since MongoDB 6.0.14.
+const ReshardCollection Operation = "reshardCollection"
+
 // IsDocument tells whether the operation changes one document.
 func (o Operation) IsDocument() bool {
 	switch o {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
@@ -19,6 +20,10 @@ func (t *Table) Encode(marker *relayv1.Marker) {
 	marker.Dropped = make([]*relayv1.PinnedNamespace, len(t.dropped))
 	for i, e := range t.dropped {
 		marker.Dropped[i] = encode(e)
+	}
+
+	if t.isOfLater() {
+		marker.TablePlace = topology.EncodePosition(t.place)
 	}
 }
 
@@ -36,6 +41,7 @@ func encode(e *Entry) *relayv1.PinnedNamespace {
 // wrote. Whoever went on without it would send events another way.
 func FromMarker(marker *relayv1.Marker, partitions int) (*Table, error) {
 	t := New(partitions)
+	t.place = topology.DecodePosition(marker.GetTablePlace())
 
 	for _, p := range marker.GetDropped() {
 		entry, err := decode(p, partitions)

@@ -26,6 +26,7 @@ type Table struct {
 	byNamespace map[event.Namespace]*Entry
 	byUUID      map[event.UUID]*Entry // those whose UUID is known, dropped ones too
 	dropped     []*Entry              // the last ones that are no more, at most mostDropped, in the order of their drops
+	place       event.Position        // behind the events that it is asked for; zero where it is of their place
 }
 
 // mostDropped bounds how many collections that are no more the table remembers.
@@ -84,13 +85,14 @@ func (t *Table) Find(e *event.Event) (entry Entry, ok bool) {
 }
 
 // find looks for the UUID first: the table may know the collection by a name that
-// it gets later, or as one that has been dropped since.
+// it gets later, or as one that has been dropped since. What has its name at a later
+// place is another one.
 func (t *Table) find(ns event.Namespace, uuid event.UUID) *Entry {
 	if len(t.byNamespace) == 0 && len(t.dropped) == 0 { // the usual table, asked for every event
 		return nil
 	}
 
-	if entry := t.byUUID[uuid]; entry != nil {
+	if entry := t.byUUID[uuid]; entry != nil || t.isOfLater() && !uuid.IsZero() {
 		return entry
 	}
 
@@ -105,8 +107,16 @@ func (t *Table) isDropped(uuid event.UUID) bool {
 // Apply makes the table follow a schema change and tells whether it has changed.
 // All other events leave it as it is.
 func (t *Table) Apply(e *event.Event) (changed bool) {
+	if e.Operation.IsDocument() {
+		return false
+	}
+
+	if t.isOfLater() {
+		return t.foresee(e)
+	}
+
 	if e.Operation != event.Create && t.isDropped(e.Collection) {
-		return false // the stream was rewound to before its drop, and the table is of later
+		return false // what has its name is another one
 	}
 
 	switch e.Operation {
@@ -118,6 +128,8 @@ func (t *Table) Apply(e *event.Event) (changed bool) {
 		return t.dropDatabase(e.Namespace.DB)
 	case event.Rename:
 		return t.rename(e)
+	case event.ReshardCollection:
+		return t.reshard(e)
 	default:
 		return false
 	}
@@ -201,19 +213,55 @@ func (t *Table) move(entry *Entry, ns event.Namespace) (changed bool) {
 	return true
 }
 
+// reshard takes over the UUID that the collection has from now on. The source sends
+// the event behind the first documents with it, which are found by their name.
+func (t *Table) reshard(e *event.Event) (changed bool) {
+	entry := t.byUUID[e.Collection]
+	if entry == nil {
+		return false
+	}
+
+	// MongoDB's documentation calls it the UUID of the operation. It is that of the collection, too: the server's own tests
+	// of the event expect what the catalog then says.
+	_, bytes, ok := e.Raw.Lookup("operationDescription", "reshardUUID").BinaryOK()
+
+	uuid, err := event.ParseUUID(bytes)
+	if !ok || err != nil || uuid.IsZero() {
+		return false
+	}
+
+	t.setUUID(entry, uuid)
+
+	return true
+}
+
+// setUUID gives the entry another UUID. By the one that it had it is remembered.
 func (t *Table) setUUID(entry *Entry, uuid event.UUID) {
-	delete(t.byUUID, entry.Collection)
+	former := *entry
 	entry.Collection = uuid
 	t.byUUID[uuid] = entry
+	t.remember(&former)
 }
 
 // add takes the collection in if its events are not spread by document.
 func (t *Table) add(ns event.Namespace, uuid event.UUID, c *mongodb.Collection) bool {
+	entry := t.entryOf(ns, uuid, c)
+	if entry == nil {
+		return false
+	}
+
+	t.insert(entry)
+
+	return true
+}
+
+// entryOf returns nil for a collection whose events are spread by document.
+func (t *Table) entryOf(ns event.Namespace, uuid event.UUID, c *mongodb.Collection) *Entry {
 	entry := &Entry{Namespace: ns, Collection: uuid}
 
 	switch {
 	case event.IsInternal(ns), c.Type != collectionType: // a view may have a collation, too
-		return false
+		return nil
 	case c.Encrypted:
 		entry.Encrypted = true
 	case c.Capped:
@@ -221,12 +269,10 @@ func (t *Table) add(ns event.Namespace, uuid event.UUID, c *mongodb.Collection) 
 	case c.Collation != "":
 		entry.Pin, entry.Partition = event.PinCollation, event.PartitionOf(ns, t.partitions)
 	default:
-		return false
+		return nil
 	}
 
-	t.insert(entry)
-
-	return true
+	return entry
 }
 
 func (t *Table) insert(entry *Entry) {

@@ -120,7 +120,11 @@ type Marker struct {
 	LastBarrier uint64 `protobuf:"varint,22,opt,name=last_barrier,json=lastBarrier,proto3" json:"last_barrier,omitempty"`
 	// Collections that were in the routing table and have been dropped, the last
 	// ones, in that order: a rewind may go back to when they were there.
-	Dropped       []*PinnedNamespace `protobuf:"bytes,23,rep,name=dropped,proto3" json:"dropped,omitempty"`
+	Dropped []*PinnedNamespace `protobuf:"bytes,23,rep,name=dropped,proto3" json:"dropped,omitempty"`
+	// Place of the source's history that the two lists above are of, where that is
+	// behind this marker: the stream was rewound to before what it keeps. Up to
+	// there a collection is known by its UUID alone. Absent otherwise.
+	TablePlace    *Position `protobuf:"bytes,24,opt,name=table_place,json=tablePlace,proto3" json:"table_place,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -228,6 +232,13 @@ func (x *Marker) GetLastBarrier() uint64 {
 func (x *Marker) GetDropped() []*PinnedNamespace {
 	if x != nil {
 		return x.Dropped
+	}
+	return nil
+}
+
+func (x *Marker) GetTablePlace() *Position {
+	if x != nil {
+		return x.TablePlace
 	}
 	return nil
 }
@@ -512,7 +523,7 @@ var File_relay_v1_marker_proto protoreflect.FileDescriptor
 
 const file_relay_v1_marker_proto_rawDesc = "" +
 	"\n" +
-	"\x15relay/v1/marker.proto\x12\brelay.v1\x1a\x17relay/v1/position.proto\"\xd5\x03\n" +
+	"\x15relay/v1/marker.proto\x12\brelay.v1\x1a\x17relay/v1/position.proto\"\x8a\x04\n" +
 	"\x06Marker\x12\x14\n" +
 	"\x05heads\x18\x01 \x03(\x04R\x05heads\x121\n" +
 	"\x06pinned\x18\x02 \x03(\v2\x19.relay.v1.PinnedNamespaceR\x06pinned\x12(\n" +
@@ -525,7 +536,9 @@ const file_relay_v1_marker_proto_rawDesc = "" +
 	"\faccepted_gap\x18\x14 \x01(\tR\vacceptedGap\x12-\n" +
 	"\bgap_from\x18\x15 \x01(\v2\x12.relay.v1.PositionR\agapFrom\x12!\n" +
 	"\flast_barrier\x18\x16 \x01(\x04R\vlastBarrier\x123\n" +
-	"\adropped\x18\x17 \x03(\v2\x19.relay.v1.PinnedNamespaceR\adropped\"\xac\x01\n" +
+	"\adropped\x18\x17 \x03(\v2\x19.relay.v1.PinnedNamespaceR\adropped\x123\n" +
+	"\vtable_place\x18\x18 \x01(\v2\x12.relay.v1.PositionR\n" +
+	"tablePlace\"\xac\x01\n" +
 	"\x0fPinnedNamespace\x121\n" +
 	"\tnamespace\x18\x01 \x01(\v2\x13.relay.v1.NamespaceR\tnamespace\x12'\n" +
 	"\x0fcollection_uuid\x18\x02 \x01(\fR\x0ecollectionUuid\x12\x1c\n" +
@@ -578,20 +591,21 @@ var file_relay_v1_marker_proto_goTypes = []any{
 	(*Namespace)(nil),       // 7: relay.v1.Namespace
 }
 var file_relay_v1_marker_proto_depIdxs = []int32{
-	2, // 0: relay.v1.Marker.pinned:type_name -> relay.v1.PinnedNamespace
-	4, // 1: relay.v1.Marker.filter:type_name -> relay.v1.Filter
-	5, // 2: relay.v1.Marker.open_transaction:type_name -> relay.v1.OpenTransaction
-	6, // 3: relay.v1.Marker.gap_from:type_name -> relay.v1.Position
-	2, // 4: relay.v1.Marker.dropped:type_name -> relay.v1.PinnedNamespace
-	7, // 5: relay.v1.PinnedNamespace.namespace:type_name -> relay.v1.Namespace
-	0, // 6: relay.v1.PinnedNamespace.pin:type_name -> relay.v1.Pin
-	7, // 7: relay.v1.Barrier.namespace:type_name -> relay.v1.Namespace
-	7, // 8: relay.v1.Barrier.to:type_name -> relay.v1.Namespace
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	2,  // 0: relay.v1.Marker.pinned:type_name -> relay.v1.PinnedNamespace
+	4,  // 1: relay.v1.Marker.filter:type_name -> relay.v1.Filter
+	5,  // 2: relay.v1.Marker.open_transaction:type_name -> relay.v1.OpenTransaction
+	6,  // 3: relay.v1.Marker.gap_from:type_name -> relay.v1.Position
+	2,  // 4: relay.v1.Marker.dropped:type_name -> relay.v1.PinnedNamespace
+	6,  // 5: relay.v1.Marker.table_place:type_name -> relay.v1.Position
+	7,  // 6: relay.v1.PinnedNamespace.namespace:type_name -> relay.v1.Namespace
+	0,  // 7: relay.v1.PinnedNamespace.pin:type_name -> relay.v1.Pin
+	7,  // 8: relay.v1.Barrier.namespace:type_name -> relay.v1.Namespace
+	7,  // 9: relay.v1.Barrier.to:type_name -> relay.v1.Namespace
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_relay_v1_marker_proto_init() }

@@ -39,6 +39,12 @@ func createCapped(t *testing.T, n int, coll, uuid string) sourceEvent {
 	return schemaChange(t, n, event.Create, coll, uuid, bson.E{Key: "operationDescription", Value: bson.D{{Key: "capped", Value: true}}})
 }
 
+func insertIntoA(t *testing.T, n int, uuid string) sourceEvent {
+	t.Helper()
+
+	return schemaChange(t, n, event.Insert, "a", uuid, bson.E{Key: "documentKey", Value: bson.D{{Key: "_id", Value: n}}})
+}
+
 // store publishes messages and waits until the server has them.
 func (w *writer) store(t *testing.T, messages ...event.Message) {
 	t.Helper()
@@ -255,5 +261,63 @@ func TestTableOfBeforeThePurge(t *testing.T) {
 		found, ok := table.Find(&made.event)
 		require.True(t, ok)
 		require.Equal(t, want, found)
+	})
+}
+
+// TestRewindToBeforeALaterCollectionOfTheName: a plain collection was there at the place that the stream is rewound to. The
+// capped one that has its name by the time of the first marker is another: what comes again of the plain one goes by
+// document, as it did, also behind a restart in the middle; and behind that marker's place the table is what it was there.
+func TestRewindToBeforeALaterCollectionOfTheName(t *testing.T) {
+	t.Parallel()
+
+	type way struct {
+		event     uint64
+		partition int
+		pin       event.Pin
+	}
+
+	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
+		t.Helper()
+
+		server, stream := newSchemaStream(t, mode)
+		w := newWriter(t, server, stream, 1)
+		history := []sourceEvent{
+			insertIntoA(t, 1, "plain"), insertIntoA(t, 2, "plain"), insertIntoA(t, 3, "plain"),
+			schemaChange(t, 4, event.Drop, "a", "plain"), createCapped(t, 5, "a", "capped"), insertIntoA(t, 6, "capped"),
+		}
+
+		publish := func(from, to int) (ways []way) {
+			for i := from - 1; i < to; i++ {
+				messages := take(t, w.ledger, &history[i])
+				w.store(t, messages...)
+
+				for _, m := range messages {
+					ways = append(ways, way{m.Event, m.Partition, m.Pin})
+				}
+			}
+
+			return ways
+		}
+
+		publish(1, 1)
+		want := publish(2, 6)
+		w.store(t, markerOf(w.ledger))
+
+		tail, err := stream.Tail(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, stream.Purge(t.Context(), tail.Sequence))
+
+		place := event.Position{T: 1000, I: 1}
+		table, err := chain.TableAt(t.Context(), stream, place)
+		require.NoError(t, err)
+
+		w.ledger.Rewind(1, token(1), place, 1, 0, table)
+		w.store(t, markerOf(w.ledger))
+		got := publish(2, 2)
+
+		w = newWriter(t, server, stream, 2)
+		got = append(got, publish(3, 6)...)
+		require.Equal(t, want, got)
+		require.Equal(t, event.PinCapped, got[len(got)-1].pin)
 	})
 }

@@ -111,12 +111,18 @@ func (l *Ledger) Position() event.Position {
 // place gives the event its position: the ordinal runs over all events of the
 // same cluster time, whatever becomes of them.
 func (l *Ledger) place(at bson.Timestamp) event.Position {
-	if at != l.clusterTime {
-		l.clusterTime, l.ordinal = at, 0
-	}
+	p := l.next(at)
+	l.clusterTime, l.ordinal = at, p.Ordinal+1
 
-	p := event.Position{T: at.T, I: at.I, Ordinal: l.ordinal}
-	l.ordinal++
+	return p
+}
+
+// next returns the position that place will give.
+func (l *Ledger) next(at bson.Timestamp) event.Position {
+	p := event.Position{T: at.T, I: at.I}
+	if at == l.clusterTime {
+		p.Ordinal = l.ordinal
+	}
 
 	return p
 }
@@ -166,6 +172,8 @@ func (l *Ledger) Take(e *event.Event, token bson.Raw, limit int) ([]event.Messag
 	}
 
 	first.Kind, first.Partition, first.Namespace, first.Pin = event.KindEvent, partition, e.Namespace, pin
+
+	l.follow(e)
 
 	return l.publish(nil, l.parts(first, e.Raw, limit), token), nil
 }
@@ -262,6 +270,8 @@ func (l *Ledger) route(e *event.Event) (int, event.Pin, error) {
 	}
 
 	if l.table != nil {
+		l.table.Reach(l.next(e.ClusterTime))
+
 		if entry, ok := l.table.Find(e); ok {
 			return entry.Partition, entry.Pin, nil
 		}
@@ -279,7 +289,13 @@ func (l *Ledger) route(e *event.Event) (int, event.Pin, error) {
 // comes right behind the event, before any other: of what is not published, a
 // listener that goes on from the tail would know nothing.
 func (l *Ledger) follow(e *event.Event) {
-	if l.table != nil && l.table.Apply(e) {
+	if l.table == nil {
+		return
+	}
+
+	l.table.Reach(l.Position())
+
+	if l.table.Apply(e) {
 		l.markerPending = true
 	}
 }
@@ -289,6 +305,8 @@ func (l *Ledger) IsSkipped(e *event.Event) (why string, skipped bool) {
 	if l.table == nil {
 		return "", false
 	}
+
+	l.table.Reach(l.next(e.ClusterTime))
 
 	return l.table.IsSkipped(e)
 }

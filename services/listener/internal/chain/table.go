@@ -41,8 +41,8 @@ func (t *Tail) readSchema(ctx context.Context, stream *topology.Stream) error {
 // went. It is that of the last marker up to there, of the latest generation that
 // has one, and the schema changes behind. Where all of them are purged or lost,
 // as where the target was restored to before what the stream has, it is that of the
-// first marker: what was renamed since is known there by its UUID, and what was
-// dropped is remembered. Errors as of ReadTail.
+// first marker, which is told so (routing.Table.IsOf): what was renamed since is known
+// there by its UUID, and what was dropped is remembered. Errors as of ReadTail.
 func TableAt(ctx context.Context, stream *topology.Stream, at event.Position) (*routing.Table, error) {
 	marker, err := markerUpTo(ctx, stream, at)
 	if err != nil {
@@ -57,6 +57,12 @@ func TableAt(ctx context.Context, stream *topology.Stream, at event.Position) (*
 	table, err := routing.FromMarker(payload, stream.Partitions)
 	if err != nil {
 		return nil, fmt.Errorf("marker %d of stream %s: %w", marker.Sequence, stream.Name(), err)
+	}
+
+	if at.Before(marker.Position) {
+		table.IsOf(marker.Position)
+
+		return table, nil
 	}
 
 	barriers, err := stream.BarriersAfter(ctx, marker.Sequence)
@@ -104,6 +110,7 @@ func follow(table *routing.Table, barrier *topology.Stored) error {
 		return fmt.Errorf("message %d: %w", barrier.Sequence, err)
 	}
 
+	table.Reach(barrier.Position)
 	table.Apply(&e)
 
 	return nil
