@@ -7,7 +7,8 @@
 //	     replicated, collections, views and indexes have the same definitions
 //	I3   the version of a document on the target only grows: no write comes twice, none after a later one
 //	I4   what a transaction of the source wrote in one partition is committed at once (counted; judged where asked for)
-//	I5   the stream has each event once, in order, with numbers that have no gap; each message names the one before it
+//	I5   the stream has each event once, in order, with numbers that have no gap; each message names the one before it; what
+//	     comes again comes in the same partition
 //	I6   a partition is committed to by one owner at a time, never by one of a lower epoch behind one of a higher
 //	I7   at each commit of the target its documents are what its checkpoint says: no change is passed over, none is early
 //	I8   total = processed + failed + skipped + pending in each consistent sample; no counter goes back

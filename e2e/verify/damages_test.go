@@ -333,6 +333,16 @@ func ofStream() map[string]damage {
 			},
 			find: only(verify.I5), kind: "generation", says: "is of generation 2 behind one of 0",
 		},
+		"an event that comes again in another partition": {
+			do: func(w *world) {
+				rewind(w)
+
+				again := w.stream[rewound(w)+1:]
+				again[0].Subject = strings.Replace(again[0].Subject, ".00.", ".01.", 1)
+				again[1].Header[verify.HeaderCount] = "2"
+			},
+			find: []verify.Invariant{verify.I5, verify.I7}, kind: "another way", says: "is an event of p01 that was in p00 before: shop.orders at",
+		},
 		"a generation that no marker begins": {
 			do: func(w *world) {
 				w.generation++

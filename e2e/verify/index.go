@@ -101,9 +101,17 @@ func (m *model) addMessage(read *message, r *history.Message) {
 
 	e.sequence = read.sequence
 
-	if e.partition == none {
+	switch e.partition {
+	case none:
 		e.partition = read.partition
 		l := m.lanes[read.partition]
 		l.events = append(l.events, i)
+	case read.partition:
+	default:
+		m.find(Finding{
+			Invariant: I5, Kind: "another way", At: r.Time,
+			Verdict: fmt.Sprintf("message %d is an event of p%02d that was in p%02d before: %s at %s; what one has applied the other does not know",
+				read.sequence, read.partition, e.partition, e.ns, read.at),
+		})
 	}
 }
