@@ -97,14 +97,21 @@ type run struct {
 }
 
 // Run makes one run. An error says that it could not be made: nothing is known of the relay then. The folder stays, too.
-func Run(ctx context.Context, o *Options) (*Outcome, error) {
+func Run(ctx context.Context, o *Options) (outcome *Outcome, err error) {
 	plan := NewPlan(o)
 	r := &run{options: *o, plan: plan, folder: filepath.Join(o.Dir, fmt.Sprintf("seed-%d", o.Seed)), outcome: &Outcome{Plan: plan}}
 	r.outcome.Folder = r.folder
 	r.hits = filepath.Join(r.folder, "failpoints")
 
+	release, err := lockFolder(r.folder)
+	if err != nil {
+		return r.outcome, err
+	}
+
+	defer func() { err = errors.Join(err, release()) }()
+
 	began := time.Now()
-	err := r.make(ctx)
+	err = r.make(ctx)
 	r.outcome.Took = time.Since(began)
 	r.outcome.Points = readPoints(r.hits, r.plan)
 
