@@ -12,7 +12,6 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
-	"github.com/atlas-relay/atlas-relay/pkg/routing"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
@@ -244,19 +243,19 @@ func (s *session) rewound(ctx context.Context, stream *topology.Stream, tail *ch
 		return nil
 	}
 
-	var table *routing.Table
+	place := chain.Place{Token: point.Token, Position: point.Position, Event: point.Event, Skipped: point.Skipped}
 
 	if stream.DDL {
 		ctx, cancel := context.WithTimeout(ctx, tableTimeout)
 		defer cancel()
 
 		var err error
-		if table, err = chain.TableAt(ctx, stream, point.Position); err != nil {
+		if place, err = chain.PlaceUpTo(ctx, stream, place); err != nil {
 			return streamTrouble(err, s.options.Flow, true)
 		}
 	}
 
-	s.ledger.Rewind(point.Generation, point.Token, point.Position, point.Event, point.Skipped, table)
+	s.ledger.Rewind(point.Generation, place)
 
 	return nil
 }

@@ -169,8 +169,14 @@ func TestABarrierIsOneBatch(t *testing.T) {
 	w.store(t)
 }
 
-// TestTableOfEarlier rewinds to places of a stream in which collections come and go.
-func TestTableOfEarlier(t *testing.T) {
+// placeOf is the place of event n, as a checkpoint names it.
+func placeOf(n int) chain.Place {
+	return chain.Place{Token: token(n), Position: event.Position{T: 1000, I: uint32(n)}, Event: uint64(n)}
+}
+
+// TestPlacesOfEarlier rewinds to places of a stream in which collections come and go: to the marker before, with the table of
+// then, and with the schema changes up to there it is that of the place.
+func TestPlacesOfEarlier(t *testing.T) {
 	t.Parallel()
 
 	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
@@ -188,11 +194,18 @@ func TestTableOfEarlier(t *testing.T) {
 		}
 		want := [][]string{nil, {"a"}, {"b"}, {"a", "b"}, {"a"}, {"a", "d"}}
 
-		names := func(at int) []string {
-			table, err := chain.TableAt(t.Context(), stream, event.Position{T: 1000, I: uint32(at)})
-			require.NoError(t, err)
+		check := func(at, marked int) {
+			t.Helper()
 
-			return pinnedNames(&chain.Tail{Table: table})
+			place, err := chain.PlaceUpTo(t.Context(), stream, placeOf(at))
+			require.NoError(t, err)
+			require.Equal(t, uint64(marked), place.Event, "of event %d", at)
+
+			for i := marked; i < at; i++ {
+				place.Table.Apply(&history[i].event)
+			}
+
+			require.Equal(t, want[at], pinnedNames(&chain.Tail{Table: place.Table}), "at event %d", at)
 		}
 
 		for i := range history {
@@ -203,25 +216,60 @@ func TestTableOfEarlier(t *testing.T) {
 			}
 		}
 
-		for at := range want {
-			require.Equal(t, want[at], names(at), "at event %d", at)
+		for at, marked := range []int{0, 0, 2, 2, 4, 4} {
+			check(at, marked)
 		}
 
 		// A new generation publishes them again, and stops on the way.
-		table, err := chain.TableAt(t.Context(), stream, event.Position{T: 1000, I: 1})
+		place, err := chain.PlaceUpTo(t.Context(), stream, placeOf(3))
 		require.NoError(t, err)
-		w.ledger.Rewind(1, token(1), event.Position{T: 1000, I: 1}, 1, 0, table)
+		w.ledger.Rewind(1, place)
 		w.store(t, markerOf(w.ledger))
-		w.store(t, take(t, w.ledger, &history[1])...)
+		w.store(t, take(t, w.ledger, &history[2])...)
 
 		tail, err := chain.ReadTail(t.Context(), stream)
 		require.NoError(t, err)
-		require.Equal(t, []string{"b"}, pinnedNames(tail))
-		require.Equal(t, uint64(2), tail.LastBarrier)
+		require.Equal(t, []string{"a", "b"}, pinnedNames(tail))
+		require.Equal(t, uint64(3), tail.LastBarrier)
 
-		for at := range 3 {
-			require.Equal(t, want[at], names(at), "at event %d of the new generation", at)
+		for at, marked := range []int{0, 0, 2, 2} {
+			check(at, marked)
 		}
+	})
+}
+
+// TestRewindBehindALostSchemaChange: the stream has lost its end, with a schema change that is applied everywhere, and is to
+// be rewound to behind it. It begins at the marker before, so that the change comes again: the table knows of it by nothing
+// else, and the collection's events would go by document ever after.
+func TestRewindBehindALostSchemaChange(t *testing.T) {
+	t.Parallel()
+
+	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
+		t.Helper()
+
+		server, stream := newSchemaStream(t, mode)
+		w := newWriter(t, server, stream, 1)
+
+		kept := createCapped(t, 1, "a", "a")
+		w.store(t, take(t, w.ledger, &kept)...)
+		w.store(t, markerOf(w.ledger))
+
+		// Created at 2, gone with its marker.
+		place, err := chain.PlaceUpTo(t.Context(), stream, placeOf(3))
+		require.NoError(t, err)
+
+		marker, err := stream.LastMarker(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, marker.ResumeToken, place.Token)
+		require.Equal(t, marker.Position, place.Position)
+		require.Equal(t, uint64(1), place.Event)
+
+		w.ledger.Rewind(1, place)
+		w.store(t, markerOf(w.ledger))
+
+		lost, inserted := createCapped(t, 2, "b", "b"), schemaChange(t, 3, event.Insert, "b", "b", bson.E{Key: "documentKey", Value: bson.D{{Key: "_id", Value: 3}}})
+		w.store(t, take(t, w.ledger, &lost)...)
+		require.Equal(t, event.PinCapped, take(t, w.ledger, &inserted)[0].Pin)
 	})
 }
 
@@ -240,25 +288,26 @@ func TestTableOfBeforeThePurge(t *testing.T) {
 		made := createCapped(t, 1, "a", "a")
 		w.store(t, take(t, w.ledger, &made)...)
 
-		before, err := chain.TableAt(t.Context(), stream, event.Position{T: 1000, I: 1})
+		tail, err := chain.ReadTail(t.Context(), stream)
 		require.NoError(t, err)
 
-		want, ok := before.Find(&made.event)
+		want, ok := tail.Table.Find(&made.event)
 		require.True(t, ok)
 
 		dropped := schemaChange(t, 2, event.Drop, "a", "a")
 		w.store(t, take(t, w.ledger, &dropped)...)
 		w.store(t, markerOf(w.ledger))
 
-		tail, err := stream.Tail(t.Context())
+		last, err := stream.Tail(t.Context())
 		require.NoError(t, err)
-		require.NoError(t, stream.Purge(t.Context(), tail.Sequence))
+		require.NoError(t, stream.Purge(t.Context(), last.Sequence))
 
-		table, err := chain.TableAt(t.Context(), stream, event.Position{T: 1000, I: 1})
+		place, err := chain.PlaceUpTo(t.Context(), stream, placeOf(1))
 		require.NoError(t, err)
-		require.Empty(t, pinnedNames(&chain.Tail{Table: table}))
+		require.Empty(t, pinnedNames(&chain.Tail{Table: place.Table}))
+		require.Equal(t, uint64(1), place.Event)
 
-		found, ok := table.Find(&made.event)
+		found, ok := place.Table.Find(&made.event)
 		require.True(t, ok)
 		require.Equal(t, want, found)
 	})
@@ -307,11 +356,10 @@ func TestRewindToBeforeALaterCollectionOfTheName(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, stream.Purge(t.Context(), tail.Sequence))
 
-		place := event.Position{T: 1000, I: 1}
-		table, err := chain.TableAt(t.Context(), stream, place)
+		place, err := chain.PlaceUpTo(t.Context(), stream, placeOf(1))
 		require.NoError(t, err)
 
-		w.ledger.Rewind(1, token(1), place, 1, 0, table)
+		w.ledger.Rewind(1, place)
 		w.store(t, markerOf(w.ledger))
 		got := publish(2, 2)
 

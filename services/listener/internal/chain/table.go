@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/routing"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
@@ -36,54 +38,51 @@ func (t *Tail) readSchema(ctx context.Context, stream *topology.Stream) error {
 	return nil
 }
 
-// TableAt returns the routing table as it was at a place of the source's history,
-// for a stream that is rewound to it: what was published must go the way that it
-// went. It is that of the last marker up to there, of the latest generation that
-// has one, and the schema changes behind. Where all of them are purged or lost,
-// as where the target was restored to before what the stream has, it is that of the
-// first marker, which is told so (routing.Table.IsOf): what was renamed since is known
-// there by its UUID, and what was dropped is remembered. Errors as of ReadTail.
-func TableAt(ctx context.Context, stream *topology.Stream, at event.Position) (*routing.Table, error) {
-	marker, err := markerUpTo(ctx, stream, at)
+// Place is where a generation begins.
+type Place struct {
+	Token    bson.Raw // the source is read on behind it
+	Position event.Position
+	Event    uint64         // number of the event at this place
+	Skipped  uint64         // events up to there that were not published
+	Table    *routing.Table // of this place; nil where the stream has none
+}
+
+// PlaceUpTo returns where a stream with schema changes begins that has to be rewound
+// to a place: at the last marker up to there, of the latest generation that has one,
+// for what was published must go the way that it went, and a marker is the only one to
+// know the table for certain. The schema changes behind it come again; those that the
+// stream has prove nothing, for what it lost may have been one.
+//
+// Where no marker is left of before, as where the target was restored to before what the
+// stream has, it is the place itself, with the table of the first marker, which is told so
+// (routing.Table.IsOf): what was renamed since is known there by its UUID, and what was
+// dropped is remembered. Errors as of ReadTail.
+func PlaceUpTo(ctx context.Context, stream *topology.Stream, to Place) (Place, error) {
+	marker, err := markerUpTo(ctx, stream, to.Position)
 	if err != nil {
-		return nil, err
+		return Place{}, err
 	}
 
 	payload, err := marker.Marker()
 	if err != nil {
-		return nil, err
+		return Place{}, err
 	}
 
-	table, err := routing.FromMarker(payload, stream.Partitions)
+	to.Table, err = routing.FromMarker(payload, stream.Partitions)
 	if err != nil {
-		return nil, fmt.Errorf("marker %d of stream %s: %w", marker.Sequence, stream.Name(), err)
+		return Place{}, fmt.Errorf("marker %d of stream %s: %w", marker.Sequence, stream.Name(), err)
 	}
 
-	if at.Before(marker.Position) {
-		table.IsOf(marker.Position)
+	if to.Position.Before(marker.Position) {
+		to.Table.IsOf(marker.Position)
 
-		return table, nil
+		return to, nil
 	}
 
-	barriers, err := stream.BarriersAfter(ctx, marker.Sequence)
-	if err != nil {
-		return nil, err
-	}
-
-	for i := range barriers {
-		if b := &barriers[i]; b.Generation != marker.Generation || b.Position.Compare(at) > 0 {
-			break
-		}
-
-		if err := follow(table, &barriers[i]); err != nil {
-			return nil, err
-		}
-	}
-
-	return table, nil
+	return Place{marker.ResumeToken, marker.Position, marker.Event, marker.Skipped, to.Table}, nil
 }
 
-// markerUpTo returns the marker that TableAt begins with.
+// markerUpTo returns the marker whose table PlaceUpTo takes.
 func markerUpTo(ctx context.Context, stream *topology.Stream, at event.Position) (best topology.Stored, err error) {
 	for sequence := uint64(1); ; {
 		m, err := stream.NextMarker(ctx, sequence)
