@@ -23,5 +23,6 @@
 //
 // What was dropped is remembered by its UUID, the last of it: a rewind reads the source's
 // history from an earlier place on, where the stream may have no marker of that time any
-// more. The events of such a collection then go the way that they went.
+// more. The events of such a collection then go the way that they went. And a table that is
+// of later (IsOf) takes no collection for the one that has its name by then.
 package routing
