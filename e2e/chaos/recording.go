@@ -80,14 +80,15 @@ func (r *recording) fault(f history.Fault) {
 	}
 }
 
-// catchUp waits until the messages are recorded that the stream has now.
+// catchUp waits until the messages are recorded that the stream has now. Of a record that broke off there is none to wait for.
 func (r *recording) catchUp(ctx context.Context) error {
 	if r.recorder == nil {
 		return nil
 	}
 
 	return r.stage.OnStream(ctx, func(_ context.Context, _ jetstream.JetStream, stream jetstream.Stream) error {
-		if has, last := r.recorder.Recorded(), stream.CachedInfo().State.LastSeq; has < last {
+		has, more := r.recorder.Recorded()
+		if last := stream.CachedInfo().State.LastSeq; more && has < last {
 			return fmt.Errorf("the record ends at message %d, the stream at %d", has, last)
 		}
 

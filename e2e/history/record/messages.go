@@ -34,6 +34,7 @@ type messages struct {
 
 	last uint64        // sequence of the last message recorded
 	at   atomic.Uint64 // the same, for others
+	off  atomic.Bool   // nothing more is recorded
 	held map[uint64]held
 	info func(*jetstream.StreamInfo)
 }
@@ -48,6 +49,8 @@ type held struct {
 // run records until stop is closed and everything that the stream has is recorded. A stream that is not there by then is
 // an error.
 func (m *messages) run(ctx context.Context, stop <-chan struct{}) error {
+	defer m.off.Store(true)
+
 	for ctx.Err() == nil {
 		err := m.follow(ctx, stop)
 		if err == nil {

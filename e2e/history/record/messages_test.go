@@ -105,6 +105,9 @@ func (r *recording) requireUnreadPurge(keepFrom uint64) {
 	require.NoError(r.t, err)
 	require.NoError(r.t, stream.Purge(r.t.Context(), jetstream.WithPurgeSequence(keepFrom)))
 	require.ErrorIs(r.t, r.m.run(r.t.Context(), make(chan struct{})), errPurged)
+
+	_, more := (&Recorder{messages: r.m}).Recorded()
+	require.False(r.t, more, "whoever waits for the record need not")
 }
 
 // TestMessagesAreRecordedAcrossRestarts once each, in order.
