@@ -228,7 +228,9 @@ func (r *Recorder) takeSample(ctx context.Context) error {
 
 // Recorded is the sequence of the last message of the stream that is recorded; more is false once that is all, as where the
 // stream was purged too early.
-func (r *Recorder) Recorded() (last uint64, more bool) { return r.messages.at.Load(), !r.messages.off.Load() }
+func (r *Recorder) Recorded() (last uint64, more bool) {
+	return r.messages.at.Load(), !r.messages.off.Load()
+}
 
 // Write records what a client knows. Its error is that of Finish too.
 func (r *Recorder) Write(w history.Write) { r.note(r.writes.Add(w)) }
