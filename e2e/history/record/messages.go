@@ -16,8 +16,11 @@ import (
 )
 
 const (
-	// request bounds one question to NATS: one that a server was asked while it was restarted is never answered.
-	request = 2 * time.Second
+	// request bounds one question to NATS: one that a server was asked while it was restarted is never answered, and meanwhile a
+	// janitor may purge what is not recorded yet.
+	request = 700 * time.Millisecond
+	// expiry is how long the server holds a pull.
+	expiry = 2 * time.Second
 	// pause is the wait after such a question, and for a stream that nobody has made yet.
 	pause = 200 * time.Millisecond
 	// mostLost is how many messages at the end of a stream may be lost at once.
@@ -107,7 +110,7 @@ func (m *messages) follow(ctx context.Context, stop <-chan struct{}) error {
 		return err
 	}
 
-	delivered, err := consumer.Messages(jetstream.PullMaxMessages(1000), jetstream.PullExpiry(request))
+	delivered, err := consumer.Messages(jetstream.PullMaxMessages(1000), jetstream.PullExpiry(expiry))
 	if err != nil {
 		return fmt.Errorf("read stream %s: %w", m.stream, err)
 	}
