@@ -89,5 +89,11 @@ func viewed() []Mutant {
 			Old:  `			return Identity{}, ErrBadToken`,
 			New:  `			break`,
 		},
+		{
+			Name: "reports-of-the-future", File: stats + "collect/reports.go",
+			What: "A report that NATS dated by a clock that was ahead arrives in the future: whoever sent it lives that long.",
+			Old:  `	if arrived := update.Created().Add(offset); arrived.Before(now) {`,
+			New:  `	if arrived := update.Created().Add(offset); !arrived.IsZero() {`,
+		},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -13,16 +14,16 @@ import (
 )
 
 // decode reads a value of the bucket by the kind of its key.
-func decode(key string, value []byte, arrived time.Time) entry {
-	e := entry{arrived: arrived}
+func decode(update jetstream.KeyValueEntry, arrived time.Time) entry {
+	e := entry{arrived: arrived, revision: update.Revision()}
 
 	switch {
-	case strings.HasPrefix(key, "l."):
-		if l, ok := decodeListener(value, arrived); ok {
+	case strings.HasPrefix(update.Key(), "l."):
+		if l, ok := decodeListener(update.Value(), arrived); ok {
 			e.listener = &l
 		}
-	case strings.HasPrefix(key, "p."):
-		if p, ok := decodeProcessor(value, arrived); ok {
+	case strings.HasPrefix(update.Key(), "p."):
+		if p, ok := decodeProcessor(update.Value(), arrived); ok {
 			e.processor = &p
 		}
 	}

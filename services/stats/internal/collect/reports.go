@@ -53,7 +53,8 @@ type entry struct {
 	listener  *tally.Listener
 	processor *tally.Processor
 	arrived   time.Time
-	stopped   bool // its instance took it away
+	revision  uint64 // of its key
+	stopped   bool   // its instance took it away
 }
 
 // NewBook returns an empty book; Run fills it.
@@ -153,9 +154,9 @@ func (b *Book) follow(ctx context.Context, watcher jetstream.KeyWatcher, offset 
 			case update.Operation() != jetstream.KeyValuePut:
 				b.stop(update.Key(), fresh)
 			case fresh != nil:
-				fresh[update.Key()] = decode(update.Key(), update.Value(), update.Created().Add(offset))
+				fresh[update.Key()] = decode(update, b.arrival(update, offset))
 			default:
-				b.put(update.Key(), decode(update.Key(), update.Value(), time.Now()))
+				b.put(update.Key(), decode(update, time.Now()))
 			}
 		case <-timer.C:
 			if fresh != nil {
@@ -169,6 +170,24 @@ func (b *Book) follow(ctx context.Context, watcher jetstream.KeyWatcher, offset 
 			return ctx.Err()
 		}
 	}
+}
+
+// arrival is when a report arrived that was in the bucket already: as far as the server's clock tells, which was perhaps set
+// right since then. In the future it was not; nor does one arrive again because it is read again.
+func (b *Book) arrival(update jetstream.KeyValueEntry, offset time.Duration) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	if known, ok := b.entries[update.Key()]; ok && known.revision == update.Revision() {
+		return known.arrived
+	}
+
+	now := time.Now()
+	if arrived := update.Created().Add(offset); arrived.Before(now) {
+		return arrived
+	}
+
+	return now
 }
 
 func (b *Book) replace(entries map[string]entry) {

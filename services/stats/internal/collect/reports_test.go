@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -19,8 +20,14 @@ import (
 func startBook(t *testing.T, w *world) *collect.Book {
 	t.Helper()
 
+	return startBookOn(t, w, w.js)
+}
+
+func startBookOn(t *testing.T, w *world, js jetstream.KeyValueManager) *collect.Book {
+	t.Helper()
+
 	ctx, cancel := context.WithCancel(t.Context())
-	book := collect.NewBook(w.nc, w.js, slog.New(slog.DiscardHandler))
+	book := collect.NewBook(w.nc, js, slog.New(slog.DiscardHandler))
 	done := make(chan error, 1)
 
 	go func() { done <- book.Run(ctx) }()
