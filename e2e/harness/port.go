@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync/atomic"
 )
 
 // Ports are taken below the range from which systems serve ":0" and outgoing connections (32768 and above on Linux):
@@ -19,10 +20,16 @@ const (
 
 const loopback = "127.0.0.1"
 
-// FreeAddr is an address on which nobody listens.
+// given is how many ports this process has given away, from a place of its own on.
+var given atomic.Uint64 //nolint:gochecknoglobals // the ports are the machine's
+
+func init() { given.Store(rand.Uint64N(lastPort - firstPort)) } //nolint:gochecknoinits // see above
+
+// FreeAddr is an address on which nobody listens. It is given to nobody else of this process for long: who got it may not
+// listen yet, or may be down for a restart.
 func FreeAddr(ctx context.Context) (string, error) {
 	for range portAttempts {
-		addr := net.JoinHostPort(loopback, strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort)))
+		addr := net.JoinHostPort(loopback, strconv.FormatUint(firstPort+given.Add(1)%(lastPort-firstPort), 10))
 
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 		if err == nil {
