@@ -33,6 +33,8 @@ type Record struct {
 	Unjudged string   `json:"unjudged,omitempty"`
 	Wrong    []string `json:"wrong,omitempty"`  // findings
 	Failed   string   `json:"failed,omitempty"` // why the run could not be made
+
+	Explained string `json:"explained,omitempty"` // what the findings came from, by whoever looked; written into the line by hand
 }
 
 // Counts is what the faults of a class have done.

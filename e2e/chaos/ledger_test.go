@@ -77,6 +77,8 @@ func TestRunsOfManySittingsAddUp(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, records, 4)
 
+	records[2].Explained = "a guard that was missing"
+
 	var page strings.Builder
 
 	chaos.Results(&page, records)
@@ -86,7 +88,7 @@ func TestRunsOfManySittingsAddUp(t *testing.T) {
 		"| def | 2 | 0 | 0 | 1 | 1 | 2001 | 2 | 1m0s | 11 |",
 		"| all | 4 | 2 | 0 | 1 | 1 | 6003 | 6 | 3m0s | 7–8, 11 |",
 		" | 9 | 6 | 3 | 6 | 3 | 1.5s | 1.5s | 1.5s |",
-		"- def, seed 11: I3 again: applied twice\n  `make chaos SEED=11 RUNS=1 CHANGES=2000 RATE=250`",
+		"- def, seed 11: I3 again: applied twice\n  `make chaos SEED=11 RUNS=1 CHANGES=2000 RATE=250`\n\n  **What it was**: a guard that was missing\n",
 		"- def, seed 11: no disk",
 		"- processor.acked, passed in 3 runs: sleep (armed in 3 runs)\n",
 	} {

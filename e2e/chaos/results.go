@@ -218,6 +218,10 @@ func writeFindings(out io.Writer, records []Record) {
 				fmt.Fprintf(out, "- %s, seed %d: %s\n  `%s`\n", r.Revision, r.Seed, shorten(text), r.Replay)
 			}
 		}
+
+		if r.Explained != "" {
+			fmt.Fprintf(out, "\n  **What it was**: %s\n", r.Explained)
+		}
 	}
 
 	if none {
