@@ -44,7 +44,7 @@ func (s *stack) watch(t *testing.T, service, image string) (standIn bool) {
 }
 
 // TestPrometheusScrapes: with the profile, every service of ours is found and scraped, says its version, and the alerts are
-// understood. Grafana and Jaeger are brought up too where their images can be had.
+// understood. Grafana is brought up too where its image can be had.
 func TestPrometheusScrapes(t *testing.T) {
 	s := up(t)
 
@@ -52,7 +52,6 @@ func TestPrometheusScrapes(t *testing.T) {
 		t.Logf("NOT TRIED: %v", standins.NotMade())
 	} else {
 		s.watch(t, "grafana", "grafana/grafana:12.1.0")
-		s.watch(t, "jaeger", "jaegertracing/jaeger:2.5.0")
 	}
 
 	scraped := []string{"listener", "processor", "stats"}
@@ -127,14 +126,20 @@ type answer struct {
 
 func awaitAnswer(t *testing.T, path string, condition func(answer) bool) {
 	t.Helper()
+	await(t, "http://127.0.0.1:9090"+path, condition)
+}
+
+// await asks for JSON until a condition holds for it, and returns that answer.
+func await[T any](t *testing.T, url string, condition func(T) bool) T {
+	t.Helper()
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 
-	var last answer
+	var last T
 
 	err := harness.Await(ctx, time.Second, func(ctx context.Context) (bool, error) {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:9090"+path, http.NoBody)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 		if err != nil {
 			return false, err
 		}
@@ -145,12 +150,16 @@ func awaitAnswer(t *testing.T, path string, condition func(answer) bool) {
 		}
 		defer response.Body.Close()
 
-		last = answer{}
-		if err := json.NewDecoder(response.Body).Decode(&last); err != nil {
+		var answer T
+		if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
 			return false, err
 		}
 
-		return condition(last), nil
+		last = answer
+
+		return condition(answer), nil
 	})
-	require.NoError(t, err, "%s says %+v", path, last)
+	require.NoError(t, err, "%s says %+v", url, last)
+
+	return last
 }

@@ -199,14 +199,16 @@ func (s *stack) awaitContainers(t *testing.T, service, what string, condition fu
 	require.NoError(t, s.compose.Await(ctx, service, service+" "+what, condition))
 }
 
-// arrives writes a document to a source and waits until the target has it. It is two changes: its collection is one.
-func (s *stack) arrives(t *testing.T, source *mongo.Client) {
+// arrives writes a document to a source and waits until the target has it. It is two changes: its collection is one. Both
+// are in a database of their own, whose name it returns.
+func (s *stack) arrives(t *testing.T, source *mongo.Client) (db string) {
 	t.Helper()
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 
-	db, doc := "probe_"+bson.NewObjectID().Hex(), bson.D{{Key: "_id", Value: 1}, {Key: "at", Value: time.Now()}}
+	db = "probe_" + bson.NewObjectID().Hex()
+	doc := bson.D{{Key: "_id", Value: 1}, {Key: "at", Value: time.Now()}}
 
 	require.NoError(t, source.Database(db).CreateCollection(ctx, "documents"))
 	_, err := source.Database(db).Collection("documents").InsertOne(ctx, doc)
@@ -229,4 +231,6 @@ func (s *stack) arrives(t *testing.T, source *mongo.Client) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, want, got)
+
+	return db
 }

@@ -59,12 +59,12 @@ func (d *Docker) complete(ctx context.Context, cache string, progress io.Writer)
 
 // build builds the plugin from its module.
 func (p plugin) build(ctx context.Context, path string) error {
-	return buildModule(ctx, p.module, p.version, p.main, path, "-ldflags", "-X "+p.module+p.stamp+"="+p.version)
+	return BuildModule(ctx, p.module, p.version, p.main, path, "-ldflags", "-X "+p.module+p.stamp+"="+p.version)
 }
 
-// buildModule builds a program whose module go install refuses, in a copy of it: the module cache is read-only. Extra
+// BuildModule builds a program whose module go install refuses, in a copy of it: the module cache is read-only. Extra
 // arguments go to go build.
-func buildModule(ctx context.Context, module, version, main, path string, extra ...string) (err error) {
+func BuildModule(ctx context.Context, module, version, main, path string, extra ...string) (err error) {
 	source, err := download(ctx, module+"@"+version)
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ func FindPrometheus(ctx context.Context, progress io.Writer) (string, error) {
 
 	_, _ = fmt.Fprintf(progress, "there is no prometheus on PATH: building %s, once; it takes minutes\n", prometheusVersion)
 
-	return path, buildModule(ctx, "github.com/prometheus/prometheus", prometheusVersion, "./cmd/prometheus", path, "-tags", "remove_all_sd,enable_dns_sd,netgo")
+	return path, BuildModule(ctx, "github.com/prometheus/prometheus", prometheusVersion, "./cmd/prometheus", path, "-tags", "remove_all_sd,enable_dns_sd,netgo")
 }
 
 // Prometheus is a server that scrapes the services it is told of.

@@ -146,3 +146,27 @@ func prometheus(ctx context.Context, _ string) (rootfs, []string, error) {
 		`ENTRYPOINT ["/bin/prometheus"]`,
 	}, files.withBusybox("sh", "wget")
 }
+
+// jaegerVersion is that of the module; the image calls the same release 2.13.0.
+const jaegerVersion = "v1.76.0"
+
+// jaeger is what the image holds, but for the pages, which its makers put into the module's directory before they build.
+func jaeger(ctx context.Context, dir string) (rootfs, []string, error) {
+	files := empty()
+	program := filepath.Join(dir, "jaeger-linux")
+
+	err := harness.BuildModule(ctx, "github.com/jaegertracing/jaeger", jaegerVersion, "./cmd/jaeger", program, "-ldflags", "-s -w")
+	if err != nil {
+		return files, nil, err
+	}
+
+	files.files["cmd/jaeger/jaeger-linux"] = program
+
+	return files, []string{
+		"ENV JAEGER_LISTEN_HOST=0.0.0.0",
+		"EXPOSE 4317 4318 16686 13133",
+		"VOLUME /tmp",
+		"USER 10001",
+		`ENTRYPOINT ["/cmd/jaeger/jaeger-linux"]`,
+	}, files.withBusybox("sh", "wget")
+}
