@@ -110,7 +110,7 @@ image: ## Build the image of one service (SERVICE=listener)
 .PHONY: release archives images
 release: archives images ## Build binaries, archives, SBOMs, checksums and images into dist/, and check them
 archives: ## Build what release does without Docker
-	GOWORK=off $(RELEASER) release --clean --skip=publish $(if $(shell git tag --points-at HEAD 'v*'),,--snapshot)
+	GOWORK=off $(RELEASER) release --clean --parallelism 1 --skip=publish $(if $(shell git tag --points-at HEAD 'v*'),,--snapshot)
 	@go run ./e2e/cmd/dist
 images: archives ## Build the images of all services, and write them into dist/
 	for service in $(SERVICES); do $(MAKE) image SERVICE=$$service || exit 1; done

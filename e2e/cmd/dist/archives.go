@@ -39,7 +39,7 @@ func (r *release) checkArchive(ctx context.Context, p platform) error {
 		return fmt.Errorf("%s: %w", filepath.Base(path), err)
 	}
 
-	var errs []error
+	errs := []error{inOrder(names, r.programs)}
 
 	for _, name := range beside() {
 		if !slices.Contains(names, name) {
@@ -65,6 +65,24 @@ func (r *release) checkArchive(ctx context.Context, p platform) error {
 
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("%s: %w", filepath.Base(path), err)
+	}
+
+	return nil
+}
+
+// inOrder tells whether an archive has its programs in this order. GoReleaser packs them as it has built them: several at a
+// time it is another order each time, and another checksum.
+func inOrder(names, programs []string) error {
+	var packed []string
+
+	for _, name := range names {
+		if slices.Contains(programs, name) {
+			packed = append(packed, name)
+		}
+	}
+
+	if order := func(a, b string) int { return slices.Index(programs, a) - slices.Index(programs, b) }; !slices.IsSortedFunc(packed, order) {
+		return fmt.Errorf("its programs are packed in the order %v, not %v: whoever builds it again has other bytes", packed, programs)
 	}
 
 	return nil

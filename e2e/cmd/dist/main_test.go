@@ -80,6 +80,16 @@ func TestCheck(t *testing.T) {
 	})
 }
 
+// TestProgramsAreInOrder: an archive of darwin had them in another order than the same one before, on a busy machine.
+func TestProgramsAreInOrder(t *testing.T) {
+	t.Parallel()
+
+	programs := []string{"listener", "processor", "stats"}
+
+	require.NoError(t, inOrder([]string{"LICENSE", "listener", "processor", "README.md", "stats"}, programs))
+	require.ErrorContains(t, inOrder([]string{"LICENSE", "processor", "listener", "stats"}, programs), "[processor listener stats], not [listener")
+}
+
 func without(all []string, one string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return name == one })
 }
