@@ -73,19 +73,14 @@ func (r *release) checkArchive(ctx context.Context, p platform) error {
 // inOrder tells whether an archive has its programs in this order. GoReleaser packs them as it has built them: several at a
 // time it is another order each time, and another checksum.
 func inOrder(names, programs []string) error {
-	var packed []string
+	packed := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !slices.Contains(programs, name) })
+	place := func(program string) int { return slices.Index(programs, program) }
 
-	for _, name := range names {
-		if slices.Contains(programs, name) {
-			packed = append(packed, name)
-		}
+	if slices.IsSortedFunc(packed, func(a, b string) int { return place(a) - place(b) }) {
+		return nil
 	}
 
-	if order := func(a, b string) int { return slices.Index(programs, a) - slices.Index(programs, b) }; !slices.IsSortedFunc(packed, order) {
-		return fmt.Errorf("its programs are packed in the order %v, not %v: whoever builds it again has other bytes", packed, programs)
-	}
-
-	return nil
+	return fmt.Errorf("its programs are packed in the order %v, not %v: whoever builds it again has other bytes", packed, programs)
 }
 
 // open reads an archive: the programs, and the names of all files without the directory they are in.
