@@ -182,7 +182,7 @@ func published() []Mutant {
 			New:  `entry != nil {`,
 		},
 		{
-			Name: "rewound-behind-a-lost-schema-change", File: listener + "chain/table.go",
+			Name: "rewound-behind-a-lost-schema-change", File: listener + "chain/rewind.go",
 			What: "A rewind begins at the lowest checkpoint with the table of a marker before it: a schema change between, which the stream has lost, is not known.",
 			Old:  `	return Place{marker.ResumeToken, marker.Position, marker.Event, marker.Skipped, to.Table}, nil`,
 			New:  `	return to, nil`,
