@@ -269,10 +269,8 @@ func (l *Ledger) route(e *event.Event) (int, event.Pin, error) {
 		return 0, event.PinNone, nil
 	}
 
-	if l.table != nil {
-		l.table.Reach(l.next(e.ClusterTime))
-
-		if entry, ok := l.table.Find(e); ok {
+	if table := l.tableAt(l.next(e.ClusterTime)); table != nil {
+		if entry, ok := table.Find(e); ok {
 			return entry.Partition, entry.Pin, nil
 		}
 	}
@@ -289,26 +287,28 @@ func (l *Ledger) route(e *event.Event) (int, event.Pin, error) {
 // comes right behind the event, before any other: of what is not published, a
 // listener that goes on from the tail would know nothing.
 func (l *Ledger) follow(e *event.Event) {
-	if l.table == nil {
-		return
-	}
-
-	l.table.Reach(l.Position())
-
-	if l.table.Apply(e) {
+	if table := l.tableAt(l.Position()); table != nil && table.Apply(e) {
 		l.markerPending = true
 	}
 }
 
+// tableAt returns the table for the event at this place; nil where there is none.
+func (l *Ledger) tableAt(place event.Position) *routing.Table {
+	if l.table != nil {
+		l.table.Reach(place)
+	}
+
+	return l.table
+}
+
 // IsSkipped is routing.Table.IsSkipped of the table at this place.
 func (l *Ledger) IsSkipped(e *event.Event) (why string, skipped bool) {
-	if l.table == nil {
+	table := l.tableAt(l.next(e.ClusterTime))
+	if table == nil {
 		return "", false
 	}
 
-	l.table.Reach(l.next(e.ClusterTime))
-
-	return l.table.IsSkipped(e)
+	return table.IsSkipped(e)
 }
 
 // settleUnfinished returns the attempt that the event at this position is: 1
