@@ -97,7 +97,7 @@ type run struct {
 }
 
 // Run makes one run. An error says that it could not be made: nothing is known of the relay then. The folder stays, too.
-func Run(ctx context.Context, o *Options) (outcome *Outcome, err error) {
+func Run(ctx context.Context, o *Options) (_ *Outcome, err error) {
 	plan := NewPlan(o)
 	r := &run{options: *o, plan: plan, folder: filepath.Join(o.Dir, fmt.Sprintf("seed-%d", o.Seed)), outcome: &Outcome{Plan: plan}}
 	r.outcome.Folder = r.folder

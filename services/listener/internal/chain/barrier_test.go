@@ -13,13 +13,14 @@ import (
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
 )
 
-// newSchemaStream makes a flow that replicates schema changes.
-func newSchemaStream(t *testing.T, mode topology.PublishMode) (*natstest.Server, *topology.Stream) {
+// newSchemaStream makes a flow that replicates schema changes, and its first writer.
+func newSchemaStream(t *testing.T, mode topology.PublishMode) (*natstest.Server, *topology.Stream, *writer) {
 	t.Helper()
 
 	server := natstest.New(t)
+	stream := makeStream(t, server.JetStream(t), topology.Settings{Publish: mode, DDL: true}, 1<<20)
 
-	return server, makeStream(t, server.JetStream(t), topology.Settings{Publish: mode, DDL: true}, 1<<20)
+	return server, stream, newWriter(t, server, stream, 1)
 }
 
 // schemaChange returns event n of a source: of a collection with the UUID of its letters.
@@ -39,10 +40,10 @@ func createCapped(t *testing.T, n int, coll, uuid string) sourceEvent {
 	return schemaChange(t, n, event.Create, coll, uuid, bson.E{Key: "operationDescription", Value: bson.D{{Key: "capped", Value: true}}})
 }
 
-func insertIntoA(t *testing.T, n int, uuid string) sourceEvent {
+func insertInto(t *testing.T, n int, coll, uuid string) sourceEvent {
 	t.Helper()
 
-	return schemaChange(t, n, event.Insert, "a", uuid, bson.E{Key: "documentKey", Value: bson.D{{Key: "_id", Value: n}}})
+	return schemaChange(t, n, event.Insert, coll, uuid, bson.E{Key: "documentKey", Value: bson.D{{Key: "_id", Value: n}}})
 }
 
 // store publishes messages and waits until the server has them.
@@ -81,8 +82,7 @@ func TestTailKnowsTheSchema(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
 		t.Helper()
 
-		server, stream := newSchemaStream(t, mode)
-		w := newWriter(t, server, stream, 1)
+		_, stream, w := newSchemaStream(t, mode)
 
 		logs, audit := createCapped(t, 1, "logs", "a"), createCapped(t, 3, "audit", "b")
 		insert := makeEvent(t, 2, bson.Timestamp{T: 1000, I: 2}, 1, 0)
@@ -116,10 +116,9 @@ func TestABarrierWithoutItsChangeHasNotHappened(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
 		t.Helper()
 
-		server, stream := newSchemaStream(t, mode)
+		server, stream, w := newSchemaStream(t, mode)
 		logs := createCapped(t, 1, "logs", "a")
 
-		w := newWriter(t, server, stream, 1)
 		for _, m := range take(t, w.ledger, &logs)[:2] { // as a power cut leaves a batch
 			last, err := stream.Tail(t.Context())
 			require.NoError(t, err)
@@ -152,8 +151,7 @@ func TestABarrierWithoutItsChangeHasNotHappened(t *testing.T) {
 func TestABarrierIsOneBatch(t *testing.T) {
 	t.Parallel()
 
-	server, stream := newSchemaStream(t, topology.PublishBatch)
-	w := newWriter(t, server, stream, 1)
+	_, _, w := newSchemaStream(t, topology.PublishBatch)
 	logs := createCapped(t, 1, "logs", "a")
 	messages := take(t, w.ledger, &logs)
 

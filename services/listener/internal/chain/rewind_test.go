@@ -39,8 +39,7 @@ func TestPlacesOfEarlier(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
 		t.Helper()
 
-		server, stream := newSchemaStream(t, mode)
-		w := newWriter(t, server, stream, 1)
+		_, stream, w := newSchemaStream(t, mode)
 
 		history := []sourceEvent{
 			createCapped(t, 1, "a", "a"),
@@ -104,8 +103,7 @@ func TestRewindBehindALostSchemaChange(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
 		t.Helper()
 
-		server, stream := newSchemaStream(t, mode)
-		w := newWriter(t, server, stream, 1)
+		_, stream, w := newSchemaStream(t, mode)
 
 		kept := createCapped(t, 1, "a", "a")
 		w.store(t, take(t, w.ledger, &kept)...)
@@ -124,7 +122,7 @@ func TestRewindBehindALostSchemaChange(t *testing.T) {
 		w.ledger.Rewind(1, place)
 		w.store(t, markerOf(w.ledger))
 
-		lost, inserted := createCapped(t, 2, "b", "b"), schemaChange(t, 3, event.Insert, "b", "b", bson.E{Key: "documentKey", Value: bson.D{{Key: "_id", Value: 3}}})
+		lost, inserted := createCapped(t, 2, "b", "b"), insertInto(t, 3, "b", "b")
 		w.store(t, take(t, w.ledger, &lost)...)
 		require.Equal(t, event.PinCapped, take(t, w.ledger, &inserted)[0].Pin)
 	})
@@ -139,8 +137,7 @@ func TestTableOfBeforeThePurge(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
 		t.Helper()
 
-		server, stream := newSchemaStream(t, mode)
-		w := newWriter(t, server, stream, 1)
+		_, stream, w := newSchemaStream(t, mode)
 
 		made := createCapped(t, 1, "a", "a")
 		w.store(t, take(t, w.ledger, &made)...)
@@ -180,11 +177,10 @@ func TestRewindToBeforeALaterCollectionOfTheName(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode topology.PublishMode) {
 		t.Helper()
 
-		server, stream := newSchemaStream(t, mode)
-		w := newWriter(t, server, stream, 1)
+		server, stream, w := newSchemaStream(t, mode)
 		history := []sourceEvent{
-			insertIntoA(t, 1, "plain"), insertIntoA(t, 2, "plain"), insertIntoA(t, 3, "plain"),
-			schemaChange(t, 4, event.Drop, "a", "plain"), createCapped(t, 5, "a", "capped"), insertIntoA(t, 6, "capped"),
+			insertInto(t, 1, "a", "plain"), insertInto(t, 2, "a", "plain"), insertInto(t, 3, "a", "plain"),
+			schemaChange(t, 4, event.Drop, "a", "plain"), createCapped(t, 5, "a", "capped"), insertInto(t, 6, "a", "capped"),
 		}
 
 		publish := func(from, to int) (ways []way) {
