@@ -16,6 +16,9 @@ const (
 	// patience is how long a Client waits for an answer to begin, and then for each further part. The listener's two
 	// reads are bounded by 5 s each (services/listener/internal/refetch).
 	patience = 15 * time.Second
+	// another is how long a Client goes on listening after an answer that says "not now": a listener that was the active
+	// one and does not know better yet may be busy, or cut off from its source, while the present one still reads.
+	another = time.Second
 	// concurrent bounds the requests of a Client under way, and with them its memory: each collects one document while
 	// at most pending bytes wait to be collected. The listener reads as many at a time.
 	concurrent = 4
@@ -41,7 +44,7 @@ func New(nc *nats.Conn, flow string) *Client {
 // _id decides. The image's Document belongs to the caller.
 //
 // Errors: ErrNoListener when nobody answers, not in time (15 s, or the deadline of ctx) or not whole: ask again later.
-// *ReadError when the listener answered without an image. The context's own error when it was cancelled. Otherwise the
+// *ReadError when the listener answered without an image, and no other one with an image. The context's own error when it was cancelled. Otherwise the
 // request itself is wrong: the key has no _id, or does not fit a message.
 func (c *Client) Fetch(ctx context.Context, ns event.Namespace, documentKey bson.Raw, notBefore bson.Timestamp) (Image, error) {
 	key, err := keyOf(ns, documentKey)
@@ -132,11 +135,27 @@ func (c *Client) fetch(ctx context.Context, request *Request) (Image, error) {
 	return collect(ctx, sub)
 }
 
+// collect returns the first image that comes. An answer that says "not now" is returned when no other one follows it.
 func collect(ctx context.Context, sub *nats.Subscription) (Image, error) {
+	image, err := collectOne(ctx, sub, patience)
+
+	var notNow *ReadError
+	for errors.As(err, &notNow) && notNow.Transient {
+		first := err
+		if image, err = collectOne(ctx, sub, another); errors.Is(err, ErrNoListener) {
+			return Image{}, first
+		}
+	}
+
+	return image, err
+}
+
+// collectOne returns the answer that begins within the time given.
+func collectOne(ctx context.Context, sub *nats.Subscription, within time.Duration) (Image, error) {
 	var answer collector
 
 	for {
-		m, err := next(ctx, sub)
+		m, err := next(ctx, sub, within)
 		if err != nil {
 			return Image{}, err
 		}
@@ -154,13 +173,15 @@ func collect(ctx context.Context, sub *nats.Subscription) (Image, error) {
 		if done || err != nil {
 			return image, err
 		}
+
+		within = patience
 	}
 }
 
 // next waits for a message. An error other than that of a cancelled caller wraps ErrNoListener: nobody is there
 // (nats.ErrNoResponders), nothing came in time, or something came and had to be dropped (nats.ErrSlowConsumer).
-func next(ctx context.Context, sub *nats.Subscription) (*nats.Msg, error) {
-	patient, cancel := context.WithTimeout(ctx, patience)
+func next(ctx context.Context, sub *nats.Subscription, within time.Duration) (*nats.Msg, error) {
+	patient, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 
 	m, err := sub.NextMsgWithContext(patient)

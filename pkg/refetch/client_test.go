@@ -207,6 +207,33 @@ func TestListenerThatCouldNotRead(t *testing.T) {
 	}
 }
 
+// TestBusyListenerTakesNoRequestFromAnother: one that says "not now" at once, as a listener does that was the active one
+// and is stuck, while the present one still reads.
+func TestBusyListenerTakesNoRequestFromAnother(t *testing.T) {
+	t.Parallel()
+
+	server, image := natstest.New(t), largeImage(t)
+	said := make(chan struct{})
+
+	answering(t, server, func(nc *nats.Conn, _ refetch.Request, inbox string) {
+		publish(nc, refetch.EncodeFailure(inbox, 1, &refetch.ReadError{Reason: "busy", Transient: true}))
+
+		if err := nc.Flush(); err != nil {
+			panic(err)
+		}
+
+		close(said)
+	})
+	answering(t, server, func(nc *nats.Conn, _ refetch.Request, inbox string) {
+		<-said
+		publish(nc, refetch.EncodeImage(inbox, 2, image, 1000)...)
+	})
+
+	got, err := fetch(t, server, time.Minute)
+	require.NoError(t, err)
+	require.Equal(t, image, got)
+}
+
 func TestImageFromBeforeTheEventIsRefused(t *testing.T) {
 	t.Parallel()
 
