@@ -20,7 +20,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	key      = "p.flow.03"
-	ttl      = time.Second
+	ttl      = 3 * time.Second // where the lease is to end
+	long     = time.Minute
 	patience = 20 * time.Second
 	glance   = 5 * time.Millisecond
 )
@@ -46,10 +47,10 @@ func newWorld(t *testing.T) *world {
 	return &world{nats: server, js: js, kv: kv, bucket: lease.NewBucket(js, topology.OwnersBucket)}
 }
 
-func (w *world) acquire(t *testing.T, value string) *lease.Lease {
+func (w *world) acquire(t *testing.T, value string, lasting time.Duration) *lease.Lease {
 	t.Helper()
 
-	l, err := w.bucket.Acquire(t.Context(), key, value, ttl)
+	l, err := w.bucket.Acquire(t.Context(), key, value, lasting)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = l.Release(context.WithoutCancel(t.Context())) })
 
@@ -94,7 +95,7 @@ func TestOneHolder(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
-	first := w.acquire(t, "a")
+	first := w.acquire(t, "a", long)
 
 	_, err := w.bucket.Acquire(t.Context(), key, "b", ttl)
 	require.ErrorIs(t, err, lease.ErrHeld)
@@ -103,7 +104,7 @@ func TestOneHolder(t *testing.T) {
 	require.NoError(t, first.Release(t.Context()))
 	require.ErrorIs(t, first.Err(), lease.ErrReleased)
 
-	second := w.acquire(t, "b") // over the mark of the release
+	second := w.acquire(t, "b", long) // over the mark of the release
 	require.Greater(t, second.Revision(), first.Revision())
 	require.NoError(t, first.Release(t.Context()))
 	require.Equal(t, "b", w.value(t), "who has released before deletes nothing")
@@ -114,7 +115,7 @@ func TestExpiryAndTakeOver(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
-	first := w.acquire(t, "a")
+	first := w.acquire(t, "a", ttl)
 	acquired := time.Now()
 
 	<-first.Ended()
@@ -137,7 +138,7 @@ func TestRenewalKeepsTheTTL(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
-	l := w.acquire(t, "a")
+	l := w.acquire(t, "a", ttl)
 	ctx, cancel := l.Context(t.Context())
 
 	defer cancel()
@@ -194,7 +195,7 @@ func TestKeyChangedByHand(t *testing.T) {
 			t.Parallel()
 
 			w := newWorld(t)
-			l := w.acquire(t, "a")
+			l := w.acquire(t, "a", long)
 			ctx, cancel := l.Context(t.Context())
 
 			defer cancel()
@@ -205,7 +206,7 @@ func TestKeyChangedByHand(t *testing.T) {
 			<-l.Ended()
 
 			// Nobody's lease: the next one need not wait.
-			next := w.acquire(t, "b")
+			next := w.acquire(t, "b", long)
 			require.NoError(t, l.Release(t.Context()))
 			require.Equal(t, "b", w.value(t))
 			require.NoError(t, next.Renew(t.Context()))
@@ -218,7 +219,7 @@ func TestServerRestart(t *testing.T) {
 
 	w := newWorld(t)
 
-	l, err := w.bucket.Acquire(t.Context(), key, "a", 10*time.Second)
+	l, err := w.bucket.Acquire(t.Context(), key, "a", long)
 	require.NoError(t, err)
 
 	w.nats.Restart(t)
@@ -234,14 +235,14 @@ func TestServerRestart(t *testing.T) {
 	_, err = w.bucket.Acquire(t.Context(), key, "b", ttl)
 	require.ErrorIs(t, err, lease.ErrHeld)
 	require.NoError(t, l.Release(t.Context()))
-	w.acquire(t, "b")
+	w.acquire(t, "b", long)
 }
 
 func TestServerAway(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
-	l := w.acquire(t, "a")
+	l := w.acquire(t, "a", ttl)
 	failed := make(chan error, 1)
 
 	w.nats.Stop()
@@ -269,10 +270,10 @@ func TestLostReply(t *testing.T) {
 	bucket := lease.NewBucket(deaf, topology.OwnersBucket)
 
 	deaf.lost = 1
-	_, err := bucket.Acquire(t.Context(), key, "a", ttl)
+	_, err := bucket.Acquire(t.Context(), key, "a", long)
 	require.ErrorIs(t, err, nats.ErrTimeout)
 
-	l, err := bucket.Acquire(t.Context(), key, "a", ttl)
+	l, err := bucket.Acquire(t.Context(), key, "a", long)
 	require.NoError(t, err)
 
 	deaf.lost = 1
@@ -308,8 +309,6 @@ func (d *deafJetStream) PublishMsg(ctx context.Context, msg *nats.Msg, opts ...j
 func TestLeaseIsCountedFromBeforeTheRequest(t *testing.T) {
 	t.Parallel()
 
-	const long = time.Minute
-
 	w := newWorld(t)
 	slow := &slowJetStream{JetStream: w.js}
 
@@ -344,7 +343,7 @@ func TestContextEndsWithTheLease(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
-	l := w.acquire(t, "a")
+	l := w.acquire(t, "a", long)
 
 	early, cancelEarly := l.Context(t.Context())
 	defer cancelEarly()
@@ -371,14 +370,14 @@ func TestHolderThatCannotTellTime(t *testing.T) {
 	t.Parallel()
 
 	w := newWorld(t)
-	long, err := w.bucket.Acquire(t.Context(), key, "a", time.Hour) // by its clock; the key is gone for all others
+	l, err := w.bucket.Acquire(t.Context(), key, "a", time.Hour) // by its clock; the key is gone for all others
 	require.NoError(t, err)
 	require.NoError(t, w.kv.Purge(t.Context(), key))
 
-	w.acquire(t, "b")
+	w.acquire(t, "b", long)
 
-	require.NoError(t, long.Err(), "it knows nothing yet")
-	require.ErrorIs(t, long.Renew(t.Context()), lease.ErrLost)
-	require.NoError(t, long.Release(t.Context()))
+	require.NoError(t, l.Err(), "it knows nothing yet")
+	require.ErrorIs(t, l.Renew(t.Context()), lease.ErrLost)
+	require.NoError(t, l.Release(t.Context()))
 	require.Equal(t, "b", w.value(t))
 }
