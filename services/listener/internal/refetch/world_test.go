@@ -62,7 +62,7 @@ func (w *world) listen(t *testing.T, monitor *drvevent.CommandMonitor) *listener
 func (w *world) listenTo(t *testing.T, server *mongotest.Server, monitor *drvevent.CommandMonitor) *listener {
 	t.Helper()
 
-	source, err := mongodb.Connect(server.URI(), mongodb.Options{ServerSelectionTimeout: 2 * time.Second, Monitor: monitor})
+	source, err := mongodb.Connect(server.URI(), mongodb.Options{ServerSelectionTimeout: 5 * time.Second, Monitor: monitor})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = mongodb.Disconnect(context.WithoutCancel(t.Context()), source) })
 
