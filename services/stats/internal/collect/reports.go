@@ -208,9 +208,20 @@ func (b *Book) put(key string, e entry) {
 
 	if e.listener == nil && e.processor == nil {
 		delete(b.entries, key)
-	} else {
-		b.entries[key] = e
+
+		return
 	}
+
+	if _, known := b.entries[key]; !known { // a process that is killed takes no report away, and the next one has a new key
+		forget(b.entries)
+	}
+
+	b.entries[key] = e
+}
+
+// forget removes what nobody is told of any more.
+func forget(entries map[string]entry) {
+	maps.DeleteFunc(entries, func(_ string, e entry) bool { return time.Since(e.arrived) > remembered })
 }
 
 // stop keeps the last report of an instance that has stopped, among the fresh ones where there are any: until it is
@@ -230,7 +241,7 @@ func (b *Book) stop(key string, fresh map[string]entry) {
 		entries[key] = e
 	}
 
-	maps.DeleteFunc(entries, func(_ string, e entry) bool { return e.stopped && time.Since(e.arrived) > remembered })
+	forget(entries)
 }
 
 func (b *Book) lose(err error) {
