@@ -68,7 +68,7 @@ const reasonsHead = `
 
 gRPC answers carry ErrorInfo of the domain ` + "`relay.v1`" + ` with one of these reasons, and the remedy in its metadata; over HTTP the
 same stands in ` + "`details`" + `. ` + "`UNAVAILABLE`" + ` comes with RetryInfo. Without a reason are errors of the protocol itself, and
-` + "`INTERNAL`" + `, of which the log of the stats service tells more. Dead letters that an action left alone have reasons of their
+` + "`INTERNAL`" + `, with an id beside which the log of the stats service has the cause. Dead letters that an action left alone have reasons of their
 own: [API.md](API.md#deadletterrefusal).
 
 | reason | gRPC code | cause | remedy |

@@ -20,7 +20,8 @@ type Config struct {
 	GRPCAddr string `env:"GRPC_ADDR" envDefault:":50051" help:"address of the gRPC API"`
 	HTTPAddr string `env:"HTTP_ADDR" envDefault:":8080" help:"address of the page and of the JSON API; off: neither"`
 
-	APIOpen       string `env:"API_OPEN" envDefault:"none" oneof:"none,viewer,operator" help:"what callers from other hosts may do without a token; from this host they may read, and everything while API_TOKENS_FILE is not set"`
+	APIOpen       string `env:"API_OPEN" envDefault:"none" oneof:"none,viewer,operator" help:"what callers from other hosts may do without a token"`
+	APILocal      string `env:"API_LOCAL" envDefault:"auto" oneof:"auto,none,viewer,operator" help:"what callers from this host may do without a token; auto: operator while API_TOKENS_FILE is not set, else viewer; none is for a host with a proxy that hands requests on"`
 	APITokensFile string `env:"API_TOKENS_FILE" help:"path of the tokens, one a line: name, role (viewer or operator), secret; or cert:name and role of a client certificate; read again when it changes"`
 
 	APICert     string `env:"API_CERT" help:"path of the PEM certificate of gRPC and HTTP, with those of authorities between it and the root; read again when it changes; empty: no TLS"`
@@ -104,9 +105,17 @@ func (c *Config) validateTLS() error {
 }
 
 func (c *Config) guard(tokens *access.Tokens) *access.Guard {
-	open, _ := access.ParseRole(c.APIOpen) // Load has checked it
+	open, _ := access.ParseRole(c.APIOpen) // Load has checked both
 
-	return access.New(open, tokens)
+	local, set := access.ParseRole(c.APILocal)
+	switch {
+	case !set && tokens == nil:
+		local = access.Operator
+	case !set:
+		local = access.Viewer
+	}
+
+	return access.New(open, local, tokens)
 }
 
 // Targets returns the target of each flow.

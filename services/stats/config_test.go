@@ -2,6 +2,8 @@ package main
 
 import (
 	"maps"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -9,6 +11,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/lifecycle"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
 	"github.com/atlas-relay/atlas-relay/pkg/tlstest"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
 )
 
 func TestTargets(t *testing.T) {
@@ -50,6 +53,38 @@ func TestWrongSettings(t *testing.T) {
 			require.NotContains(t, err.Error(), "hunter2")
 			require.Equal(t, 2, lifecycle.ExitCode(err))
 		})
+	}
+}
+
+// TestRolesOfThisHost: nobody need set anything, and a host with a proxy can.
+func TestRolesOfThisHost(t *testing.T) {
+	t.Parallel()
+
+	file := filepath.Join(t.TempDir(), "tokens")
+	require.NoError(t, os.WriteFile(file, []byte("ann operator 0123456789abcdef\n"), 0o600))
+
+	for name, test := range map[string]struct {
+		environ map[string]string
+		most    access.Role
+	}{
+		"nothing set":       {map[string]string{}, access.Operator},
+		"beside tokens":     {map[string]string{"API_TOKENS_FILE": file}, access.Viewer},
+		"tokens for all":    {map[string]string{"API_TOKENS_FILE": file, "API_LOCAL": "none"}, access.Nobody},
+		"more than default": {map[string]string{"API_TOKENS_FILE": file, "API_LOCAL": "operator"}, access.Operator},
+		"empty":             {map[string]string{"API_LOCAL": ""}, access.Operator},
+	} {
+		test.environ["TARGET_URI"] = "mongodb://a"
+
+		cfg, err := LoadConfig(test.environ)
+		require.NoError(t, err, name)
+
+		tokens, err := cfg.tokens()
+		require.NoError(t, err, name)
+
+		for _, needs := range []access.Role{access.Nobody, access.Viewer, access.Operator} {
+			_, err = cfg.guard(tokens).Admit(access.Caller{Local: true}, needs)
+			require.Equal(t, needs <= test.most, err == nil, "%s: %s", name, needs)
+		}
 	}
 }
 

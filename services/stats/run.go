@@ -80,7 +80,7 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 	tasks = append(tasks, secured.tasks...)
 
 	server, err := api.Listen(ctx, api.Options{
-		Addr: cfg.GRPCAddr, TLS: secured.config("h2"), Guard: secured.guard, Flows: flows, Letters: letters, Switches: switches, Timelines: timelines,
+		Addr: cfg.GRPCAddr, TLS: secured.config("h2"), Guard: secured.guard, Flows: flows, Letters: letters, Switches: switches, Timelines: timelines, Log: p.Log,
 	})
 	if err != nil {
 		return err

@@ -4,12 +4,13 @@
 //	a known token            the role that the file gives it
 //	an unknown token         nobody, wherever it comes from
 //	none, a certificate      the role that the file gives it, or that of the two lines below if that is higher
-//	none, from this host     operator while there is no file of tokens, else viewer
+//	none, from this host     the role of API_LOCAL: operator while there is no file of tokens, else viewer
 //	none, from elsewhere     the role of API_OPEN: nobody, unless an operator says otherwise
 //
 // A certificate is one that API_CLIENT_CA has signed; others do not get as far as here.
 //
-// From this host means: the connection does, directly. What a proxy on this host hands on comes from elsewhere.
+// From this host means: the connection does, directly. What a proxy on this host hands on comes from elsewhere; one that
+// does not say so cannot be told from the host itself, and API_LOCAL=none is for a host that has one.
 package access
 
 import (
@@ -90,6 +91,17 @@ type Caller struct {
 	Rebound bool
 }
 
+// HandedOn tells whether a proxy says in the headers of HTTP, or the metadata of gRPC, that a request is another host's.
+func HandedOn(header func(name string) string) bool {
+	for _, name := range []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"} {
+		if header(name) != "" {
+			return true
+		}
+	}
+
+	return false
+}
+
 // Identity is who was admitted.
 type Identity struct {
 	Role        Role
@@ -100,13 +112,15 @@ type Identity struct {
 
 // Guard admits callers. Safe for concurrent use.
 type Guard struct {
-	open   Role
-	tokens *Tokens // nil: there is no file
+	open, local Role
+	tokens      *Tokens // nil: there is no file
 }
 
-// New returns a guard that gives callers without a token the role open, and those with one the role that tokens say.
-// Tokens may be nil.
-func New(open Role, tokens *Tokens) *Guard { return &Guard{open: open, tokens: tokens} }
+// New returns a guard that gives callers without a token the role open, those of this host the role local if that is
+// higher, and those with a token the role that tokens say. Tokens may be nil.
+func New(open, local Role, tokens *Tokens) *Guard {
+	return &Guard{open: open, local: local, tokens: tokens}
+}
 
 // Admit returns who the caller is, if he may do what needs this role. It returns ErrNoToken, ErrBadToken and RoleError.
 func (g *Guard) Admit(c Caller, needs Role) (Identity, error) {
@@ -147,10 +161,8 @@ func (g *Guard) anonymous(c Caller) Role {
 	switch {
 	case c.Rebound:
 		return Nobody
-	case c.Local && g.tokens == nil:
-		return Operator
 	case c.Local:
-		return max(g.open, Viewer)
+		return max(g.open, g.local)
 	default:
 		return g.open
 	}

@@ -76,12 +76,10 @@ func TestAdmit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 
-			var known *access.Tokens
+			guard := access.New(test.open, access.Operator, nil)
 			if test.file {
-				known = tokens(t)
+				guard = access.New(test.open, access.Viewer, tokens(t))
 			}
-
-			guard := access.New(test.open, known)
 
 			for _, needs := range []access.Role{access.Nobody, access.Viewer, access.Operator} {
 				id, err := guard.Admit(test.caller, needs)
@@ -102,10 +100,21 @@ func TestAdmit(t *testing.T) {
 	}
 }
 
+// TestHostWithAProxy: what comes from a host whose proxy does not name itself has no role.
+func TestHostWithAProxy(t *testing.T) {
+	t.Parallel()
+
+	_, err := access.New(access.Nobody, access.Nobody, nil).Admit(access.Caller{Local: true}, access.Viewer)
+	require.ErrorIs(t, err, access.ErrNoToken)
+
+	_, err = access.New(access.Viewer, access.Nobody, nil).Admit(access.Caller{Local: true}, access.Viewer)
+	require.NoError(t, err, "no less than others")
+}
+
 func TestIdentityHasTheNameOfTheToken(t *testing.T) {
 	t.Parallel()
 
-	id, err := access.New(access.Nobody, tokens(t)).Admit(access.Caller{Addr: "a", Token: settings.NewSecret(annsToken)}, access.Operator)
+	id, err := access.New(access.Nobody, access.Viewer, tokens(t)).Admit(access.Caller{Addr: "a", Token: settings.NewSecret(annsToken)}, access.Operator)
 	require.NoError(t, err)
 	require.Equal(t, access.Identity{Role: access.Operator, Token: "ann", Addr: "a"}, id)
 	require.Equal(t, id, access.From(access.With(t.Context(), id)))
@@ -152,7 +161,12 @@ func TestCertificates(t *testing.T) {
 		"beside a token":      {with(of("ann"), func(c *access.Caller) { c.Token = settings.NewSecret(boardToken) }), loaded, access.Viewer, access.Identity{Token: "board"}},
 		"rebound":             {with(of("ann"), func(c *access.Caller) { c.Rebound = true }), loaded, access.Nobody, access.Identity{}},
 	} {
-		guard := access.New(access.Nobody, test.tokens)
+		anonymous := access.Viewer
+		if test.tokens == nil {
+			anonymous = access.Operator
+		}
+
+		guard := access.New(access.Nobody, anonymous, test.tokens)
 
 		id, err := guard.Admit(test.caller, test.most)
 		require.NoError(t, err, name)
@@ -192,7 +206,7 @@ func TestTheFileIsReadAgain(t *testing.T) {
 	loaded, err := access.LoadTokens(path)
 	require.NoError(t, err)
 
-	guard := access.New(access.Nobody, loaded)
+	guard := access.New(access.Nobody, access.Viewer, loaded)
 	admits := func(token string) bool {
 		_, err := guard.Admit(access.Caller{Token: settings.NewSecret(token)}, access.Viewer)
 

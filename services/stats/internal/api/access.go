@@ -5,7 +5,6 @@ import (
 	"net"
 	"strings"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
@@ -51,15 +50,6 @@ func needs(method string) access.Role {
 	return access.Operator
 }
 
-func admit(ctx context.Context, guard *access.Guard, method string) (context.Context, error) {
-	id, err := guard.Admit(callerOf(ctx), needs(method))
-	if err != nil {
-		return nil, toStatus(err)
-	}
-
-	return access.With(ctx, id), nil
-}
-
 func callerOf(ctx context.Context) access.Caller {
 	meta, _ := metadata.FromIncomingContext(ctx)
 	caller := access.Caller{Addr: "an unknown address", Token: settings.NewSecret(bearer(first(meta, "authorization")))}
@@ -69,7 +59,7 @@ func callerOf(ctx context.Context) access.Caller {
 		return caller
 	}
 
-	if p.Addr.Network() == inProcessNetwork {
+	if isInside(ctx) {
 		caller.Addr = first(meta, MetadataPeer)
 		caller.Local = first(meta, MetadataLocal) == "true"
 		caller.Rebound = first(meta, MetadataRebound) == "true"
@@ -84,7 +74,7 @@ func callerOf(ctx context.Context) access.Caller {
 
 	caller.Addr = p.Addr.String()
 	if tcp, ok := p.Addr.(*net.TCPAddr); ok {
-		caller.Local = tcp.IP.IsLoopback()
+		caller.Local = tcp.IP.IsLoopback() && !access.HandedOn(func(name string) string { return first(meta, name) })
 	}
 
 	return caller
@@ -105,26 +95,4 @@ func bearer(authorization string) string {
 	}
 
 	return authorization
-}
-
-func guardUnary(guard *access.Guard) grpc.UnaryServerInterceptor {
-	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
-		ctx, err := admit(ctx, guard, info.FullMethod)
-		if err != nil {
-			return nil, err
-		}
-
-		return handle(ctx, request)
-	}
-}
-
-func guardStream(guard *access.Guard) grpc.StreamServerInterceptor {
-	return func(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-		// No stream changes anything, so none asks who is there.
-		if _, err := admit(stream.Context(), guard, info.FullMethod); err != nil {
-			return err
-		}
-
-		return handle(server, stream)
-	}
 }

@@ -35,7 +35,7 @@ func TestRolesOfMethods(t *testing.T) {
 	tokens, err := access.LoadTokens(file)
 	require.NoError(t, err)
 
-	conn, _ := serveAs(t, access.New(access.Nobody, tokens), []api.Flow{always(sampleStats())}, nil)
+	conn, _ := serveAs(t, access.New(access.Nobody, access.Viewer, tokens), []api.Flow{always(sampleStats())}, nil)
 	// Whoever does not say how much of a dead letter he wants asks for its contents.
 	operators := []string{"ReplayDeadLetters", "RefetchDeadLetters", "DiscardDeadLetters", "PauseFlow", "ResumeFlow", "GetDeadLetter"}
 
@@ -78,7 +78,7 @@ func TestContentsAreForOperators(t *testing.T) {
 
 	w := newLetterWorld(t)
 	name := w.insertDead(t, 1)[0]
-	conn, _ := serveAs(t, access.New(access.Nobody, tokens), nil, []*deadletter.Letters{deadletter.New(w.flow, w.target)})
+	conn, _ := serveAs(t, access.New(access.Nobody, access.Viewer, tokens), nil, []*deadletter.Letters{deadletter.New(w.flow, w.target)})
 	client := relayv1.NewDeadLetterServiceClient(conn)
 
 	ask := func(token string, view relayv1.DeadLetterView) (*relayv1.GetDeadLetterResponse, error) {

@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -52,7 +53,7 @@ func serve(t *testing.T, flows ...api.Flow) (conn *grpc.ClientConn, stop func())
 func serveLetters(t *testing.T, flows []api.Flow, letters []*deadletter.Letters) (conn *grpc.ClientConn, stop func()) {
 	t.Helper()
 
-	return serveAs(t, access.New(access.Nobody, nil), flows, letters)
+	return serveAs(t, access.New(access.Nobody, access.Operator, nil), flows, letters)
 }
 
 func serveAs(t *testing.T, guard *access.Guard, flows []api.Flow, letters []*deadletter.Letters) (conn *grpc.ClientConn, stop func()) {
@@ -65,6 +66,9 @@ func serveWith(t *testing.T, options api.Options) (conn *grpc.ClientConn, stop f
 	t.Helper()
 
 	options.Addr = "127.0.0.1:0"
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
 
 	ctx, cancel := context.WithCancel(t.Context())
 	server, err := api.Listen(ctx, options)

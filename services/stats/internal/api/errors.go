@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -38,6 +39,7 @@ const (
 	reasonRole          = "ROLE_TOO_LOW"
 	reasonTooManyPaused = "TOO_MANY_PAUSED_NAMESPACES"
 	reasonPauseDamaged  = "PAUSE_DAMAGED"
+	reasonManyWatches   = "TOO_MANY_WATCHES"
 )
 
 // domain of ErrorInfo (AIP-193): who defines the reasons.
@@ -47,8 +49,9 @@ const domain = "relay.v1"
 const retryAfter = time.Second
 
 var (
-	errNobodyAnswers = errors.New("neither NATS nor the target can be asked")
-	errStopping      = errors.New("the stats service is stopping")
+	errNobodyAnswers  = errors.New("neither NATS nor the target can be asked")
+	errStopping       = errors.New("the stats service is stopping")
+	errTooManyWatches = fmt.Errorf("%d pages and watches over HTTP are open already", mostInside)
 )
 
 // flowError is a request for a flow that is not watched here.
@@ -86,8 +89,22 @@ func (e *nobodyError) Error() string {
 
 func (*nobodyError) Unwrap() error { return errNobodyAnswers }
 
-// toStatus is the one place where errors become codes. What it does not know is
-// INTERNAL without details: it may tell of our insides.
+// internalError is what toStatus does not know. Its cause may tell of our insides, so only the log has that, beside an id.
+type internalError struct {
+	cause error
+	id    string
+}
+
+func (e *internalError) Error() string { return "internal error " + e.id + ": " + e.cause.Error() }
+
+func (e *internalError) Unwrap() error { return e.cause }
+
+// GRPCStatus implements what google.golang.org/grpc/status looks for.
+func (e *internalError) GRPCStatus() *status.Status {
+	return status.New(codes.Internal, "internal error; the log of the stats service says more beside the id "+e.id)
+}
+
+// toStatus is the one place where errors become codes.
 func toStatus(err error) error {
 	var (
 		flow     *flowError
@@ -108,6 +125,8 @@ func toStatus(err error) error {
 	case errors.Is(err, errStopping):
 		return with(codes.Unavailable, err, reasonStopping, "connect again when it is back", nil,
 			&errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
+	case errors.Is(err, errTooManyWatches):
+		return with(codes.ResourceExhausted, err, reasonManyWatches, "close some, or ask over gRPC: relayctl status", nil)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !errors.As(err, new(*trouble.TargetError)):
 		return status.FromContextError(err).Err()
 	default:
@@ -165,7 +184,7 @@ func letterStatus(err error) error {
 		return with(codes.Unavailable, err, reasonTarget, "check that the target runs and that the stats service reaches it",
 			map[string]string{"flow": target.Flow}, &errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
 	default:
-		return status.Error(codes.Internal, "internal error")
+		return &internalError{cause: err, id: rand.Text()[:8]}
 	}
 }
 

@@ -31,7 +31,7 @@ func newFlowWorld(t *testing.T) (*letterWorld, relayv1.FlowServiceClient) {
 	t.Cleanup(func() { _, _ = pause.Delete(context.WithoutCancel(t.Context()), w.target, w.flow) })
 
 	w.conn, _ = serveWith(t, api.Options{
-		Guard: access.New(access.Nobody, nil), Letters: []*deadletter.Letters{deadletter.New(w.flow, w.target)},
+		Guard: access.New(access.Nobody, access.Operator, nil), Letters: []*deadletter.Letters{deadletter.New(w.flow, w.target)},
 		Switches: []*pausing.Switch{pausing.New(w.flow, w.target)},
 	})
 
@@ -198,7 +198,7 @@ func TestPauseWithoutATarget(t *testing.T) {
 
 	defer func() { _ = mongodb.Disconnect(t.Context(), target) }()
 
-	conn, _ := serveWith(t, api.Options{Guard: access.New(access.Nobody, nil), Switches: []*pausing.Switch{pausing.New("f", target)}})
+	conn, _ := serveWith(t, api.Options{Guard: access.New(access.Nobody, access.Operator, nil), Switches: []*pausing.Switch{pausing.New("f", target)}})
 	client := relayv1.NewFlowServiceClient(conn)
 
 	_, err = client.PauseFlow(t.Context(), &relayv1.PauseFlowRequest{RequestedBy: "ann"})

@@ -17,7 +17,7 @@ type Reason struct {
 }
 
 // Reasons are all that there are. An answer without one is an error of the protocol (CANCELLED, DEADLINE_EXCEEDED,
-// UNIMPLEMENTED) or INTERNAL, of which the log of the service knows more.
+// UNIMPLEMENTED), or INTERNAL with an id beside which the log of the service has the cause.
 func Reasons() []Reason {
 	return []Reason{
 		{reasonFlowRequired, codes.InvalidArgument, "the service watches several flows, and the request names none", "set the field `flow`: `--flow` or `FLOW` of relayctl"},
@@ -31,6 +31,7 @@ func Reasons() []Reason {
 		{reasonNoOperation, codes.NotFound, "no action on dead letters has this name", "`relayctl audit` lists what was done; the answer to an action has its name"},
 		{reasonTooManyPaused, codes.FailedPrecondition, "so many namespaces of the flow are paused already as there may be", "resume some, pause a whole database instead of its collections, or pause the flow"},
 		{reasonPauseDamaged, codes.FailedPrecondition, "the flow's document in `atlas_relay.flows` of the target does not say what is paused: somebody has edited it", "mend it, or delete it: a flow without one runs"},
+		{reasonManyWatches, codes.ResourceExhausted, "so many pages and watches over HTTP are open already as there may be", "close some, or ask over gRPC: `relayctl status`, `relayctl top`"},
 		{reasonTarget, codes.Unavailable, "the target cannot be reached", "check that it runs and that the service reaches it; then ask again, as RetryInfo says"},
 		{reasonForbidden, codes.FailedPrecondition, "the target does not let the service's user do this", "grant the role of [stats-role.js](mongodb/stats-role.js)"},
 		{reasonNoToken, codes.Unauthenticated, "the caller showed neither a token nor a client certificate, and is not one who may do this without", "show one (`API_TOKEN`, or `STATS_CERT` with `STATS_KEY`), ask from the host of the service, or set `API_OPEN` there ([ADR 19](adr/0019-access.md))"},

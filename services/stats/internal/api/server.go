@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -63,6 +64,8 @@ type Options struct {
 	Letters   []*deadletter.Letters         // of the flows
 	Switches  []*pausing.Switch             // of the flows
 	Timelines map[string]*timeline.Timeline // by flow; one that is absent is empty
+	// Log takes the causes of internal errors, and that tokens were refused.
+	Log *slog.Logger
 }
 
 // Listen opens the address, so that a taken port is an error at start. Serve must follow; it closes the listener.
@@ -72,6 +75,7 @@ func Listen(ctx context.Context, o Options) (*Server, error) {
 		return nil, fmt.Errorf("listen for gRPC on %s (GRPC_ADDR): %w", o.Addr, err)
 	}
 
+	calls := newInterceptor(o.Guard, o.Log)
 	s := &Server{
 		listener: listener,
 		inside:   bufconn.Listen(insideBuffer),
@@ -83,8 +87,8 @@ func Listen(ctx context.Context, o Options) (*Server, error) {
 			grpc.MaxConcurrentStreams(maxStreams),
 			grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: pingAfter, Timeout: pingTimeout}),
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),
-			grpc.ChainUnaryInterceptor(guardUnary(o.Guard), bound(longCalls())),
-			grpc.StreamInterceptor(guardStream(o.Guard)),
+			grpc.ChainUnaryInterceptor(calls.unary, bound(longCalls())),
+			grpc.StreamInterceptor(calls.stream),
 		),
 	}
 

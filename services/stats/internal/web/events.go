@@ -10,7 +10,6 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -20,8 +19,6 @@ import (
 
 const (
 	eventInterval = time.Second
-	// mostEvents is how many streams there may be at a time; the connection within the process takes 100 calls.
-	mostEvents = 50
 	// slowest is what a reader gets for one event.
 	slowest = 20 * time.Second
 )
@@ -36,7 +33,6 @@ type events struct {
 	stats     relayv1.StatsServiceClient
 	translate *runtime.ServeMux
 	caller    *caller
-	turns     chan struct{} // one token for each stream
 
 	mu     sync.Mutex
 	latest map[string]written // by flow
@@ -51,7 +47,7 @@ type written struct {
 func newEvents(conn *grpc.ClientConn, translate *runtime.ServeMux, caller *caller) *events {
 	return &events{
 		stats: relayv1.NewStatsServiceClient(conn), translate: translate, caller: caller,
-		turns: make(chan struct{}, mostEvents), latest: make(map[string]written),
+		latest: make(map[string]written),
 	}
 }
 
@@ -75,15 +71,6 @@ func (e *events) marshal(sample *relayv1.Stats) ([]byte, error) {
 
 // ServeHTTP implements http.Handler.
 func (e *events) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	select {
-	case e.turns <- struct{}{}:
-		defer func() { <-e.turns }()
-	default:
-		e.refuse(w, r, status.Errorf(codes.ResourceExhausted, "there are %d event streams already", mostEvents))
-
-		return
-	}
-
 	meta := e.caller.provenance(r)
 	meta.Set("authorization", r.Header.Get("Authorization"))
 

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/atlas-relay/atlas-relay/pkg/tlsfiles"
+	"github.com/atlas-relay/atlas-relay/services/stats/internal/access"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/api"
 )
 
@@ -38,7 +39,7 @@ type caller struct {
 func (c *caller) provenance(r *http.Request) metadata.MD {
 	meta := metadata.Pairs(api.MetadataPeer, r.RemoteAddr)
 
-	if isLoopback(r.RemoteAddr) && !isHandedOn(r.Header) {
+	if isLoopback(r.RemoteAddr) && !access.HandedOn(r.Header.Get) {
 		meta.Set(api.MetadataLocal, "true")
 	}
 
@@ -57,17 +58,6 @@ func isLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 
 	return err == nil && net.ParseIP(host).IsLoopback()
-}
-
-// isHandedOn tells whether a proxy says that the request is another host's.
-func isHandedOn(h http.Header) bool {
-	for _, name := range []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip"} {
-		if h.Get(name) != "" {
-			return true
-		}
-	}
-
-	return false
 }
 
 // isCertified tells whether our certificate is for the host that a browser asked for: it has compared the two.

@@ -104,7 +104,7 @@ func newHandler(ctx context.Context, o *Options) (http.Handler, error) {
 	}
 
 	mux := http.NewServeMux()
-	mux.Handle("/v1/", gzhttp.GzipHandler(bounded(translate)))
+	mux.Handle("/v1/", patient(gzhttp.GzipHandler(bounded(translate))))
 	mux.Handle("GET /v1/flows/{flow}/events", newEvents(o.Conn, translate, caller))
 	mux.Handle("/openapi.json", gzhttp.GzipHandler(http.HandlerFunc(serveDescription)))
 	mux.Handle("/", gzhttp.GzipHandler(files))
@@ -112,13 +112,6 @@ func newHandler(ctx context.Context, o *Options) (http.Handler, error) {
 	// A browser on this host may be sent here by any site that it shows: what is not asked by our own page, or by no
 	// page at all, changes nothing.
 	return headers(http.NewCrossOriginProtection().Handler(mux)), nil
-}
-
-// maxBody bounds requests; the largest one has 1000 names.
-const maxBody = 1 << 20
-
-func bounded(next http.Handler) http.Handler {
-	return http.MaxBytesHandler(next, maxBody)
 }
 
 // secureFor is how long a browser keeps to TLS for a host that answered with it. This holds for every port of the host,

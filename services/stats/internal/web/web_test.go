@@ -53,7 +53,7 @@ func open(t *testing.T, guard *access.Guard, letters ...*deadletter.Letters) *si
 	line.Add(timeline.PointOf(&flow.stats))
 
 	inner, err := api.Listen(t.Context(), api.Options{
-		Addr: "127.0.0.1:0", Guard: guard, Flows: []api.Flow{flow}, Letters: letters, Timelines: map[string]*timeline.Timeline{"a": line},
+		Addr: "127.0.0.1:0", Guard: guard, Flows: []api.Flow{flow}, Letters: letters, Timelines: map[string]*timeline.Timeline{"a": line}, Log: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
 
@@ -133,7 +133,7 @@ func (s *site) json(status int, method, path, body string, headers ...string) ma
 	return decoded
 }
 
-func loopback() *access.Guard { return access.New(access.Nobody, nil) }
+func loopback() *access.Guard { return access.New(access.Nobody, access.Operator, nil) }
 
 func TestJSONHasTheNamesOfTheProtos(t *testing.T) {
 	t.Parallel()
@@ -278,7 +278,7 @@ func TestWhoIsNotOfThisHost(t *testing.T) {
 	tokens, err := access.LoadTokens(file)
 	require.NoError(t, err)
 
-	s := open(t, access.New(access.Nobody, tokens))
+	s := open(t, access.New(access.Nobody, access.Viewer, tokens))
 
 	for name, headers := range map[string][]string{
 		"proxy":             {"X-Forwarded-For", "192.0.2.1"},
