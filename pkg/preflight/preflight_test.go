@@ -200,6 +200,17 @@ func TestVersionsAndTopologies(t *testing.T) {
 	require.Equal(t, Failed, d.topology(fail("", ""))[0].Status, "no primary")
 }
 
+func TestTargetThatSetsEmptyTimestamps(t *testing.T) {
+	t.Parallel()
+
+	for version, found := range map[string]int{
+		"": 0, "8.2.1": 0, "8.0.0": 0, "7.3.4": 1, "7.1.0": 1, "7.0.13": 0, "7.0.12": 1, "6.3.2": 1, "6.0.17": 0, "6.0.16": 1,
+	} {
+		d := deployment{hello: mongodb.Hello{Version: version}}
+		require.Len(t, d.emptyTimestamps(), found, version)
+	}
+}
+
 func TestSourceOfAFlow(t *testing.T) {
 	t.Parallel()
 

@@ -23,7 +23,7 @@ func WarnOfTarget(ctx context.Context, client *mongo.Client, log *slog.Logger) {
 	w := New(Options{})
 	w.target.client, w.target.borrowed = client, true
 
-	w.tell(ctx, &w.target, log, "TGT003", "TGT005", "TGT008")
+	w.tell(ctx, &w.target, log, "TGT003", "TGT005", "TGT008", "TGT010")
 }
 
 func (w *World) tell(ctx context.Context, d *deployment, log *slog.Logger, codes ...string) {

@@ -73,7 +73,28 @@ func targetChecks() []Check {
 			Why: "flow init refuses them with DDL=on, and so does the target when the source changes them", Remedy: "drop the index on the target: flow init makes it as the source has it, and an index that is missing is no difference",
 			Needs: []string{"SRC006", "TGT001"}, after: []string{"TGT006"}, run: sameIndexes,
 		},
+		{
+			Code: "TGT010", What: "the target keeps empty timestamps (MongoDB 8.0, 7.0 from 7.0.13, 6.0 from 6.0.17)",
+			Why:    "other servers put their clock into a field that holds Timestamp(0, 0), so such documents differ from the source's",
+			Remedy: "upgrade the target, unless no document has an empty timestamp", Needs: []string{"TGT001"},
+			run: func(_ context.Context, w *World) []Finding { return w.target.emptyTimestamps() },
+		},
 	}
+}
+
+// emptyTimestamps judges by the version: that a server takes bypassEmptyTsReplacement is seen only where something is
+// written. Releases: https://jira.mongodb.org/browse/SERVER-88750 and its backports.
+func (d *deployment) emptyTimestamps() []Finding {
+	v := d.hello.Version
+
+	kept := !older(v, "8.0.0") ||
+		!older(v, "7.0.13") && older(v, "7.1.0") ||
+		!older(v, "6.0.17") && older(v, "6.1.0")
+	if v == "" || kept { // TGT003 tells that there is no version
+		return nil
+	}
+
+	return one(warn(d.where(), "version %s puts its clock into empty timestamps of documents that it inserts or replaces", v))
 }
 
 // tryTransaction writes and reads a checkpoint of no flow in a transaction that

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 )
 
 // Deadlines of the calls to the target. A call that outlives its deadline is
@@ -53,9 +55,10 @@ type Options struct {
 
 // Target is a deployment that batches are applied to. Safe for concurrent use.
 type Target struct {
-	client  *mongo.Client
-	options Options
-	ensured ensured
+	client   *mongo.Client
+	options  Options
+	ensured  ensured
+	noBypass atomic.Bool // its commands know no bypassEmptyTsReplacement
 }
 
 // New returns a target. It starts nothing.
@@ -93,6 +96,20 @@ func (a *Applier) Commit(ctx context.Context, plan *Plan, last, next *checkpoint
 		return err
 	}
 
+	bypasses := !a.noBypass.Load()
+
+	err := a.attempt(ctx, plan, last, next)
+	if bypasses && mongodb.IsUnknownField(err) {
+		// Waiting does not teach it the field. The target sets empty timestamps to its clock from here on, which doctor tells.
+		a.noBypass.Store(true)
+
+		return a.attempt(ctx, plan, last, next)
+	}
+
+	return err
+}
+
+func (a *Applier) attempt(ctx context.Context, plan *Plan, last, next *checkpoint.Document) error {
 	if a.options.NoTransactions || plan.alone {
 		return a.commitAlone(ctx, plan, last, next)
 	}

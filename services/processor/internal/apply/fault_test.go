@@ -49,6 +49,34 @@ func connect(tb testing.TB, uri settings.URI) *mongo.Client {
 	return client
 }
 
+// TestTargetThatCannotKeepEmptyTimestamps: the field came with MongoDB 8.0 and patches of its forerunners; servers without
+// it refuse the whole command.
+func TestTargetThatCannotKeepEmptyTimestamps(t *testing.T) {
+	t.Parallel()
+
+	for name, alone := range map[string]bool{"in a transaction": false, "without transactions": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inEveryModeBehindWire(t, func(t *testing.T, w *world, wire *wire) {
+				t.Helper()
+
+				w.again(t, func(o *apply.Options) { o.NoTransactions = alone })
+				wire.forget("bypassEmptyTsReplacement")
+
+				insert := w.insert(t, bson.D{{Key: "_id", Value: 1}, {Key: "v", Value: 1}})
+				require.NoError(t, w.commit(t.Context(), insert, w.update(t, 1, set(bson.E{Key: "v", Value: 2}))))
+				require.Equal(t, 1, wire.refused())
+				require.Equal(t, w.last, w.held(t))
+
+				require.NoError(t, w.commit(t.Context(), w.update(t, 1, set(bson.E{Key: "v", Value: 3})), w.remove(t, 2)))
+				require.Equal(t, 1, wire.refused(), "the target is asked once")
+				require.Equal(t, marshal(t, bson.D{{Key: "_id", Value: 1}, {Key: "v", Value: 3}}), w.document(t, 1))
+				require.Equal(t, int64(4), w.held(t).Counters.Processed)
+			})
+		})
+	}
+}
+
 const always = 1 << 30
 
 func TestCommitWhoseReplyIsLostIsFoundInTheCheckpoint(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
 // wire passes a client's messages to the real server and cuts the connection at
@@ -29,6 +30,8 @@ type wire struct {
 	delivered bool // the server gets the command, the client no reply
 	hit       func()
 	cuts      int
+	unknown   string // a field that the server's commands do not have
+	refusals  int    // commands that had it
 }
 
 // newWire listens in front of a server.
@@ -75,6 +78,53 @@ func (w *wire) cutWrite(after int, delivered bool) {
 	defer w.mu.Unlock()
 
 	w.commands, w.skip, w.remaining, w.delivered, w.hit, w.cuts = []string{"bulkWrite", "update", "delete", "insert"}, after, 1, delivered, nil, 0
+}
+
+// forget makes the server one whose commands have no field of that name.
+func (w *wire) forget(field string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	w.unknown = field
+}
+
+// refused counts the commands that had the forgotten field.
+func (w *wire) refused() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	return w.refusals
+}
+
+// refusal is what the server replies to a command with a field that it does not have; nil when there is none.
+func (w *wire) refusal(request []byte) []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+
+	if w.unknown == "" || !bytes.Contains(request, []byte(w.unknown+"\x00")) {
+		return nil
+	}
+
+	w.refusals++
+
+	// Header, flags, and a section that is the document; see message.
+	const (
+		opMsg     = 2013
+		beginning = 21
+	)
+
+	body := marshal(w.tb, bson.D{
+		{Key: "ok", Value: 0.0},
+		{Key: "code", Value: 40415},
+		{Key: "codeName", Value: "IDLUnknownField"},
+		{Key: "errmsg", Value: "BSON field '" + w.unknown + "' is an unknown field."},
+	})
+	reply := make([]byte, beginning, beginning+len(body))
+	binary.LittleEndian.PutUint32(reply, uint32(beginning+len(body)))
+	copy(reply[8:12], request[4:8]) // the request's number
+	binary.LittleEndian.PutUint32(reply[12:], opMsg)
+
+	return append(reply, body...)
 }
 
 func (w *wire) count() int {
@@ -124,6 +174,14 @@ func (w *wire) serve(client net.Conn) {
 		request, err := message(client)
 		if err != nil {
 			return
+		}
+
+		if reply := w.refusal(request); reply != nil {
+			if _, err := client.Write(reply); err != nil {
+				return
+			}
+
+			continue
 		}
 
 		cut, delivered, hit := w.due(request)

@@ -30,6 +30,7 @@ type world struct {
 	applier *apply.Applier
 	acquire func(context.Context) error // makes another applier; see use
 	options apply.Options
+	behind  *mongo.Client // that the applier has
 	last    checkpoint.Document
 	events  uint64 // made so far
 }
@@ -89,6 +90,7 @@ func newWorldOn(tb testing.TB, client *mongo.Client, ns event.Namespace, options
 func (w *world) use(tb testing.TB, client *mongo.Client, options apply.Options) {
 	tb.Helper()
 
+	w.behind = client
 	target := apply.New(client, options)
 	session, err := apply.NewSession(client)
 	require.NoError(tb, err)
@@ -108,6 +110,14 @@ func (w *world) use(tb testing.TB, client *mongo.Client, options apply.Options) 
 
 		return nil
 	}
+}
+
+// again makes the world commit as a processor with other options does.
+func (w *world) again(tb testing.TB, change func(*apply.Options)) {
+	tb.Helper()
+
+	change(&w.options)
+	w.use(tb, w.behind, w.options)
 }
 
 // firstStatement is the command that writes the checkpoint.

@@ -90,7 +90,7 @@ func (a *Applier) bulkWrite(ctx context.Context, plan *Plan, last, next *checkpo
 // sendBulk returns how many documents matched, were inserted or upserted.
 func (a *Applier) sendBulk(ctx context.Context, models []mongo.ClientBulkWrite) (int64, error) {
 	opts := options.ClientBulkWrite().SetOrdered(true).SetBypassDocumentValidation(a.options.BypassValidation)
-	if err := xoptions.SetInternalClientBulkWriteOptions(opts, "addCommandFields", keepEmptyTimestamps()); err != nil {
+	if err := xoptions.SetInternalClientBulkWriteOptions(opts, "addCommandFields", a.keepEmptyTimestamps()); err != nil {
 		return 0, fmt.Errorf("set bulkWrite options: %w", err)
 	}
 
@@ -103,8 +103,13 @@ func (a *Applier) sendBulk(ctx context.Context, models []mongo.ClientBulkWrite) 
 }
 
 // keepEmptyTimestamps stops the server from replacing Timestamp(0, 0) by the
-// present time: the source has stored a zero.
-func keepEmptyTimestamps() bson.D {
+// present time: the source has stored a zero. MongoDB 8.0 has the field, and so have
+// 7.0.13, 6.0.17 and their followers (SERVER-88750); others refuse the command for it.
+func (t *Target) keepEmptyTimestamps() bson.D {
+	if t.noBypass.Load() {
+		return nil
+	}
+
 	return bson.D{{Key: "bypassEmptyTsReplacement", Value: true}}
 }
 
@@ -240,7 +245,7 @@ func (a *Applier) writeGroup(ctx context.Context, group []*write) (matched int64
 	}
 
 	opts := options.BulkWrite().SetOrdered(true).SetBypassDocumentValidation(a.options.BypassValidation)
-	if err := xoptions.SetInternalBulkWriteOptions(opts, "addCommandFields", keepEmptyTimestamps()); err != nil {
+	if err := xoptions.SetInternalBulkWriteOptions(opts, "addCommandFields", a.keepEmptyTimestamps()); err != nil {
 		return 0, fmt.Errorf("set bulkWrite options: %w", err)
 	}
 
