@@ -37,6 +37,7 @@ type Hello struct {
 
 const (
 	wireVersion60 = 17 // the first one whose commands take collectionUUID
+	wireVersion70 = 21 // of 7.0, the least that a source may be
 	wireVersion80 = 25 // the first one with the client-level bulkWrite
 )
 
@@ -44,6 +45,13 @@ const (
 // for another one of the same name (MongoDB 6.0).
 func (h Hello) HasCollectionUUID() bool {
 	return h.MaxWireVersion >= wireVersion60
+}
+
+// TellsNamesFromPaths tells whether updateDescription.disambiguatedPaths says where a name of a field has dots in it
+// (MongoDB 6.1, of which 7.0 is the first release that lasts). Without it {"a.b": 1} is a field of that name or the field b
+// of a, and nobody can know.
+func (h Hello) TellsNamesFromPaths() bool {
+	return h.MaxWireVersion >= wireVersion70
 }
 
 // HasClientBulkWrite tells whether the command bulkWrite on several namespaces exists (MongoDB 8.0).

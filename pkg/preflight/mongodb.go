@@ -151,14 +151,14 @@ func (d *deployment) clock() []Finding {
 }
 
 // version compares with the oldest that works and the oldest that is well kept.
-func (d *deployment) version() []Finding {
+func (d *deployment) version(least string) []Finding {
 	v := d.hello.Version
 
 	switch {
 	case v == "":
 		return one(unknown(d.where(), "buildInfo tells no version"))
-	case older(v, leastMongoDB):
-		return one(fail(d.where(), "version %s is older than %s", v, leastMongoDB))
+	case older(v, least):
+		return one(fail(d.where(), "version %s is older than %s", v, least))
 	case older(v, freshMongoDB):
 		return one(warn(d.where(), "version %s is old: %s or later is advised", v, freshMongoDB))
 	default:

@@ -191,10 +191,16 @@ func TestVersionsAndTopologies(t *testing.T) {
 
 	d := deployment{hello: mongodb.Hello{Topology: mongodb.Sharded, Version: "5.0.9"}}
 	require.Empty(t, d.topology(fail("", "standalone")), "a mongos is well")
-	require.Equal(t, Failed, d.version()[0].Status)
+	require.Equal(t, Failed, d.version(leastTarget)[0].Status)
 
 	d.hello.Version = "6.0.20"
-	require.Equal(t, Warning, d.version()[0].Status)
+	require.Equal(t, Warning, d.version(leastTarget)[0].Status)
+	require.Equal(t, Failed, d.version(leastSource)[0].Status, "its events do not tell names with dots from paths")
+
+	for _, version := range []string{"6.3.2", "7.0.0-rc1"} { // a release candidate counts as its release
+		d.hello.Version = version
+		require.Equal(t, older(version, "7.0.0"), len(d.version(leastSource)) > 0, version)
+	}
 
 	d.hello = mongodb.Hello{Topology: mongodb.ReplicaSet, SetName: "rs0"}
 	require.Equal(t, Failed, d.topology(fail("", ""))[0].Status, "no primary")

@@ -12,9 +12,11 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 )
 
-// Oldest versions that work (showExpandedEvents), and that still get fixes.
+// Oldest versions that work: of a source disambiguatedPaths, which came with the rapid release 6.1, of a target the first
+// that is tried. And the oldest that is advised.
 const (
-	leastMongoDB = "6.0.0"
+	leastSource  = "7.0.0"
+	leastTarget  = "6.0.0"
 	freshMongoDB = "7.0.0"
 )
 
@@ -37,9 +39,10 @@ func sourceChecks() []Check {
 			},
 		},
 		{
-			Code: "SRC003", What: "the source's version is " + leastMongoDB + " or later",
-			Why: "older servers lack showExpandedEvents, or get no fixes", Remedy: "upgrade the source", Needs: []string{"SRC001"},
-			run: func(_ context.Context, w *World) []Finding { return w.source.version() },
+			Code: "SRC003", What: "the source's version is " + leastSource + " or later",
+			Why:    "events of older servers do not tell a field name with dots from a path, so an update may go into another field of the target without an error",
+			Remedy: "upgrade the source; then compare with relayctl verify", Needs: []string{"SRC001"},
+			run: func(_ context.Context, w *World) []Finding { return w.source.version(leastSource) },
 		},
 		{
 			Code: "SRC004", What: "the source is the deployment that the flow was made with",

@@ -27,9 +27,9 @@ func targetChecks() []Check {
 			},
 		},
 		{
-			Code: "TGT003", What: "the target's version is " + leastMongoDB + " or later",
+			Code: "TGT003", What: "the target's version is " + leastTarget + " or later",
 			Why: "older servers are not tried, or get no fixes", Remedy: "upgrade the target", Needs: []string{"TGT001"},
-			run: func(_ context.Context, w *World) []Finding { return w.target.version() },
+			run: func(_ context.Context, w *World) []Finding { return w.target.version(leastTarget) },
 		},
 		{
 			Code: "TGT004", What: "the user may read and write " + checkpoint.Database + " on the target, in a transaction (tried, then aborted)",

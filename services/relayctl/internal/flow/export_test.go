@@ -18,6 +18,9 @@ func PublishGapMarker(ctx context.Context, js jetstream.JetStream, stream *topol
 	return a.publishMarker(ctx, g)
 }
 
+// RefuseSource is what flow init asks of a source beside what a test's server can be.
+func RefuseSource(hello mongodb.Hello, origins []string) error { return refuseSource(hello, origins) }
+
 // Gaps returns the gaps that were ever accepted in a flow, the oldest first.
 func Gaps(ctx context.Context, s *TargetSettings) ([]Gap, error) {
 	target, _, err := connectMongo(ctx, "TARGET_URI", s.TargetURI, false)

@@ -254,7 +254,7 @@ func (i *initialisation) askSource(ctx context.Context) (s topology.Settings, no
 
 	defer func() { _ = mongodb.Disconnect(ctx, source) }() // the server ends what is left by itself
 
-	if err := refuseOrigins(hello, i.SkipOrigins); err != nil {
+	if err := refuseSource(hello, i.SkipOrigins); err != nil {
 		return s, nil, err
 	}
 

@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/natstest"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
@@ -83,6 +84,20 @@ func TestInitRefusesStandaloneSourcesOnly(t *testing.T) {
 
 	_, err = w.init(t, "SOURCE_URI", target, "TARGET_URI", alone)
 	require.NoError(t, err)
+}
+
+// TestInitRefusesSourcesThatDoNotTellNamesFromPaths: before MongoDB 6.1 an update of the field "home.town" and one of town in
+// home are the same event.
+func TestInitRefusesSourcesThatDoNotTellNamesFromPaths(t *testing.T) {
+	t.Parallel()
+
+	const wireVersion60, wireVersion70 = 17, 21
+
+	old := mongodb.Hello{Topology: mongodb.ReplicaSet, Version: "6.0.20", MaxWireVersion: wireVersion60}
+	requireRefused(t, flow.RefuseSource(old, nil), "6.0.20", "upgrade")
+
+	old.MaxWireVersion = wireVersion70
+	require.NoError(t, flow.RefuseSource(old, nil))
 }
 
 func TestInitTellsWhatIsWrongWithNATS(t *testing.T) {

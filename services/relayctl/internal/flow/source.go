@@ -75,6 +75,18 @@ func mongoTroubleOrNil(variable string, uri settings.URI, err error) error {
 	return mongoTrouble(variable, uri, err)
 }
 
+// refuseSource: a flow from an older source would write updates of some fields to others, without an error.
+func refuseSource(hello mongodb.Hello, origins []string) error {
+	if !hello.TellsNamesFromPaths() {
+		return &RefusedError{
+			What: "the source is MongoDB " + hello.Version + ", whose change events do not tell a field name with dots from a path into a document",
+			Next: "upgrade the source to MongoDB 7.0 or later",
+		}
+	}
+
+	return refuseOrigins(hello, origins)
+}
+
 // refuseOrigins: a mongos interleaves the events of the transactions of several shards, so that nothing tells where one
 // of them begins. Capped collections, whose writes are in no transaction, are refused for themselves (readScope).
 func refuseOrigins(hello mongodb.Hello, flows []string) error {
