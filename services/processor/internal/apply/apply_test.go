@@ -334,6 +334,51 @@ func TestZeroTimestampIsKept(t *testing.T) {
 	})
 }
 
+// TestImageWithDollarNamesReplacesWhatIsThere: mongod takes such a name at the top level of what is inserted, but not of a
+// replacement for a document that is there.
+func TestImageWithDollarNamesReplacesWhatIsThere(t *testing.T) {
+	t.Parallel()
+
+	for name, alone := range map[string]bool{"in a transaction": false, "without transactions": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inEveryMode(t, func(t *testing.T, w *world) {
+				t.Helper()
+
+				w.again(t, func(o *apply.Options) { o.NoTransactions = alone })
+
+				doc := func(price int) bson.D {
+					// Names in their order: the stand-in sorts what a pipeline makes. Values to be taken as they are written.
+					return bson.D{
+						{Key: "_id", Value: 1},
+						{Key: "$price", Value: price},
+						{Key: "a.b", Value: bson.D{{Key: "$inc", Value: "$price"}}},
+						{Key: "root", Value: "$$ROOT"},
+					}
+				}
+
+				require.NoError(t, w.commit(t.Context(), w.insert(t, doc(1))))
+				require.Equal(t, marshal(t, doc(1)), w.document(t, 1))
+				require.NoError(t, w.commit(t.Context(), w.replace(t, doc(2))))
+				require.Equal(t, marshal(t, doc(2)), w.document(t, 1))
+
+				// The delta of such a document has to be refetched.
+				update := w.update(t, 1, set(bson.E{Key: "$price", Value: 3}))
+				_, err := apply.NewPlan([]apply.Change{update})
+				require.ErrorIs(t, err, apply.ErrNeedsImage)
+
+				plan, err := apply.NewPlan(nil)
+				require.NoError(t, err)
+				plan.Put(&update, marshal(t, doc(3)))
+
+				next := w.next(plan, []apply.Change{update})
+				require.NoError(t, w.applier.Commit(t.Context(), plan, &w.last, &next))
+				require.Equal(t, marshal(t, doc(3)), w.document(t, 1))
+			})
+		})
+	}
+}
+
 func TestValidatorsOfTheTargetAreBypassed(t *testing.T) {
 	t.Parallel()
 	inEveryMode(t, func(t *testing.T, w *world) {

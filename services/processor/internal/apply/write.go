@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -113,9 +114,25 @@ func (t *Target) keepEmptyTimestamps() bson.D {
 	return bson.D{{Key: "bypassEmptyTsReplacement", Value: true}}
 }
 
+// pipeline puts the image in place of the document where mongod refuses to replace it: a top-level name that begins with a
+// dollar may be inserted, and may come from a pipeline, but stand in no replacement of what is there. It is nil for others:
+// https://www.mongodb.com/docs/manual/core/dot-dollar-considerations/dollar-prefix/
+func (w *write) pipeline() mongo.Pipeline {
+	plain := eachField(w.document, func(_ bson.Type, name, _ []byte) (more bool) { return !bytes.HasPrefix(name, []byte("$")) })
+	if plain {
+		return nil
+	}
+
+	return mongo.Pipeline{{{Key: "$replaceWith", Value: bson.D{{Key: "$literal", Value: w.document}}}}}
+}
+
 func (w *write) clientModel() mongo.ClientWriteModel {
 	switch w.kind {
 	case replace:
+		if pipeline := w.pipeline(); pipeline != nil {
+			return mongo.NewClientUpdateOneModel().SetFilter(byID(w.id)).SetUpdate(pipeline).SetUpsert(true)
+		}
+
 		return mongo.NewClientReplaceOneModel().SetFilter(byID(w.id)).SetReplacement(w.document).SetUpsert(true)
 	case update:
 		return mongo.NewClientUpdateOneModel().SetFilter(byID(w.id)).SetUpdate(w.document)
@@ -127,6 +144,10 @@ func (w *write) clientModel() mongo.ClientWriteModel {
 func (w *write) model() mongo.WriteModel {
 	switch w.kind {
 	case replace:
+		if pipeline := w.pipeline(); pipeline != nil {
+			return mongo.NewUpdateOneModel().SetFilter(byID(w.id)).SetUpdate(pipeline).SetUpsert(true)
+		}
+
 		return mongo.NewReplaceOneModel().SetFilter(byID(w.id)).SetReplacement(w.document).SetUpsert(true)
 	case update:
 		return mongo.NewUpdateOneModel().SetFilter(byID(w.id)).SetUpdate(w.document)
