@@ -131,6 +131,14 @@ func (s *Server) Resume() error {
 	return s.start()
 }
 
+// SetMaxPayload changes the largest message of a stopped server, for the next Resume.
+func (s *Server) SetMaxPayload(bytes int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	s.options.MaxPayload = bytes
+}
+
 // Shutdown stops the server for good and removes the store if Run made it.
 func (s *Server) Shutdown() error {
 	s.Stop()

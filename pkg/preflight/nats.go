@@ -54,7 +54,7 @@ func natsChecks() []Check {
 		},
 		{
 			Code: "NTS005", What: "max_payload lets an event pass (1 MiB is well)",
-			Why: "larger events travel in parts: the smaller, the more", Remedy: "set max_payload: 1MB in nats-server's configuration", Needs: []string{"NTS001"},
+			Why: "larger events travel in parts: the smaller, the more", Remedy: "set max_payload: 1MB in nats-server's configuration and restart it: a reload tells no client that is connected", Needs: []string{"NTS001"},
 			run: payload,
 		},
 	}

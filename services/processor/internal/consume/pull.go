@@ -19,7 +19,8 @@ const pullShare = 16
 const maxPull = 48 << 20
 
 // PullBytes is the most that a partition pulls ahead of what it has taken. It
-// exceeds the largest message (event.MaxPart), or that one would never come.
+// exceeds the largest message (event.MaxPart), or that one would never come: the
+// server ends the request and the client asks again, without a word to its user.
 func PullBytes(budget int64, partitions int, maxPayload int64) int {
 	share := budget / int64(pullShare*partitions)
 

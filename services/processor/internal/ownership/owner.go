@@ -92,10 +92,9 @@ type Owner struct {
 	atLeastOnce atomic.Bool
 
 	// Set by Run before any partition exists.
-	applyTo   *apply.Target
-	stream    *topology.Stream
-	budget    *consume.Budget
-	pullBytes int
+	applyTo *apply.Target
+	stream  *topology.Stream
+	budget  *consume.Budget
 
 	mu         sync.Mutex
 	partitions []*partition // all of the flow; written by Run, read by Status
@@ -187,8 +186,7 @@ func (o *Owner) now() time.Time { return o.options.Clock.Time() }
 // ownStream works on this processor's share of the stream's partitions until stop ends,
 // or until another stream was made in its place.
 func (o *Owner) ownStream(stop, work context.Context) {
-	o.pullBytes = consume.PullBytes(o.options.MemoryBudget, o.stream.Partitions, o.nc.MaxPayload())
-	o.budget = consume.NewBudget(consume.Remainder(o.options.MemoryBudget, o.stream.Partitions, o.pullBytes))
+	o.budget = consume.NewBudget(consume.Remainder(o.options.MemoryBudget, o.stream.Partitions, o.pullBytes()))
 	o.markers = newMarkers()
 
 	partitions := make([]*partition, o.stream.Partitions)
@@ -217,6 +215,12 @@ func (o *Owner) ownStream(stop, work context.Context) {
 	o.share(stop, work)
 	end()
 	following.Wait()
+}
+
+// pullBytes is asked by every ownership anew: the server that the connection came back to may allow larger messages, which
+// the listener sends from then on. The budget stays as it was made.
+func (o *Owner) pullBytes() int {
+	return consume.PullBytes(o.options.MemoryBudget, o.stream.Partitions, o.nc.MaxPayload())
 }
 
 // errNoStreamButCheckpoints says that the flow was replicated before and its

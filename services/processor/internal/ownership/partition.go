@@ -191,7 +191,7 @@ func (p *partition) own(stop, work context.Context) error {
 		return classify(err)
 	}
 
-	reader, err := consume.NewReader(consumer, &began.from, p.budget, p.pullBytes)
+	reader, err := consume.NewReader(consumer, &began.from, p.budget, p.pullBytes())
 	if err != nil {
 		return classify(err)
 	}
