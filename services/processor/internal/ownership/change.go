@@ -22,7 +22,7 @@ import (
 // make runs a schema change as often as the target's troubles make necessary. It returns the change's own error, or why
 // it gave up: running ended while an index was built, which the server goes on with, or the lease ended.
 func (l *lane) make(running, stop, work context.Context, c *schema.Change, prepared bson.Raw) error {
-	if c.Builds() { // as long as it takes: whoever has the partition next joins in
+	if c.Builds() { // as long as it takes: whoever has the partition next joins in, or does it again with one effect
 		building, cancel := context.WithCancel(work)
 		defer cancel()
 		defer context.AfterFunc(running, cancel)()

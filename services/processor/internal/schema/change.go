@@ -185,8 +185,13 @@ func (c *Change) Moves(ns event.Namespace) (to event.Namespace, ok bool) {
 	return c.To, true
 }
 
-// Builds tells whether the command may take as long as the collection is large.
-func (c *Change) Builds() bool { return c.Operation == event.CreateIndexes }
+// Builds tells whether the command may take as long as the collection is large: the server makes an index, or looks at
+// every entry of one that becomes unique.
+func (c *Change) Builds() bool {
+	unique, _ := c.options.Lookup("index", "unique").BooleanOK()
+
+	return c.Operation == event.CreateIndexes || c.Operation == event.Modify && unique
+}
 
 // Repeatable tells whether the change may be tried again at a later place of the
 // stream. A drop or a rename may not: by then another collection may have the
