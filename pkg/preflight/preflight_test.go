@@ -217,6 +217,43 @@ func TestTargetThatSetsEmptyTimestamps(t *testing.T) {
 	}
 }
 
+func TestTargetThatIsShardedByAnotherKey(t *testing.T) {
+	t.Parallel()
+
+	key := func(key bson.D) bson.Raw {
+		raw, err := bson.Marshal(key)
+		require.NoError(t, err)
+
+		return raw
+	}
+	list := []sharded{
+		{Name: "shop.orders", Key: key(bson.D{{Key: "customer", Value: 1}})},
+		{Name: "shop.items", Key: key(bson.D{{Key: "_id", Value: 1}, {Key: "part", Value: 1}})},
+		{Name: "shop.a", Key: key(bson.D{{Key: "_id", Value: 1}})},
+		{Name: "shop.b", Key: key(bson.D{{Key: "_id", Value: "hashed"}})},
+		{Name: "shop.whole", Key: key(bson.D{{Key: "x", Value: 1}}), Unsplittable: true},
+		{Name: "shop.gone", Key: key(bson.D{{Key: "x", Value: 1}}), Dropped: true},
+		{Name: "other.orders", Key: key(bson.D{{Key: "x", Value: 1}})},
+		{Name: "config.system.sessions", Key: key(bson.D{{Key: "x", Value: 1}})},
+	}
+	takes := func(ns event.Namespace) bool { return ns.DB != "other" }
+
+	for version, status := range map[string]Status{"6.0.20": Failed, "7.0.0": Warning, "8.0.4": Warning} {
+		found := judgeShardKeys(list, version, takes)
+		require.Len(t, found, 2, version)
+
+		for i, where := range []string{"shop.items", "shop.orders"} {
+			require.Equal(t, status, found[i].Status, version)
+			require.Equal(t, where, found[i].Where)
+		}
+	}
+
+	w := New(Options{})
+	w.target.client, w.target.borrowed = mongotest.Shared(t).Client(t), true
+	w.target.hello = mongodb.Hello{Topology: mongodb.Sharded, Version: "8.0.4"}
+	require.Empty(t, shardKeys(t.Context(), w), "a cluster without sharded collections")
+}
+
 func TestSourceOfAFlow(t *testing.T) {
 	t.Parallel()
 

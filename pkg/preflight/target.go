@@ -79,6 +79,12 @@ func targetChecks() []Check {
 			Remedy: "upgrade the target, unless no document has an empty timestamp", Needs: []string{"TGT001"},
 			run: func(_ context.Context, w *World) []Finding { return w.target.emptyTimestamps() },
 		},
+		{
+			Code: "TGT011", What: "what a sharded target shards is sharded by _id",
+			Why:    "documents are written by their _id; a mongos before MongoDB 7.0 refuses to insert such a one by another shard key, later ones ask every shard",
+			Remedy: "shard the collection by {_id: 1} or {_id: \"hashed\"} on the target, whatever the source has", Needs: []string{"TGT001"},
+			run: shardKeys,
+		},
 	}
 }
 
