@@ -6,6 +6,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
@@ -161,6 +162,79 @@ func TestWhatWaitsFollowsARename(t *testing.T) {
 	require.Equal(t, doc, raw)
 	require.Zero(t, w.countIn(t, w.ns.Coll))
 	require.Equal(t, checkpoint.Counters{Processed: 3}, w.settled(t))
+}
+
+// TestImageThatConflictsUnderANewName: what was parked because of a unique value is renamed, and the source's document
+// conflicts too for a while. The event still says the old name, and was written there.
+func TestImageThatConflictsUnderANewName(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.init(t)
+
+	coll := w.target.Database(w.ns.DB).Collection(w.ns.Coll)
+	_, err := coll.Indexes().CreateOne(t.Context(), mongo.IndexModel{
+		Keys: bson.D{{Key: "u", Value: 1}}, Options: options.Index().SetUnique(true).SetSparse(true),
+	})
+	require.NoError(t, err)
+
+	_, err = coll.InsertOne(t.Context(), bson.D{{Key: "_id", Value: "stranger"}, {Key: "u", Value: 1}})
+	require.NoError(t, err)
+
+	w.start(t, stubborn()).awaitReady(t)
+
+	id, archive := w.ids(t, 3, 1)[0], event.Namespace{DB: w.ns.DB, Coll: "archive"}
+
+	w.insert(t, id, bson.E{Key: "u", Value: 1})
+	w.awaitWaiting(t, 1)
+	w.change(t, event.Rename, w.ns, to(archive)...)
+	w.awaitSettled(t, checkpoint.Counters{Processed: 2})
+
+	r := w.awaitRecord(t, parked.Waiting)
+	require.Equal(t, archive, r.Namespace())
+
+	doc := marshal(t, bson.D{{Key: "_id", Value: id}, {Key: "u", Value: 1}})
+	w.answer(t, refetch.Image{Document: doc, Time: bson.Timestamp{T: 1 << 31}})
+
+	// The record says that its image has conflicted.
+	require.Eventually(t, func() bool { return w.parkedRecords(t)[0].Rev > r.Rev }, patience, glance)
+
+	_, err = w.target.Database(archive.DB).Collection(archive.Coll).DeleteOne(t.Context(), bson.D{{Key: "_id", Value: "stranger"}})
+	require.NoError(t, err)
+	w.awaitRecord(t, parked.Superseded)
+	require.Equal(t, int64(1), w.countIn(t, archive.Coll))
+	require.Zero(t, w.countIn(t, w.ns.Coll))
+}
+
+// TestLetterOfAPinnedCollectionIsReplayedUnderItsNewName: its event still says the old one, which another collection may
+// have by now.
+func TestLetterOfAPinnedCollectionIsReplayedUnderItsNewName(t *testing.T) {
+	t.Parallel()
+	onEveryTarget(t, letterOfAPinnedCollectionIsReplayedUnderItsNewName)
+}
+
+func letterOfAPinnedCollectionIsReplayedUnderItsNewName(t *testing.T, w *world) {
+	t.Helper()
+	w.validate(t)
+	w.start(t, deadly()).awaitReady(t)
+
+	archive := event.Namespace{DB: w.ns.DB, Coll: "archive"}
+
+	w.pin = event.PinCollation
+	w.insert(t, "A", bson.E{Key: "bad", Value: 1})
+	w.awaitSettled(t, checkpoint.Counters{Failed: 1})
+	w.change(t, event.Rename, w.ns, to(archive)...)
+	w.awaitSettled(t, checkpoint.Counters{Processed: 1, Failed: 1})
+
+	// Without transactions the record follows when the checkpoint has moved.
+	require.Eventually(t, func() bool { return w.parkedRecords(t)[0].Coll == archive.Coll }, patience, glance)
+	require.NoError(t, w.target.Database(archive.DB).RunCommand(t.Context(),
+		bson.D{{Key: "collMod", Value: archive.Coll}, {Key: "validator", Value: bson.D{}}}).Err())
+
+	w.act(t, w.parkedRecords(t)[0].ID, parked.Waiting)
+	w.awaitRecord(t, parked.Replayed)
+	require.Equal(t, int64(1), w.countIn(t, archive.Coll))
+	require.Zero(t, w.countIn(t, w.ns.Coll))
 }
 
 // TestDeadLetterFollowsARename: under the new name the source is asked for its document, which ends it.

@@ -92,8 +92,6 @@ func (l *lane) repeat(stop, work context.Context, u *unit) error {
 
 	c, err := schema.Parse(&u.changes[0].Event)
 	if err == nil {
-		c.Namespace = item.Key.Namespace() // which it has followed
-
 		var prepared bson.Raw
 
 		if prepared, err = l.options.Schema.Prepare(work, &c); err == nil {

@@ -225,6 +225,7 @@ func (l *lane) readEvents(ctx context.Context, u *unit) error {
 			return fmt.Errorf("%w: record %s: %w", parked.ErrRecords, item.ID, err)
 		}
 
+		e.Namespace = item.Key.Namespace() // which it has followed, if its collection was renamed
 		u.changes[i] = apply.Change{Event: e, Number: uint64(item.Number), Position: item.Position}
 	}
 

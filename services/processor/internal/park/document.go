@@ -80,6 +80,11 @@ func (d *document) needsImage(e *Entry) bool {
 	return e.State == parked.Waiting && (wanted && (e.tried || !e.Whole) || e.Reason == parked.Unfitting && !e.Whole)
 }
 
+// conflicts tells whether a unique value keeps the event, or the source's document in its place, from being written.
+func (d *document) conflicts(e *Entry) bool {
+	return e.Reason == parked.Conflict || e.Reason == parked.Unfitting && !d.sighted.came.IsZero()
+}
+
 // lacks tells whether something waits that is not kept.
 func (d *document) lacks() bool {
 	return slices.ContainsFunc(d.entries, func(e *Entry) bool { return e.State == parked.Waiting && !e.isKept() })
@@ -133,9 +138,9 @@ func (d *document) after(policy *Policy, now time.Time) time.Time {
 	switch {
 	case e == nil:
 		return now
-	case e.Reason == parked.Conflict && d.needsImage(e) && d.soon > 0: // each try asks the source
+	case d.conflicts(e) && d.needsImage(e) && d.soon > 0: // each try asks the source
 		return now.Add(backoff(firstAsk, lastAsk, d.soon))
-	case e.Reason == parked.Conflict && (e.Attempts == 0 || d.soon > 0):
+	case d.conflicts(e) && (e.Attempts == 0 || d.soon > 0):
 		return now.Add(backoff(firstConflict, lastConflict, d.soon))
 	case e.Attempts > 0:
 		return now.Add(policy.delay(e.Attempts))

@@ -218,7 +218,7 @@ func (b *build) tried(item *Item) {
 		b.judge(&after, item)
 		after.tried = true
 
-		if after.State != e.State || after.Reason != e.Reason || after.Attempts != e.Attempts {
+		if after.State != e.State || after.Reason != e.Reason || after.Attempts != e.Attempts || b.isNews(item) {
 			b.fx.Updates = append(b.fx.Updates, Update{Before: e, After: after, Refusal: item.refusal})
 			b.enter(e, -1)
 			b.enter(&after, 1)
@@ -230,11 +230,20 @@ func (b *build) tried(item *Item) {
 	}
 }
 
+// isNews tells whether the record is to say for the first time that the source's document conflicts, which its reason
+// does not.
+func (b *build) isNews(item *Item) bool {
+	return b.Image && item.refusal.Reason == parked.Conflict && item.Entry.Reason == parked.Unfitting &&
+		b.p.documents[item.Key].sighted.came.IsZero()
+}
+
 // judge is what a refusal makes of an event.
 func (b *build) judge(e *Entry, item *Item) {
 	why := item.refusal
 
-	if e.Reason != parked.Unfitting || e.Whole || why.Reason != parked.Failed { // still unfitting, whatever its image is
+	// What only the source's document can take the place of stays so, whatever is wrong with that one: the event is of
+	// before a rename, or behind a mark, also for the next owner and for a replay.
+	if e.Reason != parked.Unfitting || e.Whole {
 		e.Reason = why.Reason
 	}
 

@@ -7,7 +7,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
-	"github.com/atlas-relay/atlas-relay/pkg/parked"
 )
 
 // View is what the owner has read of the rest of the flow. An old one is safe: it only says less.
@@ -44,7 +43,7 @@ func (p *Partition) WantsView() bool { return p.bytes > 0 }
 // paid by the target for each partition as long as anything is parked.
 func (p *Partition) Judges() bool {
 	for _, d := range p.documents {
-		if e := d.target(); e != nil && e.Reason == parked.Conflict && !p.holds(d.key) {
+		if e := d.target(); e != nil && d.conflicts(e) && !p.holds(d.key) {
 			return true
 		}
 	}
