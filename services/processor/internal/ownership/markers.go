@@ -203,6 +203,7 @@ func (l *lane) moveTo(stop, work context.Context, m *marker) error {
 	next.Commits++
 	next.Place = m.place
 	next.Count = int64(count) //nolint:gosec // far below 2^63
+	next.Parked, next.ParkedBytes = fx.Parked, fx.Bytes
 
 	if err := l.commit(stop, work, plan, &next); err != nil {
 		return err

@@ -255,7 +255,7 @@ func (l *lane) look(ctx context.Context) error {
 		err = l.lookAtLetters(ctx)
 	}
 
-	if err == nil && l.parked.WantsView() {
+	if err == nil && (l.parked.WantsView() || l.noRoom != "") { // others may have made room
 		err = l.lookAround(ctx)
 	}
 

@@ -110,7 +110,7 @@ func (l *lane) try(stop, work context.Context, u *unit) error {
 		return err
 	}
 
-	if u.batch == nil && fx.Nothing() {
+	if u.batch == nil && fx.Nothing() && fx.Bytes == l.held.ParkedBytes {
 		u.lot.Done(&fx, l.now())
 
 		return nil

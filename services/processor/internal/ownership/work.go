@@ -164,7 +164,22 @@ func (l *lane) onTick(stop, work context.Context) error {
 		return err
 	}
 
-	return l.dropOld(stop, work)
+	if err := l.dropOld(stop, work); err != nil {
+		return err
+	}
+
+	return l.tellRoom(stop, work)
+}
+
+// tellRoom commits what the partition's records take where its checkpoint says something else: an operator has discarded
+// some, or another partition has handed some over. The others go by the checkpoint, and an idle partition may make no
+// commit for long.
+func (l *lane) tellRoom(stop, work context.Context) error {
+	if l.parked.Bytes() == l.held.ParkedBytes || !l.passage.MayTry(l.held.Position) {
+		return nil
+	}
+
+	return l.settle(stop, work, &unit{lot: l.parked.Reach(l.held.Position)})
 }
 
 // whileHolding is the end of running for one who does not listen to gather, because a batch is at hand.
