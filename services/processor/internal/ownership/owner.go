@@ -95,6 +95,7 @@ type Owner struct {
 	applyTo *apply.Target
 	stream  *topology.Stream
 	budget  *consume.Budget
+	spare   *consume.Budget // of tries; see divideMemory
 
 	mu         sync.Mutex
 	partitions []*partition // all of the flow; written by Run, read by Status
@@ -186,7 +187,7 @@ func (o *Owner) now() time.Time { return o.options.Clock.Time() }
 // ownStream works on this processor's share of the stream's partitions until stop ends,
 // or until another stream was made in its place.
 func (o *Owner) ownStream(stop, work context.Context) {
-	o.budget = consume.NewBudget(consume.Remainder(o.options.MemoryBudget, o.stream.Partitions, o.pullBytes()))
+	o.divideMemory(consume.Remainder(o.options.MemoryBudget, o.stream.Partitions, o.pullBytes()))
 	o.markers = newMarkers()
 
 	partitions := make([]*partition, o.stream.Partitions)

@@ -145,8 +145,7 @@ func (l *lane) tryParked(stop, work context.Context, now time.Time) error {
 		}
 	}
 
-	// Not waited for: the batches that hold the memory are settled by goroutines like this one.
-	reservation, ok := l.budget.Try(int(bytes))
+	reservation, ok := l.memoryOfTry(int(bytes))
 	if !ok {
 		lot.Postpone(now.Add(noMemory))
 

@@ -48,7 +48,7 @@ func (m *Member) Open(ctx context.Context) error {
 		return err
 	}
 
-	m.budget = consume.NewBudget(m.options.MemoryBudget)
+	m.divideMemory(m.options.MemoryBudget)
 	m.table = newTable(m.options.Identity.ID, m.stream.Partitions, m.options.LeaseTTL)
 
 	return nil

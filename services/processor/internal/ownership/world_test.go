@@ -91,9 +91,10 @@ func newWorld(ctx context.Context, t tb, db *mongo.Database, partitions int, opt
 		images:  semaphore.NewWeighted(1),
 		applyTo: apply.New(db.Client(), options),
 		stream:  &topology.Stream{Settings: topology.Settings{Partitions: partitions}},
-		budget:  consume.NewBudget(64 << 20),
 		warned:  map[kindOfEvent]struct{}{},
 	}
+
+	w.owner.divideMemory(64 << 20)
 
 	for number := range partitions {
 		first := checkpoint.Document{
