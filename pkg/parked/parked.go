@@ -76,8 +76,8 @@ const (
 )
 
 // Record is one parked event. Numbers are signed because BSON has no other; none is ever negative. Times are of the
-// clock of the processor that wrote them, for people: nothing is decided by them, save how long the event of a dead letter
-// is kept.
+// clock of the processor that wrote them, for people: nothing is decided by them, save how long the event of what is dead
+// or has ended is kept.
 type Record struct {
 	ID  string `bson:"_id"` // see ID
 	Rev int64  `bson:"rev"` // raised by every change
@@ -108,7 +108,7 @@ type Record struct {
 	Events int64          `bson:"events,omitempty"`
 	Until  event.Position `bson:"until,omitempty"`
 
-	// Dropped is when the event was let go, long after it died; zero while it is kept.
+	// Dropped is when the event was let go, long after the record died or ended; zero while it is kept.
 	Dropped time.Time `bson:"dropped,omitempty"`
 
 	State    State  `bson:"state"`

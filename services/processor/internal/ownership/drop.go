@@ -9,7 +9,8 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/parked"
 )
 
-// keepLetters is how long the event of a dead letter is kept. Its record, and the mark on its document, stay for ever.
+// keepLetters is how long the event of a dead letter is kept, and that of one that ended. The record, and the mark of a
+// dead one on its document, stay for ever.
 const keepLetters = 30 * 24 * time.Hour
 
 // expired returns the dead letters that died so long before this time and still have their events. Those that concern

@@ -102,6 +102,7 @@ func (l *lane) run(stop, work context.Context) error {
 	group.Go(func() error { return l.gather(running) })
 	group.Go(func() error { return l.ask(running) })
 	group.Go(func() error { return l.inspect(running) })
+	group.Go(func() error { return l.clean(running) })
 	group.Go(func() error { return l.apply(running, stop, work) })
 
 	err := group.Wait()
