@@ -74,5 +74,24 @@ func parked() []Mutant {
 		return b.countsConflict(e, item)
 `,
 		},
+		{
+			Name: "conflict-of-an-image-lets-the-event-through", File: processor + "park/effects.go",
+			What: "An event that only the source's document can take the place of is written itself once that has conflicted.",
+			Old:  `	if e.Reason != parked.Unfitting || e.Whole {`,
+			New:  `	if e.Reason != parked.Unfitting || e.Whole || why.Reason == parked.Conflict {`,
+		},
+		{
+			Name: "parked-event-under-its-old-name", File: processor + "ownership/parked.go",
+			What: "A parked event is written where it says, although its collection was renamed since.",
+			Old: `		e.Namespace = item.Key.Namespace() // which it has followed, if its collection was renamed
+`,
+			New: "",
+		},
+		{
+			Name: "room-not-told", File: processor + "ownership/work.go",
+			What: "An idle partition whose dead letters were discarded does not tell the others that there is room.",
+			Old:  `	if l.parked.Bytes() == l.held.ParkedBytes || !l.passage.MayTry(l.held.Position) {`,
+			New:  `	if l.parked.Bytes() >= 0 || !l.passage.MayTry(l.held.Position) {`,
+		},
 	}
 }
