@@ -68,7 +68,7 @@ const (
 
 // Limits of waiting for servers.
 const (
-	requestTimeout = 5 * time.Second        // of a request to JetStream
+	requestTimeout = 5 * time.Second        // of a request to JetStream, or of one to the source that reads little
 	firstBackoff   = 100 * time.Millisecond // after a session that ended with an error
 	maxBackoff     = 2 * time.Second        // "resumes within 2 s of the server's return"
 )

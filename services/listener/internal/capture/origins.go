@@ -47,9 +47,12 @@ func (c *Capture) trackOrigins(ctx context.Context, stream *topology.Stream, tai
 	tracker := origin.NewTracker(stream.SkipOrigins, after, open)
 
 	if len(stream.SkipOrigins) > 0 {
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+
 		sessions, err := checkpoint.LoadSessions(ctx, c.source, stream.SkipOrigins)
 		if err != nil {
-			return nil, err
+			return nil, sourceTrouble(err)
 		}
 
 		tracker.Know(sessions)

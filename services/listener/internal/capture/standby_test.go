@@ -169,12 +169,24 @@ func TestBucketOfLeasesIsLost(t *testing.T) {
 	require.Equal(t, sequence(0, 20), read(t, stream).ids(t, orders))
 }
 
-// TestListenerCutOffFromTheSource makes room for one that is not, and is its standby when it is back.
+// TestListenerCutOffFromTheSource makes room for one that is not, and is its standby when it is back: whichever
+// request a session asks the source first.
 func TestListenerCutOffFromTheSource(t *testing.T) {
 	t.Parallel()
 
+	for name, origins := range map[string][]string{"change stream": nil, "sessions of the flows skipped": {"back"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cutOffFromTheSource(t, topology.Settings{SkipOrigins: origins})
+		})
+	}
+}
+
+func cutOffFromTheSource(t *testing.T, settings topology.Settings) {
+	t.Helper()
+
 	w := newWorld(t, mongotest.Options{})
-	stream := w.init(t, gib)
+	stream := w.initWith(t, gib, settings)
 	way := newWay(t, w.mongo.Addr())
 	cutOff := *w
 	cutOff.source = way.client(t)
