@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
@@ -37,6 +38,43 @@ func (s *Stream) ParseMarker(m *Stored) (*relayv1.Marker, error) {
 	}
 
 	return marker, nil
+}
+
+// markers is what LastMarkerUpTo asks of a stream: *Stream.
+type markers interface {
+	State(ctx context.Context) (jetstream.StreamState, jetstream.StreamConfig, error)
+	NextMarker(ctx context.Context, sequence uint64) (Stored, error)
+}
+
+// LastMarkerUpTo finds the last marker of a generation whose position is not beyond
+// this one. Generations and, within one, positions only grow along the stream, so it
+// takes a few dozen requests however long that is. Where the generation has none, the
+// marker found is the last one of an earlier generation, whatever its position, and has
+// Sequence 0 where there is no such either. Errors as of Tail, but no ErrNoMessage.
+func LastMarkerUpTo(ctx context.Context, s markers, generation uint64, position event.Position) (found Stored, ok bool, err error) {
+	state, _, err := s.State(ctx)
+	if err != nil {
+		return Stored{}, false, err
+	}
+
+	for low, high := state.FirstSeq, state.LastSeq+1; low < high; {
+		middle := low + (high-low)/2
+
+		m, err := s.NextMarker(ctx, middle)
+
+		switch {
+		case errors.Is(err, ErrNoMessage):
+			high = middle
+		case err != nil:
+			return Stored{}, false, err
+		case m.Generation > generation, m.Generation == generation && m.Position.Compare(position) > 0:
+			high = middle
+		default:
+			found, ok, low = m, m.Generation == generation, m.Sequence+1
+		}
+	}
+
+	return found, ok, nil
 }
 
 // headRequests bounds the requests that read the partitions' last messages.

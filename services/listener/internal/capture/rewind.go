@@ -25,7 +25,7 @@ const (
 	scrubSoon  = time.Second
 )
 
-// tableTimeout bounds reading all markers of the stream.
+// tableTimeout bounds finding the marker that a rewind begins at, a few dozen requests for each generation.
 const tableTimeout = time.Minute
 
 var (

@@ -2,7 +2,6 @@ package chain
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -56,23 +55,25 @@ func PlaceUpTo(ctx context.Context, stream *topology.Stream, to Place) (Place, e
 	return Place{marker.ResumeToken, marker.Position, marker.Event, marker.Skipped, to.Table}, nil
 }
 
-// markerUpTo returns the marker whose table PlaceUpTo takes.
-func markerUpTo(ctx context.Context, stream *topology.Stream, at event.Position) (best topology.Stored, err error) {
-	for sequence := uint64(1); ; {
-		m, err := stream.NextMarker(ctx, sequence)
-		if errors.Is(err, topology.ErrNoMessage) && best.Sequence > 0 {
-			return best, nil
+// markerUpTo returns the marker whose table PlaceUpTo takes: it looks into one
+// generation after the other, from the latest down.
+func markerUpTo(ctx context.Context, stream *topology.Stream, at event.Position) (topology.Stored, error) {
+	last, err := stream.LastMarker(ctx)
+	if err != nil {
+		return topology.Stored{}, err
+	}
+
+	for generation := last.Generation; ; {
+		m, ok, err := topology.LastMarkerUpTo(ctx, stream, generation, at)
+
+		switch {
+		case err != nil, ok:
+			return m, err
+		case m.Sequence == 0:
+			return stream.NextMarker(ctx, 1)
 		}
 
-		if err != nil {
-			return topology.Stored{}, err
-		}
-
-		if best.Sequence == 0 || m.Position.Compare(at) <= 0 {
-			best = m
-		}
-
-		sequence = m.Sequence + 1
+		generation = m.Generation
 	}
 }
 

@@ -107,7 +107,7 @@ func generation(ctx context.Context, h history, held *checkpoint.Document, seen 
 // below the checkpoint's position: it knows the count to go on from, and nothing
 // that is not applied lies before it.
 func behindMarker(ctx context.Context, h history, held *checkpoint.Document, generation uint64) (start, error) {
-	m, ok, err := lastMarkerBelow(ctx, h, generation, held.Position)
+	m, ok, err := topology.LastMarkerUpTo(ctx, h, generation, held.Position)
 	if err != nil {
 		return start{}, err
 	}
@@ -128,35 +128,6 @@ func behindMarker(ctx context.Context, h history, held *checkpoint.Document, gen
 	from.Generation, from.Count = int64(generation), int64(heads) //nolint:gosec // the stream's numbers stay far below 2^63
 
 	return start{after: m.Sequence, from: from, moved: true}, nil
-}
-
-// lastMarkerBelow finds the last marker of a generation whose position is not
-// beyond this one. Generations and, within one, positions only grow along the
-// stream, so it takes a few dozen requests however long that is.
-func lastMarkerBelow(ctx context.Context, h history, generation uint64, position event.Position) (found topology.Stored, ok bool, err error) {
-	state, _, err := h.State(ctx)
-	if err != nil {
-		return topology.Stored{}, false, err
-	}
-
-	for low, high := state.FirstSeq, state.LastSeq+1; low < high; {
-		middle := low + (high-low)/2
-
-		m, err := h.NextMarker(ctx, middle)
-
-		switch {
-		case errors.Is(err, topology.ErrNoMessage):
-			high = middle
-		case err != nil:
-			return topology.Stored{}, false, err
-		case m.Generation > generation, m.Generation == generation && m.Position.Compare(position) > 0:
-			high = middle
-		default:
-			found, ok, low = m, m.Generation == generation, m.Sequence+1
-		}
-	}
-
-	return found, ok, nil
 }
 
 func headsOf(m *topology.Stored, partition int) (uint64, error) {
