@@ -17,6 +17,9 @@ import (
 // due: a restart reads the partitions' heads from it.
 const MarkerEvery = 10_000
 
+// BarriersEvery is how many schema changes may: a restart asks for each of them.
+const BarriersEvery = 100
+
 // ErrHistoryChanged says that the source gave another event than the one that
 // stands unfinished at the stream's tail, after the same token. The source is
 // not the one that the stream was made from, or was restored from a backup.
@@ -49,6 +52,7 @@ type Ledger struct {
 
 	published     bson.Raw // token of the last message
 	sinceMarker   int      // messages after the last marker
+	barriers      int      // schema changes among them
 	markerPending bool     // a marker is due as soon as the token has moved
 }
 
@@ -208,6 +212,10 @@ func (l *Ledger) Barrier(e *event.Event, token bson.Raw, limit int) ([]event.Mes
 	l.lastBarrier = first.Event
 	l.follow(e)
 
+	if l.barriers++; l.barriers >= BarriersEvery {
+		l.markerPending = true
+	}
+
 	return l.publish(messages, l.parts(first, e.Raw, limit), token), nil
 }
 
@@ -330,8 +338,9 @@ func (l *Ledger) settleUnfinished(position event.Position) (int, error) {
 }
 
 // MarkerDue tells whether a marker should be published now: because MarkerEvery
-// messages passed, because a reader has to know something (see RequestMarker),
-// or because the stream is idle, of which the caller judges.
+// messages or BarriersEvery schema changes passed, because a reader has to know
+// something (see RequestMarker), or because the stream is idle, of which the caller
+// judges.
 func (l *Ledger) MarkerDue(idle bool) bool {
 	return (idle || l.markerPending || l.sinceMarker >= MarkerEvery) && l.markerAllowed()
 }
@@ -350,7 +359,7 @@ func (l *Ledger) markerAllowed() bool {
 // Marker returns a marker with this payload that says what was read so far.
 func (l *Ledger) Marker(payload []byte) event.Message {
 	l.published = l.token
-	l.sinceMarker = 0
+	l.sinceMarker, l.barriers = 0, 0
 	l.markerPending = false
 
 	return event.Message{

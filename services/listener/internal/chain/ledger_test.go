@@ -182,3 +182,23 @@ func TestMarkerIsDueAfterManyMessages(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, ledger.MarkerDue(false))
 }
+
+// TestMarkerIsDueAfterSomeSchemaChanges: those that leave the table as it is may be thousands between two markers, and who
+// reads the tail asks for each of them.
+func TestMarkerIsDueAfterSomeSchemaChanges(t *testing.T) {
+	t.Parallel()
+
+	ledger := chain.NewLedger(newModel().tail(), 1)
+
+	for n := 1; n < 5*chain.BarriersEvery; n++ {
+		e := rawEvent(t, n, bson.Timestamp{T: uint32(1000 + n)}, event.CreateIndexes, "orders", 0, nil)
+		take(t, ledger, &e)
+
+		due := ledger.MarkerDue(false)
+		require.Equal(t, n%chain.BarriersEvery == 0, due, "behind %d schema changes", n)
+
+		if due {
+			markerOf(ledger)
+		}
+	}
+}
