@@ -73,12 +73,21 @@ func IsMissingImage(err error) bool {
 	return anyCode(err, func(code int) bool { return code == 47 })
 }
 
+// IsEventTooLarge tells, of the error of a change stream, that an event is above the 16 MiB that one may have (10334
+// BSONObjectTooLarge): the server is one before 6.0.9, which does not split it. Recreating the stream at the same token
+// meets it again.
+//
+// Wrongly true: a listener stops for what would have passed. Wrongly false: it retries for ever, and nobody learns what helps.
+func IsEventTooLarge(err error) bool {
+	return anyCode(err, func(code int) bool { return code == 10334 })
+}
+
 // IsResumableChangeStreamError tells that a new change stream, opened after the last token, will go on: everything
 // transient, and a cursor that the server lost or killed. The ChangeStream that returned the error is dead in any case.
 //
 // Wrongly true: a loop of reopening at the backoff's cap. Wrongly false: a listener that stops for a restart of a server.
 func IsResumableChangeStreamError(err error) bool {
-	if IsHistoryLost(err) || IsInvalidResumeToken(err) || IsMissingImage(err) {
+	if IsHistoryLost(err) || IsInvalidResumeToken(err) || IsMissingImage(err) || IsEventTooLarge(err) {
 		return false
 	}
 

@@ -21,7 +21,7 @@ func Watch(ctx context.Context, source *mongo.Client, o *options.ChangeStreamOpt
 	cursor, err := source.Watch(ctx, mongo.Pipeline{{{Key: "$changeStreamSplitLargeEvent", Value: bson.D{}}}}, o)
 	if isUnknownStage(err) {
 		// Servers before 6.0.9 and 7.0 do not know the stage; an event above
-		// 16 MB ends their stream with BSONObjectTooLarge instead.
+		// 16 MiB ends their stream instead, see IsEventTooLarge.
 		cursor, err = source.Watch(ctx, mongo.Pipeline{}, o)
 	}
 

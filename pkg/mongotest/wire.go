@@ -42,7 +42,8 @@ type Wire struct {
 	mu       sync.Mutex
 	conns    []net.Conn
 	closed   bool
-	before   func(Command) // may be nil; see Before
+	before   func(Command)        // may be nil; see Before
+	answer   func(Command) bson.D // may be nil; see Answer
 	commands []Command
 	damaged  error // first message that could not be read
 }
@@ -153,7 +154,7 @@ const (
 )
 
 // forward notes each message of a client, then hands it on.
-func (w *Wire) forward(client io.Reader, server net.Conn) {
+func (w *Wire) forward(client io.ReadWriter, server net.Conn) {
 	defer server.Close()
 
 	for {
@@ -169,19 +170,23 @@ func (w *Wire) forward(client io.Reader, server net.Conn) {
 			return
 		}
 
-		w.note(message)
+		to, message := io.Writer(server), message
+		if reply := w.note(message); reply != nil {
+			to, message = client, replyTo(message, reply)
+		}
 
-		if _, err := server.Write(message); err != nil {
+		if _, err := to.Write(message); err != nil {
 			return
 		}
 	}
 }
 
-func (w *Wire) note(message []byte) {
+// note returns the answer of the test, if it has one.
+func (w *Wire) note(message []byte) bson.Raw {
 	command, err := parseCommand(message)
 
 	w.mu.Lock()
-	before := w.before
+	before, answer := w.before, w.answer
 
 	if err != nil {
 		w.damaged = errors.Join(w.damaged, err)
@@ -193,6 +198,12 @@ func (w *Wire) note(message []byte) {
 	if err == nil && before != nil {
 		before(command)
 	}
+
+	if err != nil || answer == nil {
+		return nil
+	}
+
+	return encode(answer(command))
 }
 
 var errNotUnderstood = errors.New("not a message of MongoDB that is known here")

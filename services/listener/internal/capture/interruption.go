@@ -88,6 +88,9 @@ func sourceTrouble(err error) *interruption {
 		}
 	case mongodb.IsMissingImage(err):
 		return failed(err, "an image that FULL_DOCUMENT requires is gone: set FULL_DOCUMENT=delta")
+	case mongodb.IsEventTooLarge(err):
+		return failed(err, "an event is above 16 MiB, and a source before MongoDB 6.0.9 does not split those: upgrade it to 6.0.9, 7.0 or later; "+
+			"or set FULL_DOCUMENT=delta and FULL_DOCUMENT_BEFORE_CHANGE=off, if the images make it so large; then restart the listener")
 	case mongodb.IsUnauthorized(err), errors.Is(err, mongodb.ErrStandalone):
 		return failed(err, mongodb.Explain(err))
 	case errors.Is(err, event.ErrMalformed):

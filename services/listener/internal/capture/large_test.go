@@ -1,8 +1,10 @@
 package capture_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/capture"
@@ -192,4 +195,54 @@ func dieBetweenPartsOf(t *testing.T, w *world, stream *topology.Stream, options 
 			require.NoError(t, publisher.Publish(time.Now(), &messages[i], false))
 		}
 	}
+}
+
+// TestEventThatTheServerCannotSplit: a server before 6.0.9 ends a change stream at an event above 16 MiB, and does so again
+// whenever it is read on. The states say what helps, and it is read on when that was done.
+func TestEventThatTheServerCannotSplit(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t, mongotest.Options{})
+	stream := w.init(t, gib)
+	wire, old := w.throughWire(t)
+
+	wire.Answer(func(c mongotest.Command) bson.D {
+		switch stages, _ := c.Body.Lookup("pipeline").ArrayOK(); {
+		case c.Name == "aggregate" && strings.Contains(stages.String(), "$changeStreamSplitLargeEvent"):
+			return mongotest.CommandError(40324, "UnrecognizedPipelineStage", "Unrecognized pipeline stage name: '$changeStreamSplitLargeEvent'")
+		case c.Name == "getMore":
+			return mongotest.CommandError(10334, "BSONObjectTooLarge", "BSONObj size: 17825846 (0x1100036) is invalid")
+		default:
+			return nil
+		}
+	})
+
+	l := old.listen(t, nil)
+	insert(t, w.source, orders, 0, 5)
+
+	reason := l.await(t, capture.Failed).Reason
+	require.Contains(t, reason, "BSONObj size")
+	require.Contains(t, reason, "6.0.9")
+	require.Contains(t, reason, "FULL_DOCUMENT=delta")
+	l.stop()
+
+	wire.Answer(nil) // the server is a newer one now
+	old.listen(t, nil)
+	awaitTotal(t, stream, 6)
+	require.Equal(t, sequence(0, 5), read(t, stream).ids(t, orders))
+}
+
+// throughWire returns the world of a listener that reads the source through a wire.
+func (w *world) throughWire(t *testing.T) (*mongotest.Wire, *world) {
+	t.Helper()
+
+	wire := w.mongo.NewWire(t)
+	client, err := mongodb.Connect(wire.Through(w.mongo.URI()), mongodb.Options{ServerSelectionTimeout: 2 * time.Second})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = mongodb.Disconnect(context.WithoutCancel(t.Context()), client) })
+
+	other := *w
+	other.source = client
+
+	return wire, &other
 }
