@@ -111,8 +111,8 @@ func published() []Mutant {
 		{
 			Name: "counts-of-a-lost-tail-reused", File: listener + "capture/rewind.go",
 			What: "Events that the tail has counted and no partition has are not missed: the next ones get their counts.",
-			Old:  `	if !damage.Exceeds(s.known) && tail.Missing() <= 0 {`,
-			New:  `	if !damage.Exceeds(s.known) {`,
+			Old:  `	if !damage.Exceeds(known) && tail.Missing() <= 0 {`,
+			New:  `	if !damage.Exceeds(known) {`,
 		},
 		{
 			Name: "marker-that-is-a-duplicate-is-stored", File: "pkg/topology/publish.go",

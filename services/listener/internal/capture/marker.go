@@ -11,9 +11,10 @@ import (
 )
 
 func (s *session) sendMarker(ctx context.Context, dry bool) error {
+	known := s.known.Load()
 	marker := &relayv1.Marker{
 		Heads: s.ledger.Heads(), Filter: s.markerFilter(), OpenTransaction: s.openTransaction(),
-		NumDeleted: s.known.Deleted, NumLost: s.known.Lost,
+		NumDeleted: known.Deleted, NumLost: known.Lost,
 	}
 	s.ledger.Schema(marker)
 

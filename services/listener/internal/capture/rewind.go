@@ -82,6 +82,8 @@ func (s *session) look(ctx context.Context, watch *rewind.Watch, stream *topolog
 		return s.finding(err)
 	}
 
+	known := s.stillKnown(damage)
+
 	reports, err := rewind.Reports(ctx, s.js, s.options.Flow, stream.StreamID)
 	if err != nil { // without them nobody knows where to rewind to
 		s.log.DebugContext(ctx, "reports cannot be read", slog.Any(telemetry.KeyError, err))
@@ -90,7 +92,7 @@ func (s *session) look(ctx context.Context, watch *rewind.Watch, stream *topolog
 	}
 
 	found := watch.Reason(nil) != ""
-	point, missing := watch.Take(s.ledger.Generation(), stream.Partitions, damage, s.known, reports)
+	point, missing := watch.Take(s.ledger.Generation(), stream.Partitions, damage, known, reports)
 
 	if !found && watch.Reason(nil) != "" {
 		s.log.ErrorContext(ctx, "hole in the stream", slog.String(telemetry.KeyReason, watch.Reason(missing)))
@@ -202,7 +204,8 @@ func (s *session) examine(ctx context.Context, watch *rewind.Watch, stream *topo
 		return nil, false, err
 	}
 
-	if !damage.Exceeds(s.known) && tail.Missing() <= 0 {
+	known := s.stillKnown(damage)
+	if !damage.Exceeds(known) && tail.Missing() <= 0 {
 		return nil, false, nil
 	}
 
@@ -224,9 +227,23 @@ func (s *session) examine(ctx context.Context, watch *rewind.Watch, stream *topo
 		watch.Find(fmt.Sprintf("the stream lacks messages: %d events that its tail has counted since the last marker are in no partition", n), reports)
 	}
 
-	s.rewindTo, missing = watch.Take(tail.Last.Generation, stream.Partitions, damage, s.known, reports)
+	s.rewindTo, missing = watch.Take(tail.Last.Generation, stream.Partitions, damage, known, reports)
 
 	return missing, true, nil
+}
+
+// stillKnown lowers the damage that was healed to what there is of it: the rest left
+// the stream with what was purged, and a hole as large as that would not be noticed.
+func (s *session) stillKnown(damage rewind.Damage) rewind.Damage {
+	before := *s.known.Load()
+
+	known := before.AtMost(damage)
+	if known != before {
+		s.known.Store(&known)
+		s.Mark() // the next session has it from there
+	}
+
+	return known
 }
 
 // rewound makes the ledger begin the new generation, if the stream has to be
@@ -275,7 +292,7 @@ func (s *session) beginGeneration(ctx context.Context, stream *topology.Stream) 
 		return streamTrouble(err, s.options.Flow, true)
 	}
 
-	s.known = damage
+	s.known.Store(&damage)
 
 	s.log.WarnContext(ctx, "rewinding the stream: everything behind the lowest checkpoint is published again",
 		slog.Uint64("generation", point.Generation), slog.Int(telemetry.KeyPartition, point.Partition),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -37,8 +38,8 @@ type session struct {
 	disconnected <-chan nats.Status // nats.go sends when the connection is lost
 	maxPayload   int64
 
-	ddl     bool          // schema changes are replicated
-	known   rewind.Damage // that the last rewind has healed; every marker says so
+	ddl     bool                          // schema changes are replicated
+	known   atomic.Pointer[rewind.Damage] // that the last rewind has healed and that is there still; every marker says so
 	origins *origin.Tracker
 
 	lastPublish time.Time
@@ -94,7 +95,7 @@ func (c *Capture) rightfulTail(ctx context.Context) (*topology.Stream, *chain.Ta
 func (c *Capture) continueFrom(ctx context.Context, stream *topology.Stream, tail *chain.Tail) (*session, error) {
 	s := &session{Capture: c, ledger: chain.NewLedger(tail, c.writer), lastPublish: c.options.Clock.Time(), maxPayload: c.nc.MaxPayload()}
 	s.traces = traces{tracer: c.options.Tracer, flow: c.options.Flow}
-	s.known = rewind.Damage{Deleted: tail.Marker.GetNumDeleted(), Lost: tail.Marker.GetNumLost()}
+	s.known.Store(&rewind.Damage{Deleted: tail.Marker.GetNumDeleted(), Lost: tail.Marker.GetNumLost()})
 
 	s.ddl = stream.DDL
 

@@ -20,6 +20,11 @@ type Damage struct {
 // Exceeds tells whether there is more than was known.
 func (d Damage) Exceeds(known Damage) bool { return d.Deleted > known.Deleted || d.Lost > known.Lost }
 
+// AtMost is the damage without what another one has not, in each figure by itself.
+func (d Damage) AtMost(other Damage) Damage {
+	return Damage{Deleted: min(d.Deleted, other.Deleted), Lost: min(d.Lost, other.Lost)}
+}
+
 // Point is where a new generation begins: the lowest checkpoint.
 type Point struct {
 	From       uint64 // generation that was found damaged, or a higher one that a checkpoint names
@@ -61,7 +66,7 @@ func (w *Watch) Reason(missing []int) string {
 }
 
 // Take takes in the state of the stream, of this generation, and the processors'
-// reports. known is the damage that the last rewind has healed. It returns the
+// reports. known is what there is still of the damage that the last rewind has healed. It returns the
 // point to rewind to; nil while nothing is wrong, or while owners of missing
 // partitions have not said where they are since the damage was found: a
 // checkpoint of earlier may be above the present one, if the target was set back.
