@@ -58,7 +58,8 @@ func (*HeldError) Unwrap() error { return ErrHeld }
 // holder ends it: for calls that are under way then.
 func Margin(ttl time.Duration) time.Duration { return ttl / 10 }
 
-// renewals that fit into a TTL: two may fail.
+// renewals that fit into a TTL: two may fail, if they fail at once. One that is not
+// answered takes the time of the next.
 const renewals = 3
 
 // Lease is a key that is, or was, held. Safe for concurrent use.
@@ -69,7 +70,7 @@ type Lease struct {
 	ttl    time.Duration
 	first  uint64 // revision of the acquisition
 
-	renewing sync.Mutex // one renewal at a time
+	renewing chan struct{} // holds the one renewal at a time, or the release
 
 	mu       sync.Mutex
 	revision uint64    // of the last renewal that is known to be stored
@@ -83,7 +84,7 @@ type Lease struct {
 func newLease(b *Bucket, key, value string, ttl time.Duration, revision uint64, sent time.Time) *Lease {
 	l := &Lease{
 		bucket: b, key: key, value: value, ttl: ttl, first: revision, revision: revision,
-		end: sent.Add(ttl - Margin(ttl)), ended: make(chan struct{}), bound: map[*context.CancelCauseFunc]struct{}{},
+		end: sent.Add(ttl - Margin(ttl)), renewing: make(chan struct{}, 1), ended: make(chan struct{}), bound: map[*context.CancelCauseFunc]struct{}{},
 	}
 
 	l.mu.Lock() // the timer may fire at once
@@ -150,8 +151,11 @@ func (l *Lease) Context(parent context.Context) (context.Context, context.Cancel
 // Renew makes the lease last for its TTL from now on. Errors: ErrExpired,
 // ErrLost, ErrReleased, which are final, else trouble of the server.
 func (l *Lease) Renew(ctx context.Context) error {
-	l.renewing.Lock()
-	defer l.renewing.Unlock()
+	if err := l.begin(ctx); err != nil {
+		return fmt.Errorf("renew lease %s: %w", l.key, err)
+	}
+
+	defer func() { <-l.renewing }()
 
 	l.mu.Lock()
 	revision, err := l.revision, l.err
@@ -182,6 +186,17 @@ func (l *Lease) Renew(ctx context.Context) error {
 	}
 
 	return l.extend(revision, sent)
+}
+
+// begin waits for a renewal that is under way, which may take until its own deadline.
+// Who begins receives from renewing at the end.
+func (l *Lease) begin(ctx context.Context) error {
+	select {
+	case l.renewing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for a renewal that is under way: %w", ctx.Err())
+	}
 }
 
 // reclaim renews a key that another revision has than the last one known here:
@@ -249,8 +264,8 @@ func (l *Lease) Keep(ctx context.Context, trouble func(error)) error {
 
 // Release ends the lease and deletes the key, unless it is somebody else's by
 // now. A lease that has ended is left alone: its key expires, and a revision may
-// name another key where the bucket was made anew. A release that fails is no
-// harm for the same reason.
+// name another key where the bucket was made anew. A release that fails, or ends
+// with ctx before a renewal under way has, is no harm for the same reason.
 func (l *Lease) Release(ctx context.Context) error {
 	if !l.finish(ErrReleased) {
 		return nil
@@ -261,8 +276,11 @@ func (l *Lease) Release(ctx context.Context) error {
 	}
 
 	// A renewal under way may still be stored.
-	l.renewing.Lock()
-	defer l.renewing.Unlock()
+	if err := l.begin(ctx); err != nil {
+		return fmt.Errorf("release lease %s: %w", l.key, err)
+	}
+
+	defer func() { <-l.renewing }()
 
 	l.mu.Lock()
 	revision := l.revision

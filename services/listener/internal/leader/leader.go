@@ -171,7 +171,7 @@ func (l *Leader) Close(ctx context.Context) {
 	l.release(ctx)
 }
 
-// release gives the key back, where it is still ours, and waits for the renewals.
+// release ends the renewals and gives the key back, where it is still ours.
 // A request that fails is no harm: the key expires.
 func (l *Leader) release(ctx context.Context) {
 	if l.held == nil {
@@ -184,11 +184,12 @@ func (l *Leader) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
 
+	l.stop() // first: a renewal that is not answered would take what giving back may
+	<-l.done
+
 	if err := l.held.Release(ctx); err != nil {
 		l.log.WarnContext(ctx, "the lease was not given back, it expires", slog.Any(telemetry.KeyError, err))
 	}
 
-	l.stop()
-	<-l.done
 	l.held = nil
 }
