@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
@@ -59,6 +60,9 @@ func streamTrouble(err error, flow string, seen bool) *interruption {
 		return failed(err, fmt.Sprintf("somebody else writes to the flow's subjects: find out who (nats stream get %s) and forbid it", topology.StreamName(flow)))
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return &interruption{state: Waiting, err: err, remedy: "enable JetStream on the NATS server (nats-server -js) and for this account"}
+	case errors.Is(err, nats.ErrMaxPayload): // events are cut so that they pass
+		return failed(err, "a marker, which has the namespace patterns and the pinned collections in it, is larger than the NATS server takes: "+
+			"raise max_payload there and restart the listener, or give fewer patterns")
 	case errors.Is(err, chain.ErrStreamFull):
 		return &interruption{state: Waiting, err: err, remedy: "the stream has reached max_bytes: let the processors catch up, or raise it"}
 	default:

@@ -95,7 +95,7 @@ func (w *wire) send(msg *nats.Msg, number uint64, ask bool) error {
 	}
 
 	if err := w.nc.PublishMsg(msg); err != nil {
-		return fmt.Errorf("%w: publish message %d: %w", ErrBroken, w.base+number, err)
+		return fmt.Errorf("%w: publish message %d, %d bytes to %s: %w", ErrBroken, w.base+number, msg.Size(), msg.Subject, err)
 	}
 
 	return nil
