@@ -25,9 +25,13 @@ var ErrStreamFull = fmt.Errorf("%w: the stream is full", ErrBroken)
 
 // Codes of the server's refusals (server/errors.json of nats-server).
 const (
-	codeStoreFailed    = 10077 // "maximum bytes exceeded" and other refusals of the store
+	codeStoreFailed    = 10077 // whatever the store refuses; its text says why
 	codeStreamNotFound = 10059
 )
+
+// textStreamFull is what tells a full stream from other trouble of the store, a full
+// disk for one (ErrMaxBytes of nats-server).
+const textStreamFull = "maximum bytes exceeded"
 
 // replyBuffer bounds the replies that wait to be handled; both modes allow
 // fewer requests than that.
@@ -180,10 +184,10 @@ func (p *Publisher) Handle(reply *nats.Msg) error {
 }
 
 func refusal(refused *jetstream.APIError) error {
-	switch refused.ErrorCode {
-	case codeStoreFailed:
+	switch {
+	case refused.ErrorCode == codeStoreFailed && strings.Contains(refused.Description, textStreamFull):
 		return fmt.Errorf("%w: %w", ErrStreamFull, refused)
-	case codeStreamNotFound:
+	case refused.ErrorCode == codeStreamNotFound:
 		return fmt.Errorf("%w: %w", ErrBroken, jetstream.ErrStreamNotFound)
 	default:
 		return fmt.Errorf("%w: %w", ErrBroken, refused)

@@ -164,6 +164,27 @@ func TestFullStreamIsSaid(t *testing.T) {
 	})
 }
 
+// TestOtherTroubleOfTheStoreIsNotAFullStream: it has the same code, and more room for the stream would not help.
+func TestOtherTroubleOfTheStoreIsNotAFullStream(t *testing.T) {
+	t.Parallel()
+
+	server, stream := newStream(t, topology.PublishChain, 1<<20)
+	w := newWriter(t, server, stream, 1)
+
+	e := makeEvent(t, 1, bson.Timestamp{T: 1000, I: 1}, 1, 100)
+	messages, err := w.ledger.Take(&e.event, e.token, 1<<19)
+	require.NoError(t, err)
+	require.NoError(t, w.Publish(time.Now(), &messages[0], true))
+
+	reply := <-w.Replies()
+	reply.Data = []byte(`{"error":{"code":503,"err_code":10077,"description":"write msgs/1.blk: no space left on device"}}`)
+
+	err = w.Handle(reply)
+	require.ErrorIs(t, err, chain.ErrBroken)
+	require.NotErrorIs(t, err, chain.ErrStreamFull)
+	require.ErrorContains(t, err, "no space left on device")
+}
+
 func TestPublisherSaysThatNobodyListens(t *testing.T) {
 	t.Parallel()
 
