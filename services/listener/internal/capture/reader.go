@@ -8,7 +8,8 @@ import (
 )
 
 // Bounds of what lies between reader and publisher: a batch ends at either, and
-// two batches wait. A larger event is a batch of its own.
+// two batches wait. The event that passes the bytes is the last of its batch: one is
+// at most readBatchBytes and an event large.
 const (
 	readBatchEvents = 256
 	readBatchBytes  = 1 << 20

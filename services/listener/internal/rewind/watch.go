@@ -27,8 +27,8 @@ func (d Damage) AtMost(other Damage) Damage {
 
 // Point is where a new generation begins: the lowest checkpoint.
 type Point struct {
-	From       uint64 // generation that was found damaged, or a higher one that a checkpoint names
-	Generation uint64 // the new one
+	From       uint64 // generation that was found damaged
+	Generation uint64 // the new one, above every one that a checkpoint or a hole names
 	Why        string // for a person
 
 	Partition int // whose checkpoint it is
