@@ -16,6 +16,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
@@ -32,6 +33,8 @@ type Options struct {
 	ServerSelectionTimeout time.Duration
 	// MaxPoolSize bounds the connections; 0 is the 100 of the driver.
 	MaxPoolSize uint64
+	// Primary has the primary read, whatever the URI says.
+	Primary bool
 	// Monitor, when set, sees every command.
 	Monitor *event.CommandMonitor
 }
@@ -72,6 +75,10 @@ func Connect(uri settings.URI, o Options) (*mongo.Client, error) {
 		opts.SetMaxPoolSize(o.MaxPoolSize)
 	}
 
+	if o.Primary {
+		opts.SetReadPreference(readpref.Primary())
+	}
+
 	if o.Monitor != nil {
 		opts.SetMonitor(o.Monitor)
 	}
@@ -96,14 +103,27 @@ func Disconnect(ctx context.Context, client *mongo.Client) error {
 	return nil
 }
 
+// ReadsPrimary tells whether reads go to the primary by the connection string alone. It asks no DNS, which has no say in it.
+func ReadsPrimary(uri settings.URI) bool {
+	preference := options.Client().ApplyURI(withoutLookUp(uri)).ReadPreference
+
+	return preference == nil || preference.Mode() == readpref.PrimaryMode
+}
+
+// withoutLookUp is a connection string of the same form whose hosts stand in it: only the driver's look-up differs.
+func withoutLookUp(uri settings.URI) string {
+	raw := uri.Reveal()
+	if seeded, isSRV := strings.CutPrefix(raw, "mongodb+srv://"); isSRV {
+		return "mongodb://" + seeded
+	}
+
+	return raw
+}
+
 // CheckURI returns ErrInvalidURI, with the reason, for a connection string that Connect would refuse. It asks no DNS:
 // of a mongodb+srv:// address only the form is checked.
 func CheckURI(uri settings.URI) error {
-	raw := uri.Reveal()
-	if seeded, isSRV := strings.CutPrefix(raw, "mongodb+srv://"); isSRV {
-		raw = "mongodb://" + seeded // the same form; only the driver's look-up differs
-	}
-
+	raw := withoutLookUp(uri)
 	if options.Client().ApplyURI(raw).Validate() == nil {
 		return nil
 	}

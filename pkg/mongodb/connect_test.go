@@ -82,6 +82,21 @@ func TestCheckURIShowsNoSecret(t *testing.T) {
 	}
 }
 
+func TestReadsPrimary(t *testing.T) {
+	t.Parallel()
+
+	for uri, primary := range map[string]bool{
+		"mongodb://host": true,
+		"mongodb+srv://user:secret@no.such.name.example":                true,
+		"mongodb://host/?readPreference=primary":                        true,
+		"mongodb://host/?readPreference=secondaryPreferred":             false,
+		"mongodb+srv://no.such.name.example/?readPreference=nearest":    false,
+		"mongodb://a,b/?replicaSet=rs0&readPreference=primaryPreferred": false,
+	} {
+		require.Equal(t, primary, mongodb.ReadsPrimary(settings.NewURI(uri)), uri)
+	}
+}
+
 func TestUnreachableServerIsTransientWithinTheSelectionTimeout(t *testing.T) {
 	t.Parallel()
 

@@ -32,10 +32,7 @@ const selectionTimeout = 5 * time.Second
 
 // run is the listener: source, then stream, then what tells about them.
 func run(ctx context.Context, cfg *Config, p *service.Process) error {
-	source, err := mongodb.Connect(cfg.SourceURI, mongodb.Options{
-		AppName:                "atlas-relay listener " + cfg.Flow,
-		ServerSelectionTimeout: selectionTimeout,
-	})
+	source, err := mongodb.Connect(cfg.SourceURI, reads(cfg))
 	if err != nil {
 		return err
 	}
@@ -105,6 +102,23 @@ func run(ctx context.Context, cfg *Config, p *service.Process) error {
 	)
 }
 
+// reads says how a listener's connection to the source is made.
+func reads(cfg *Config) mongodb.Options {
+	return mongodb.Options{AppName: "atlas-relay listener " + cfg.Flow, ServerSelectionTimeout: selectionTimeout}
+}
+
+// primaryOf connects to the source so that its primary is read; nil where SOURCE_URI has nothing else read.
+func primaryOf(cfg *Config) func() (*mongo.Client, error) {
+	if mongodb.ReadsPrimary(cfg.SourceURI) {
+		return nil
+	}
+
+	o := reads(cfg)
+	o.Primary = true
+
+	return func() (*mongo.Client, error) { return mongodb.Connect(cfg.SourceURI, o) }
+}
+
 // listens says how a listener's connection is made; all of one have the same inbox.
 func listens(flow, what string) natsconn.Options {
 	return natsconn.Options{Name: "listener " + flow + what, Inbox: topology.ListenerInbox(flow), Wait: true}
@@ -134,6 +148,7 @@ func captureOptions(cfg *Config, p *service.Process, instance *relayv1.Instance)
 		FullDocument: changestream.FullDocument(cfg.FullDocument),
 		BeforeChange: changestream.BeforeChange(cfg.BeforeChange),
 		LeaseTTL:     cfg.LeaseTTL,
+		Primary:      primaryOf(cfg),
 		Holder:       fmt.Sprintf("id=%s host=%s pid=%d", instance.GetId(), instance.GetHost(), instance.GetPid()),
 		Tracer:       p.Tracers.Tracer("github.com/atlas-relay/atlas-relay/services/listener"),
 	}

@@ -51,6 +51,10 @@ type Options struct {
 	// stream, looks whether an operator has accepted the gap. Default 3 s.
 	GapPoll time.Duration
 
+	// Primary connects to the source so that its primary is read, whatever the source's
+	// client reads; nil where that reads the primary anyway.
+	Primary func() (*mongo.Client, error)
+
 	// ReplyTimeout is described at changestream.Options.
 	ReplyTimeout time.Duration
 
@@ -99,11 +103,12 @@ type Capture struct {
 	marked atomic.Bool    // a marker is asked for
 
 	// What earlier sessions saw; used by Run's goroutine only.
-	seen     *topology.Stream // nil until the stream was opened once
-	lastTail *chain.Tail      // nil until a tail was read in the present term
-	checked  bool             // the source's identity and catalog are fine
-	full     bool             // the last session ended because the stream was full
-	rewindTo *rewind.Point    // the next session begins a new generation there; nil: it goes on from the tail
+	seen      *topology.Stream // nil until the stream was opened once
+	lastTail  *chain.Tail      // nil until a tail was read in the present term
+	checked   bool             // the source's identity and catalog are fine
+	full      bool             // the last session ended because the stream was full
+	rewindTo  *rewind.Point    // the next session begins a new generation there; nil: it goes on from the tail
+	atPrimary bool             // the next session reads the source's primary
 }
 
 // New returns a capture of the source into the flow's stream. The error lists

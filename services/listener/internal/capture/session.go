@@ -59,7 +59,7 @@ func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
 		return false, err
 	}
 
-	defer func() { err = c.nameRange(ctx, &tail.Last, err) }()
+	defer func() { err = c.nameRange(ctx, &tail.Last, c.doubtLoss(err)) }()
 
 	s, err := c.continueFrom(ctx, stream, tail)
 	if err != nil {
@@ -122,7 +122,13 @@ func (c *Capture) continueFrom(ctx context.Context, stream *topology.Stream, tai
 // stream reads the source and publishes until something ends it; streamed is
 // false if that happened before the first event.
 func (s *session) stream(ctx context.Context, stream *topology.Stream, tail *chain.Tail) (streamed bool, err error) {
-	changes, err := changestream.Open(ctx, s.source, s.ledger.Token(), changestream.Options{
+	source, giveBack, err := s.historySource(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer giveBack()
+
+	changes, err := changestream.Open(ctx, source, s.ledger.Token(), changestream.Options{
 		FullDocument: s.options.FullDocument,
 		BeforeChange: s.options.BeforeChange,
 		MaxAwait:     maxAwait,
