@@ -10,13 +10,16 @@ const verbs = {
   discard: { name: "Discard", done: "Discarded", note: "They are given up for good: their documents keep what the target has. Bring them up to the source by hand first, or accept the difference." },
 };
 const whoStored = "relay-who";
+let turn = 0; // of the question: a count for one that is closed is late
 
 // act asks, does it, and returns what was done in words with the name of the operation; null when the person did not want
 // to.
 export function act(flow, verb, selection) {
   const dialog = byID("confirm");
+  const own = ++turn;
   const send = (more) => post(flowPath(flow, `deadLetters:${verb}`), { selection, requested_by: byID("confirm-who").value.trim() || "page", ...more });
   let answer = null;
+  let sending = null; // what was confirmed is done, also when the question is closed meanwhile
   let phrase = "";
 
   setText(byID("confirm-title"), `${verbs[verb].name} dead letters`);
@@ -36,38 +39,51 @@ export function act(flow, verb, selection) {
 
   return new Promise((resolve) => {
     byID("confirm-cancel").onclick = () => dialog.close();
-    dialog.onclose = () => resolve(answer);
-    byID("confirm-form").onsubmit = async (event) => {
+    dialog.onclose = () => {
+      turn++;
+      Promise.resolve(sending).then(() => resolve(answer));
+    };
+    byID("confirm-form").onsubmit = (event) => {
       event.preventDefault();
       byID("confirm-do").disabled = true;
       localStorage.setItem(whoStored, byID("confirm-who").value.trim());
+      sending = confirmed();
+    };
 
+    async function confirmed() {
       try {
         const { outcome, operation } = await send({ reason: byID("confirm-why").value.trim() });
         answer = { text: describe(verb, outcome), operation };
-        dialog.close();
+        if (own === turn) dialog.close();
       } catch (error) {
+        if (own !== turn) return;
         say(byID("confirm-problem"), explain(error));
         byID("confirm-do").disabled = false;
       }
-    };
+    }
 
     dialog.showModal();
     byID(byID("confirm-who").value ? "confirm-why" : "confirm-who").focus();
 
     send({ validate_only: true }).then(({ outcome }) => {
-      setText(byID("confirm-what"), `This will ${verb} ${count(outcome.changed)} of ${count(outcome.matched)} records of flow ${flow}.${because(outcome)}`);
+      if (own !== turn) return;
+
+      setText(byID("confirm-what"), `This will ${verb} ${count(outcome.changed)} of ${count(outcome.matched)} records of flow ${flow}${named(selection)}.${because(outcome)}`);
       if (outcome.changed === "0") return;
 
       phrase = `${verb} ${outcome.changed}`;
       setText(byID("confirm-phrase"), phrase);
       byID("confirm-typed").oninput();
     }, (error) => {
+      if (own !== turn) return;
+
       setText(byID("confirm-what"), "");
       say(byID("confirm-problem"), explain(error));
     });
   });
 }
+
+const named = ({ names }) => (names?.names.length === 1 ? `: ${names.names[0]}` : "");
 
 const because = (outcome) => (outcome.refusals.length ? ` The others stay as they are, the first because: ${outcome.refusals[0].message}.` : "");
 

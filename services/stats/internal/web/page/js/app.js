@@ -15,6 +15,7 @@ import { showStatus, showStopped } from "./status.js";
 import { follow } from "./stream.js";
 
 const late = 3500; // ms after which a sample is missing
+const again = 15000; // ms after which records are asked for again: samples do not tell of what others do
 
 const charts = new Charts();
 const letters = new Letters();
@@ -28,6 +29,7 @@ let frozen = false;
 let arrived = Date.now(); // when the last sample came
 let problem = ""; // why there is none
 let gaps = null; // as the last sample said
+let recorded = 0; // when the records were asked for
 
 function onStats(stats) {
   arrived = Date.now();
@@ -42,12 +44,18 @@ function onStats(stats) {
   letters.update(stats);
   charts.update(Date.parse(stats.sample_time), stats);
 
-  if (gaps !== stats.gaps) {
+  if (gaps !== stats.gaps || Date.now() - recorded > again) {
     gaps = stats.gaps;
-    loadGaps(flow);
+    loadRecords();
   }
 
   showFreshness();
+}
+
+function loadRecords() {
+  recorded = Date.now();
+  loadGaps(flow);
+  loadAudit(flow);
 }
 
 function showFreshness() {
@@ -81,7 +89,7 @@ function choose(name) {
 
   for (const part of [charts, letters, partitions, instances, pause]) part.setFlow(name);
 
-  loadAudit(name);
+  loadRecords();
   connect();
 }
 
@@ -100,7 +108,7 @@ document.addEventListener("visibilitychange", () => {
   connect();
 });
 byID("download").onclick = () => download(flow);
-document.addEventListener("acted", () => loadAudit(flow));
+document.addEventListener("acted", loadRecords);
 byID("flow").onchange = (event) => choose(event.target.value);
 window.addEventListener("hashchange", () => {
   const wanted = place();

@@ -30,6 +30,26 @@ export function say(node, text) {
 
 export const row = (...cells) => el("tr", {}, cells.map((cell) => (cell instanceof HTMLTableCellElement ? cell : el("td", {}, cell ?? ""))));
 
+// reconcile makes the rows of a table those of the items, and touches none that stays as it is: whoever is about to press a
+// key or a button there would miss it.
+export function reconcile(table, items, make) {
+  const body = table.tBodies[0];
+  const keys = items.map((item) => JSON.stringify(item));
+  const wanted = new Set(keys);
+
+  for (const node of [...body.rows]) if (!wanted.has(node.dataset.key)) node.remove();
+
+  items.forEach((item, i) => {
+    if (body.rows[i]?.dataset.key === keys[i]) return;
+
+    [...body.rows].find((node) => node.dataset.key === keys[i])?.remove();
+
+    const node = make(item);
+    node.dataset.key = keys[i];
+    body.insertBefore(node, body.rows[i] ?? null);
+  });
+}
+
 // rows replaces the body of a table, if what it shows has changed.
 export function rows(table, key, make) {
   const body = table.tBodies[0];

@@ -5,6 +5,8 @@ import { mark } from "./compare.js";
 import { byID, el, say, setText } from "./dom.js";
 import { count, error, namespace, position, when, word } from "./format.js";
 
+let turn = 0; // of the dialog: an answer to one that was opened before, or is closed, is late
+
 // showLetter opens the dialog; onAct is called with "replay", "refetch" or "discard".
 export async function showLetter(flow, name, onAct) {
   const dialog = byID("letter");
@@ -17,8 +19,10 @@ export async function showLetter(flow, name, onAct) {
   say(byID("letter-refused"), "");
   forget();
 
+  const own = turn;
+
   byID("letter-close").onclick = () => dialog.close();
-  byID("letter-show").onclick = () => showContent(path);
+  byID("letter-show").onclick = () => showContent(path, own);
 
   for (const verb of ["replay", "refetch", "discard"]) {
     byID(`letter-${verb}`).disabled = true;
@@ -32,13 +36,15 @@ export async function showLetter(flow, name, onAct) {
   dialog.showModal();
 
   try {
-    showFacts(await get(path, { view: "DEAD_LETTER_VIEW_BASIC" }));
+    const answer = await get(path, { view: "DEAD_LETTER_VIEW_BASIC" });
+    if (own === turn) showFacts(answer);
   } catch (problem) {
-    facts([["Problem", explain(problem)]]);
+    if (own === turn) facts([["Problem", explain(problem)]]);
   }
 }
 
 function forget() {
+  turn++;
   for (const id of ["letter-key", "letter-event", "letter-target", "letter-differs"]) byID(id).replaceChildren();
 }
 
@@ -68,9 +74,11 @@ function showFacts(answer) {
   for (const verb of ["replay", "refetch", "discard"]) byID(`letter-${verb}`).disabled = !dead;
 }
 
-async function showContent(path) {
+async function showContent(path, own) {
   try {
     const answer = await get(path, { view: "DEAD_LETTER_VIEW_FULL" });
+    if (own !== turn) return;
+
     const paths = answer.differing_paths;
 
     setText(byID("letter-key"), answer.document_key_json);
@@ -83,7 +91,9 @@ async function showContent(path) {
     else setText(byID("letter-target"), answer.target_json_missing_because);
     say(byID("letter-refused"), "");
   } catch (problem) {
-    return say(byID("letter-refused"), explain(problem));
+    if (own === turn) say(byID("letter-refused"), explain(problem));
+
+    return;
   }
 
   byID("letter-masked").hidden = true;

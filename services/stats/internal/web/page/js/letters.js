@@ -3,11 +3,14 @@
 import { act } from "./act.js";
 import { counts, followOperation, resumeOperation } from "./operation.js";
 import { explain, flowPath, get } from "./api.js";
-import { byID, el, row, say, setText } from "./dom.js";
+import { byID, el, reconcile, row, say, setText } from "./dom.js";
 import { count, error, namespace, when, word } from "./format.js";
 import { showLetter } from "./letter.js";
 
 const pageSize = 50;
+const mostListed = 1000; // that one answer may have
+const pause = 3000; // ms between two looks while dead letters come all the time
+const stale = 30000; // ms after which the list is asked for again although their number is the same
 const verbs = ["replay", "refetch", "discard"];
 
 export class Letters {
@@ -21,6 +24,8 @@ export class Letters {
   #asked = ""; // the filter of the last question
   #applied = {}; // the filter of what is listed, whatever was typed since
   #turn = 0; // of the last question: answers to earlier ones are late
+  #loaded = 0; // when it was asked
+  #waiting = 0; // timer of the next one
 
   constructor() {
     byID("filter").onsubmit = (event) => {
@@ -48,6 +53,8 @@ export class Letters {
   setFlow(flow) {
     this.#flow = flow;
     this.#count = null;
+    this.#listed = [];
+    this.#loaded = 0;
     this.#selected.clear();
     this.#matching = false;
     this.#operation = "";
@@ -62,16 +69,16 @@ export class Letters {
     this.load();
   }
 
-  // update loads again when the number of dead letters has changed.
+  // update loads again when the number of dead letters has changed, and now and then while there are some.
   update(stats) {
     const n = stats.dead_letters;
     const badge = byID("letters-count");
     setText(badge, n === undefined ? "unknown" : count(n));
     badge.dataset.some = String(Number(n) > 0);
 
-    if (this.#count !== n) {
+    if (this.#count !== n || (n !== "0" && Date.now() - this.#loaded > stale)) {
       this.#count = n;
-      this.load();
+      this.#waiting ||= setTimeout(() => this.load(), Math.max(0, this.#loaded + pause - Date.now()));
     }
   }
 
@@ -89,11 +96,19 @@ export class Letters {
   }
 
   async load(token = "") {
+    clearTimeout(this.#waiting);
+    this.#waiting = 0;
+    this.#loaded = Date.now();
+
     const turn = ++this.#turn;
     const filter = this.#filter();
     const asked = JSON.stringify([byID("filter-state").value, { ...filter, since: byID("filter-since").value }]);
 
-    if (asked !== this.#asked) { // what is selected is of another list
+    let size = pageSize;
+
+    if (asked === this.#asked) { // as many as are listed, so that none goes that somebody looks at
+      if (!token) size = Math.min(Math.max(pageSize, this.#listed.length), mostListed);
+    } else { // what is selected is of another list
       this.#asked = asked;
       this.#selected.clear();
       this.#matching = false;
@@ -106,7 +121,7 @@ export class Letters {
 
     try {
       const state = byID("filter-state").value;
-      const list = get(flowPath(this.#flow, "deadLetters"), { ...query, states: `PARKED_STATE_${state}`, page_size: pageSize, page_token: token });
+      const list = get(flowPath(this.#flow, "deadLetters"), { ...query, states: `PARKED_STATE_${state}`, page_size: size, page_token: token });
       const [page, found] = await Promise.all([list, token ? null : get(flowPath(this.#flow, "deadLetterGroups"))]);
       if (turn !== this.#turn) return;
       if (this.#operation && !token && page.dead_letters.length === 0) return this.#only(""); // all of them are dealt with
@@ -149,18 +164,18 @@ export class Letters {
     for (const name of this.#selected) if (!names.has(name)) this.#selected.delete(name);
 
     const focused = document.activeElement?.dataset?.focus;
-    byID("letters").tBodies[0].replaceChildren(...this.#listed.map((letter) => this.#row(letter)));
+    reconcile(byID("letters"), this.#listed, (letter) => this.#row(letter));
     byID("letters-none").hidden = this.#listed.length > 0;
     byID("letters-more").hidden = !this.#next;
     byID("letters-of").hidden = !this.#operation;
     setText(byID("letters-of-text"), `Only what failed again in ${this.#operation}`);
     this.#showSelection();
 
-    if (focused) [...document.querySelectorAll("[data-focus]")].find((node) => node.dataset.focus === focused)?.focus();
+    if (focused && document.activeElement?.dataset?.focus !== focused) [...document.querySelectorAll("[data-focus]")].find((node) => node.dataset.focus === focused)?.focus();
   }
 
   #row(letter) {
-    const box = el("input", { type: "checkbox", checked: this.#matching || this.#selected.has(letter.name), disabled: this.#matching, "aria-label": `Select ${letter.name}`, "data-focus": `box ${letter.name}` });
+    const box = el("input", { type: "checkbox", value: letter.name, "aria-label": `Select ${letter.name}`, "data-focus": `box ${letter.name}` });
     box.onchange = () => {
       if (box.checked) this.#selected.add(letter.name);
       else this.#selected.delete(letter.name);
@@ -187,6 +202,11 @@ export class Letters {
     const matching = byID("select-matching");
 
     for (const verb of verbs) byID(`${verb}-selected`).disabled = n === 0 && !this.#matching;
+
+    for (const box of byID("letters").tBodies[0].querySelectorAll("input")) {
+      box.checked = this.#matching || this.#selected.has(box.value);
+      box.disabled = this.#matching;
+    }
 
     matching.disabled = byID("filter-state").value !== "DEAD"; // nothing can be done to others
     matching.setAttribute("aria-pressed", String(this.#matching));

@@ -18,11 +18,14 @@ export function showStopped(sinceWhen, problem) {
 }
 
 function show(status, reasons, next) {
-  byID("status").dataset.status = status;
-  setText(byID("word"), `${glyphs[status] ?? "?"} ${status}`);
-
   const list = byID("reasons");
   const lines = reasons.length ? reasons : ["Replicating; nothing needs a person."];
+
+  // A screen reader is told when the word changes, not of each figure in a reason.
+  if (byID("status").dataset.status !== status) setText(byID("announcement"), `${status}: ${lines.join(" ")}`);
+
+  byID("status").dataset.status = status;
+  setText(byID("word"), `${glyphs[status] ?? "?"} ${status}`);
 
   if (list.dataset.key !== lines.join("\n")) {
     list.dataset.key = lines.join("\n");

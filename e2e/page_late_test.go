@@ -1,0 +1,100 @@
+package e2e_test
+
+import (
+	"testing"
+
+	"github.com/chromedp/chromedp/kb"
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// holdAnswers makes the page wait for answers about one dead letter while window.hold is set, until window.release() is
+// called. window.late counts those that came after it.
+const holdAnswers = `(() => {
+  const ask = window.fetch;
+  const held = [];
+  window.late = 0;
+  window.release = () => { window.hold = false; held.splice(0).forEach((go) => go()); return true; };
+  window.fetch = (path, options) => {
+    if (!window.hold || !String(path).includes("view=")) return ask(path, options);
+    return new Promise((done) => held.push(async () => {
+      const response = await ask(path, options);
+      const json = await response.json();
+      done({ ok: true, json: async () => { setTimeout(() => window.late++, 0); return json; } });
+    }));
+  };
+  return true;
+})()`
+
+// TestPageLateAnswers: what was asked for a dead letter is never shown as another's, nor in a dialog that was closed.
+func TestPageLateAnswers(t *testing.T) {
+	s := openWith(t, quickToFail())
+	s.picky()
+	s.replicate()
+
+	for n := range 2 {
+		s.place(bson.D{{Key: "_id", Value: n}, {Key: "bad", Value: true}})
+	}
+
+	b := browse(t, s.relay.PageURL())
+	b.is("document.querySelectorAll('#letters tbody tr').length", 2.0)
+
+	name := func(row string) string {
+		text, _ := b.eval("document.querySelectorAll('#letters tbody input')[" + row + "].value").(string)
+
+		return text
+	}
+	first, second := name("0"), name("1")
+	details := func(row string) {
+		b.eval("document.querySelectorAll('#letters tbody button')[" + row + "].click() ?? true")
+	}
+
+	b.eval(holdAnswers)
+	b.eval("window.hold = true")
+	details("0")
+	b.press(kb.Escape)
+	b.eval("window.hold = false")
+	details("1")
+	b.shows("#letter-facts", second)
+	b.eval("window.release()")
+	b.is("window.late", 1.0)
+	require.Contains(t, b.text("#letter-facts"), second)
+	require.NotContains(t, b.text("#letter-facts"), first)
+
+	b.eval("window.hold = true")
+	b.eval("document.querySelector('#letter-show').click() ?? true")
+	b.press(kb.Escape)
+	b.eval("window.release()")
+	b.is("window.late", 2.0)
+	require.Empty(t, b.text("#letter-event"))
+	b.requireNoTrouble()
+}
+
+// TestPageRowsStay where they are while dead letters come: whoever is about to press a key there does not miss it, and what
+// is selected stays selected.
+func TestPageRowsStay(t *testing.T) {
+	const many = 60 // more than a page of the list
+
+	s := openWith(t, quickToFail())
+	s.picky()
+	s.replicate()
+
+	for n := range many {
+		s.place(bson.D{{Key: "_id", Value: n}, {Key: "bad", Value: true}})
+	}
+
+	b := browse(t, s.relay.PageURL())
+	b.awaits("#letters-count", "be 60", func(text string) bool { return text == "60" })
+	b.is("document.querySelectorAll('#letters tbody tr').length", 50.0)
+	b.eval("document.querySelector('#letters-more').click() ?? true")
+	b.is("document.querySelectorAll('#letters tbody tr').length", 60.0)
+	b.eval("document.querySelectorAll('#letters tbody tr').forEach((row) => { row.dataset.stays = 'yes'; }) ?? true")
+	b.eval("document.querySelectorAll('#letters tbody input').forEach((box) => box.click()) ?? true")
+	b.shows("#selection", "60 selected.")
+
+	s.place(bson.D{{Key: "_id", Value: many}, {Key: "bad", Value: true}})
+	b.is("!document.querySelector('#letters-more').hidden", true)
+	require.InDelta(t, many, b.eval("document.querySelectorAll('#letters tbody tr[data-stays]').length"), 0, "the latest is on the next page")
+	b.shows("#selection", "60 selected.")
+	b.requireNoTrouble()
+}
