@@ -104,8 +104,7 @@ func (i *interceptor) admit(ctx context.Context, method string) (context.Context
 
 // explain writes down what the caller is not told.
 func (i *interceptor) explain(ctx context.Context, method string, err error) {
-	var internal *internalError
-	if errors.As(err, &internal) {
+	if internal, ok := errors.AsType[*internalError](err); ok {
 		i.log.ErrorContext(ctx, "a question could not be answered", slog.String("id", internal.id),
 			slog.String("method", method), slog.Any(telemetry.KeyError, internal.cause))
 	}
