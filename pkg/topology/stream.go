@@ -169,8 +169,7 @@ func (s *Stream) lastPresent(ctx context.Context, none error) (found Stored, err
 	for low, high := state.FirstSeq, state.LastSeq; low < high && state.Msgs > 0; {
 		middle := low + (high-low)/2
 
-		raw, err := s.js.GetMsg(ctx, middle, jetstream.WithGetMsgSubject(event.FlowFilter(s.flow)))
-		m, err := s.decode(raw, err, fmt.Sprintf("first message from %d", middle))
+		m, err := s.Next(ctx, middle)
 
 		switch {
 		case errors.Is(err, ErrNoMessage):
@@ -221,6 +220,14 @@ func (s *Stream) At(ctx context.Context, sequence uint64) (Stored, error) {
 	raw, err := s.js.GetMsg(ctx, sequence)
 
 	return s.decode(raw, err, fmt.Sprintf("message %d", sequence))
+}
+
+// Next returns the first message, of whatever kind, at or after this sequence. Errors
+// as of Tail.
+func (s *Stream) Next(ctx context.Context, sequence uint64) (Stored, error) {
+	raw, err := s.js.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(event.FlowFilter(s.flow)))
+
+	return s.decode(raw, err, fmt.Sprintf("first message from %d", sequence))
 }
 
 func (s *Stream) last(ctx context.Context, filter string) (Stored, error) {

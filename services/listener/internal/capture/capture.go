@@ -80,7 +80,7 @@ const (
 // connection is what a capture asks of the one to NATS: *nats.Conn.
 type connection interface {
 	chain.Conn
-	rewind.Requester
+	topology.Requester
 
 	FlushWithContext(ctx context.Context) error
 	MaxPayload() int64

@@ -77,7 +77,7 @@ func (s *session) look(ctx context.Context, watch *rewind.Watch, stream *topolog
 		return err
 	}
 
-	damage, err := rewind.Look(ctx, s.nc, stream.Name())
+	damage, err := topology.LookForDamage(ctx, s.nc, stream.Name())
 	if err != nil {
 		return s.finding(err)
 	}
@@ -199,7 +199,7 @@ func (s *session) examine(ctx context.Context, watch *rewind.Watch, stream *topo
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 
-	damage, err := rewind.Look(ctx, s.nc, stream.Name())
+	damage, err := topology.LookForDamage(ctx, s.nc, stream.Name())
 	if err != nil {
 		return nil, false, err
 	}
@@ -287,7 +287,7 @@ func (s *session) beginGeneration(ctx context.Context, stream *topology.Stream) 
 	ask, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 
-	damage, err := rewind.Look(ask, s.nc, stream.Name())
+	damage, err := topology.LookForDamage(ask, s.nc, stream.Name())
 	if err != nil {
 		return streamTrouble(err, s.options.Flow, true)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/routing"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
@@ -38,22 +37,6 @@ type Tail struct {
 // Whoever went on would use their counts again, and their readers would find
 // nothing missing. Every event that is not skipped raises one head by one.
 func (t *Tail) Missing() int64 { return t.missing }
-
-// missing compares what the tail has counted since the marker with the heads.
-//
-//nolint:gosec // the stream's numbers stay far below 2^63
-func missing(last, marker *event.Message, heads, marked []uint64) int64 {
-	counted := int64(last.Event-last.Skipped) - int64(marker.Event-marker.Skipped)
-	if !last.EndsEvent() {
-		counted-- // it has not happened yet
-	}
-
-	for i := range heads {
-		counted -= int64(heads[i]) - int64(marked[i])
-	}
-
-	return counted
-}
 
 // ErrForeignTail says that the stream's last message was not written by a
 // listener of this stream.
@@ -134,7 +117,7 @@ func readTail(ctx context.Context, stream *topology.Stream) (*Tail, error) {
 
 	tail := &Tail{
 		Last: last, Heads: heads, Marker: payload, Marked: marker.Sequence, Publish: stream.Publish,
-		missing: missing(&last.Message, &marker.Message, heads, payload.GetHeads()),
+		missing: topology.MissingEvents(&last.Message, &marker.Message, heads, payload.GetHeads()),
 	}
 
 	if stream.DDL {

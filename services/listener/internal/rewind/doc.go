@@ -8,6 +8,6 @@
 // of all checkpoints. So it needs the checkpoints of all partitions, which their
 // owners report; and an owner recognises what it has applied by its position.
 //
-// Watch is a state machine without I/O; Look and Reports ask NATS for what it
-// needs.
+// Watch is a state machine without I/O; topology.LookForDamage and Reports ask
+// NATS for what it needs.
 package rewind

@@ -12,13 +12,7 @@ import (
 )
 
 // Damage is what the server says of messages that are missing.
-type Damage struct {
-	Deleted uint64 // missing between the first and the last one
-	Lost    uint64 // that it could not read
-}
-
-// Exceeds tells whether there is more than was known.
-func (d Damage) Exceeds(known Damage) bool { return d.Deleted > known.Deleted || d.Lost > known.Lost }
+type Damage = topology.Damage
 
 // AtMost is the damage without what another one has not, in each figure by itself.
 func (d Damage) AtMost(other Damage) Damage {
