@@ -60,6 +60,24 @@ func (t *Table) KeepPartitions(other *Table) {
 	}
 }
 
+// RememberDropped remembers what an earlier table knows, or remembers, and this one does
+// not: it was dropped between the two, and its events may come still.
+func (t *Table) RememberDropped(earlier *Table) {
+	for _, known := range earlier.dropped {
+		t.rememberOf(known)
+	}
+
+	for _, known := range earlier.Entries() {
+		t.rememberOf(&known)
+	}
+}
+
+func (t *Table) rememberOf(earlier *Entry) {
+	if t.byUUID[earlier.Collection] == nil {
+		t.remember(earlier)
+	}
+}
+
 // Entries returns what the table holds, sorted by namespace.
 func (t *Table) Entries() []Entry {
 	entries := make([]Entry, 0, len(t.byNamespace))

@@ -358,6 +358,37 @@ func TestDroppedCollectionsKeepTheirWay(t *testing.T) {
 	require.Equal(t, []routing.Entry{old}, table.Entries())
 }
 
+// TestWhatACatalogOfLaterLacksKeepsItsWay: behind a hole the table is made from the catalog of now, and the source is read from
+// further back. What was dropped in between still has events, which go the way that earlier ones went.
+func TestWhatACatalogOfLaterLacksKeepsItsWay(t *testing.T) {
+	t.Parallel()
+
+	earlier := routing.New(partitions)
+	require.True(t, earlier.Apply(create(t, "gone", 'g', capped)))
+	require.True(t, earlier.Apply(create(t, "a", 'a', capped)))
+	require.True(t, earlier.Apply(create(t, "old", 'o', german)))
+	require.True(t, earlier.Apply(change(t, event.Drop, "old", 'o')))
+
+	way := func(table *routing.Table, coll string, letter byte) routing.Entry {
+		t.Helper()
+
+		found, _ := table.Find(&event.Event{Namespace: shop(coll), Collection: uuid(letter)})
+
+		return found
+	}
+
+	table := routing.New(partitions)
+	require.True(t, table.Apply(create(t, "a", 'a', capped)))
+	table.RememberDropped(earlier)
+
+	for coll, letter := range map[string]byte{"gone": 'g', "a": 'a', "old": 'o'} {
+		require.Equal(t, way(earlier, coll, letter), way(table, coll, letter), coll)
+	}
+
+	require.Equal(t, []routing.Entry{way(earlier, "a", 'a')}, table.Entries(), "of what has such a name by now nothing is known")
+	require.False(t, table.Apply(change(t, event.Drop, "gone", 'g')), "it is dropped already")
+}
+
 // TestDroppedCollectionsAreForgottenInTheEnd: a marker has to fit into a message.
 func TestDroppedCollectionsAreForgottenInTheEnd(t *testing.T) {
 	t.Parallel()
