@@ -65,6 +65,17 @@ type Document struct {
 	// follow it. BSON that the processor reads; empty where there are
 	// transactions.
 	Owed []byte `bson:"owed,omitempty"`
+
+	// Gap is set while an operator has the partition pass over a hole of the stream:
+	// nothing is committed at this place any more, the next owner goes on behind the
+	// gap's marker. Nil otherwise.
+	Gap *GapAhead `bson:"gap,omitempty"`
+}
+
+// GapAhead is an accepted gap that a partition has not passed yet.
+type GapAhead struct {
+	ID    string `bson:"id"`    // of its record, which the marker names
+	After int64  `bson:"after"` // sequence of the message that the marker follows
 }
 
 // ID returns the _id of a partition's checkpoint: "<flow>/<pp>".

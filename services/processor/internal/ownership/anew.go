@@ -22,10 +22,10 @@ var errUnfinished = errors.New("the stream was made anew and has no message yet;
 // Counters and what is parked stay, and the numbers of message 1 were made from
 // them; the count of the partition begins anew. The caller writes it, guarded as
 // every acquisition. A checkpoint of any other stream is left as it is: check
-// refuses it.
+// refuses it. One of this stream passes over a hole, if an operator wants it so.
 func rebase(ctx context.Context, stream *topology.Stream, held *checkpoint.Document) (moved bool, err error) {
 	if held.StreamID == stream.StreamID {
-		return false, nil
+		return passGap(ctx, stream, held)
 	}
 
 	first, marker, err := stream.First(ctx)
@@ -47,7 +47,48 @@ func rebase(ctx context.Context, stream *topology.Stream, held *checkpoint.Docum
 			ErrStreamWentBack, held.ID, held.Position, stream.StreamID, first.Position)
 	}
 
-	held.Place = checkpoint.PlaceOf(&first.Message, first.Sequence)
+	held.Place, held.Gap = checkpoint.PlaceOf(&first.Message, first.Sequence), nil
+
+	return true, nil
+}
+
+// errGapUnfinished says that the partitions are fenced for a gap whose marker is not
+// in the stream.
+var errGapUnfinished = errors.New("an operator has begun to accept a gap, and its marker is not in the stream yet")
+
+// passGap moves a checkpoint behind the accepted gap that it is fenced for: what the
+// hole has swallowed is part of it. Counters and what is parked stay, and the numbers
+// of the marker were made from them. As of rebase.
+func passGap(ctx context.Context, stream *topology.Stream, held *checkpoint.Document) (moved bool, err error) {
+	if held.Gap == nil {
+		return false, nil
+	}
+
+	m, err := stream.NextMarker(ctx, uint64(held.Gap.After)+1) //nolint:gosec // never negative
+	if errors.Is(err, topology.ErrNoMessage) {
+		return false, fmt.Errorf("%w: gap %s", errGapUnfinished, held.Gap.ID)
+	}
+
+	if err != nil {
+		return false, err
+	}
+
+	marker, err := m.Marker()
+	if err != nil {
+		return false, err
+	}
+
+	if m.StreamID != stream.StreamID || marker.GetAcceptedGap() != held.Gap.ID {
+		return false, fmt.Errorf("%w: gap %s, message %d is another marker", errGapUnfinished, held.Gap.ID, m.Sequence)
+	}
+
+	// What was applied would come again.
+	if m.Position.Before(held.Position) {
+		return false, fmt.Errorf("%w: checkpoint %s is at position %s, the marker of gap %s at %s",
+			ErrStreamWentBack, held.ID, held.Position, held.Gap.ID, m.Position)
+	}
+
+	held.Place, held.Gap = checkpoint.PlaceOf(&m.Message, m.Sequence), nil
 
 	return true, nil
 }

@@ -305,6 +305,8 @@ func explain(err error) string {
 	case errors.Is(err, errNoStreamButCheckpoints), errors.Is(err, errStreamGone), errors.Is(err, ErrOtherStream), errors.Is(err, ErrStreamWentBack),
 		errors.Is(err, ErrNoFirstMessage):
 		remedy = "restore the stream from a backup; or record the gap with relayctl flow accept-gap after the data was copied again; or copy the data again and start over with relayctl flow delete and relayctl flow init"
+	case errors.Is(err, errGapUnfinished):
+		remedy = "run relayctl flow accept-gap again: it finishes the gap, or takes it back"
 	case errors.Is(err, consume.ErrForeign):
 		remedy = "somebody else writes to the flow's subjects: find out who and forbid it; then restore the stream from a backup, " +
 			"or copy the data again and start over with relayctl flow delete and relayctl flow init"

@@ -308,6 +308,10 @@ func (p *partition) acquire(ctx context.Context) error {
 			slog.Int64(telemetry.KeyStreamSeq, owned.Sequence))
 	}
 
+	if p.hole != nil && owned.StreamGeneration() > p.held.StreamGeneration() {
+		p.hole = nil // it was met before what another owner, or an accepted gap, has passed; a real one is met again
+	}
+
 	p.held, p.mine, p.consumers = owned, true, c.consumers
 	p.board.update(func(s *Status) { s.Checkpoint = owned })
 

@@ -13,6 +13,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/failpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/telemetry"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	"github.com/atlas-relay/atlas-relay/services/processor/internal/apply"
 	"github.com/atlas-relay/atlas-relay/services/processor/internal/consume"
 )
 
@@ -61,6 +62,10 @@ func (p *partition) find(ctx context.Context) (start, error) {
 			return began, err
 		}
 
+		if err := p.stillOurs(ctx); err != nil {
+			return start{}, err
+		}
+
 		p.hole = met
 		p.awaitRewind(ctx, met)
 
@@ -75,6 +80,25 @@ func (p *partition) look(ctx context.Context) (start, error) {
 	defer cancel()
 
 	return locate(ctx, p.stream, &p.held, p.seen)
+}
+
+// stillOurs makes sure that nobody has taken the checkpoint: who applies nothing does not
+// notice otherwise. A hole that lies before an accepted gap is none for who acquires the
+// partition again, and must not be told to the listener.
+func (p *partition) stillOurs(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+
+	now, present, err := p.store.Checkpoint(ctx, p.held.Flow, p.number)
+	if err != nil {
+		return err
+	}
+
+	if !present || now.Epoch != p.held.Epoch || now.Owner != p.held.Owner {
+		return fmt.Errorf("%w: checkpoint %s", apply.ErrStale, p.held.ID)
+	}
+
+	return nil
 }
 
 // awaitRewind tells the listener, by the next report, and everybody else.

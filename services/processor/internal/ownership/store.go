@@ -94,8 +94,12 @@ func Raising(held, owned *checkpoint.Document, moved bool) (filter, update bson.
 		set = append(set, bson.E{Key: "place", Value: owned.Place})
 	}
 
-	return bson.D{{Key: "_id", Value: held.ID}, {Key: "epoch", Value: held.Epoch}, {Key: "owner", Value: held.Owner}, {Key: "commits", Value: held.Commits}},
-		bson.D{{Key: "$set", Value: set}}
+	update = bson.D{{Key: "$set", Value: set}}
+	if held.Gap != nil && owned.Gap == nil {
+		update = append(update, bson.E{Key: "$unset", Value: bson.D{{Key: "gap", Value: ""}}})
+	}
+
+	return bson.D{{Key: "_id", Value: held.ID}, {Key: "epoch", Value: held.Epoch}, {Key: "owner", Value: held.Owner}, {Key: "commits", Value: held.Commits}}, update
 }
 
 func (d deployment) RememberSession(ctx context.Context, flow string, partition int, session bson.Binary) error {
