@@ -72,8 +72,14 @@ type Document struct {
 	// Partitions of both streams; 0 unless ReplacedBy is set.
 	Partitions int `bson:"partitions,omitempty"`
 	// Lost is how many events at least were in the stream that is gone and are
-	// applied nowhere. More are possible: only checkpoints tell of it.
+	// applied nowhere. More are possible: only checkpoints tell of it. Where the
+	// partitions pass over a hole it is what was captured and not applied.
 	Lost int64 `bson:"lost,omitempty"`
+
+	// Generation is the one that begins behind the gap, where the stream had a hole
+	// and the partitions pass over it; 0 otherwise. Event and Skipped are then what
+	// the checkpoints have settled, and From is where the lowest one stands.
+	Generation int64 `bson:"generation,omitempty"`
 
 	From Edge `bson:"from"` // of the last message before the gap
 	To   Edge `bson:"to"`   // where the source is read on from
@@ -96,6 +102,18 @@ func (d *Document) Diverges() bool { return d.Counts() && d.Divergence == nil }
 // whoever accepts it twice records it once.
 func ID(flow, streamID string, sequence uint64) string {
 	return fmt.Sprintf("%s/%s/%d", flow, streamID, sequence)
+}
+
+// HoleID returns the _id of the gap by which the partitions pass over a hole, behind
+// this message: in a stream that was set back another one may have its sequence, of a
+// later generation. withdrawn is as of EndID.
+func HoleID(flow, streamID string, sequence, generation uint64, withdrawn int) string {
+	id := fmt.Sprintf("%s/%s/%d/hole.%d", flow, streamID, sequence, generation)
+	if withdrawn > 0 {
+		id += fmt.Sprintf(".%d", withdrawn+1)
+	}
+
+	return id
 }
 
 // EndID returns the _id of the gap that a stream leaves that is gone. withdrawn is

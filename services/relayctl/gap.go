@@ -27,9 +27,11 @@ func (p *program) flowAcceptGap() *cobra.Command {
 			"target: the gap is recorded there for ever, and status says DIVERGED until flow accept-divergence. The listener\n" +
 			"goes on by itself. Refused while the source still has everything. Run it again after a crash: it finishes the\n" +
 			"gap that it began.\n\n" +
+			"Where the stream has a hole, and the source no longer has what would have to be published again, all partitions\n" +
+			"pass over it: what was in the stream and not applied is part of the gap.\n\n" +
 			"Where the stream itself is gone or empty, it is made anew, with the settings of flow init; what was in it and\n" +
 			"not applied is part of the gap.",
-		Example: "  relayctl flow accept-gap --at now --reason \"oplog too short during the move\"\n" +
+		Example: "  relayctl flow accept-gap --reason \"oplog too short during the move\"\n" +
 			"  relayctl flow accept-gap --at 2026-01-31T08:30:00Z --reason INC-12 --dry-run",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -64,7 +66,8 @@ func (p *program) flowAcceptGap() *cobra.Command {
 
 	addSettingsFlags(cmd, &s)
 	_ = cmd.Flags().MarkHidden("without-existing") // it fails for a flag that is not there
-	cmd.Flags().StringVar(&request.At, "at", "now", "where to go on: now, a time such as 2026-01-31T08:30:00Z, or a resume token")
+	cmd.Flags().StringVar(&request.At, "at", "", "where to go on: now, a time such as 2026-01-31T08:30:00Z, or a resume token; "+
+		"without it behind what the stream has if the source can be read there, else now")
 	p.addAcceptFlags(cmd, &request.By, &yes, &request.DryRun)
 
 	return cmd
@@ -111,6 +114,9 @@ func (p *program) printAcceptedGap(a *flow.AcceptedGap) error {
 
 	_, err := fmt.Fprintf(p.out, "%s: %s\nmissing are the changes from %s (%s) to %s (%s)\n", what, a.Gap.ID,
 		a.Gap.From, a.Gap.FromTime.Format(time.RFC3339), a.Gap.To, a.Gap.ToTime.Format(time.RFC3339))
+	if err == nil && a.Gap.Lost > 0 {
+		_, err = fmt.Fprintf(p.out, "of what was captured in that range %d changes at least are not applied\n", a.Gap.Lost)
+	}
 
 	return err
 }

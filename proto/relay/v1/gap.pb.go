@@ -209,8 +209,9 @@ type Gap struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// How far its acceptance has come.
 	State GapState `protobuf:"varint,2,opt,name=state,proto3,enum=relay.v1.GapState" json:"state,omitempty"`
-	// Where it begins: of the last event before it. Where the stream is gone, of
-	// the lowest checkpoint; what of the range was applied behind it is not known.
+	// Where it begins: of the last event before it. Where the stream is gone, or
+	// had a hole, of the lowest checkpoint; what of the range was applied behind it
+	// is not known.
 	FromPosition *Position `protobuf:"bytes,3,opt,name=from_position,json=fromPosition,proto3" json:"from_position,omitempty"`
 	// Cluster time of from_position, whole seconds.
 	FromTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=from_time,json=fromTime,proto3" json:"from_time,omitempty"`
@@ -230,8 +231,8 @@ type Gap struct {
 	// Identity of the stream that was made behind the gap; empty where the stream
 	// went on itself.
 	ReplacedBy string `protobuf:"bytes,11,opt,name=replaced_by,json=replacedBy,proto3" json:"replaced_by,omitempty"`
-	// Events that were in the stream that is gone and applied nowhere: so many at
-	// least. 0 where the stream went on.
+	// Events that were in the stream that is gone, or had a hole, and applied
+	// nowhere: so many at least. 0 where none was captured.
 	LostEvents uint64 `protobuf:"varint,12,opt,name=lost_events,json=lostEvents,proto3" json:"lost_events,omitempty"`
 	// Who had the flow go on behind the gap, when and why.
 	Requested *Acceptance `protobuf:"bytes,13,opt,name=requested,proto3" json:"requested,omitempty"`

@@ -1,16 +1,19 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/atlas-relay/atlas-relay/pkg/audit"
+	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/gap"
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
@@ -22,7 +25,7 @@ type GapSettings struct{ InitSettings }
 
 // GapRequest is what an operator wants.
 type GapRequest struct {
-	At     string // "now", a time in RFC 3339, or a resume token; see parseAt
+	At     string // "now", a time in RFC 3339, or a resume token; see parseAt. Empty: where the source can be read again
 	By     Operator
 	DryRun bool
 	Set    map[string]bool // variables that were given explicitly
@@ -42,6 +45,7 @@ type acceptance struct {
 	*GapSettings
 	GapRequest
 
+	nc             *nats.Conn
 	js             jetstream.JetStream
 	stream         *topology.Stream // nil: there is none
 	source, target *mongo.Client
@@ -53,7 +57,8 @@ type acceptance struct {
 // behind the stream's tail says where to read on; the listener that waits in
 // HISTORY_LOST finds it. Run again after a crash it finishes what was begun.
 // Nothing is done while the source still has what follows the tail. Where the
-// stream is gone or empty, another one is made in its place; see renew.
+// stream is gone or empty, another one is made in its place; see renew. Where it has
+// a hole that the source cannot heal, the partitions pass over that; see planHole.
 func AcceptGap(ctx context.Context, s *GapSettings, request GapRequest, log *slog.Logger) (*AcceptedGap, error) {
 	nc, js, err := connectNATS(ctx, &s.Connection, log)
 	if err != nil {
@@ -87,7 +92,7 @@ func AcceptGap(ctx context.Context, s *GapSettings, request GapRequest, log *slo
 		}
 	}
 
-	a := &acceptance{GapSettings: s, GapRequest: request, js: js, stream: stream, source: source, target: target}
+	a := &acceptance{GapSettings: s, GapRequest: request, nc: nc, js: js, stream: stream, source: source, target: target}
 
 	accepted, err := a.recorded(ctx)
 
@@ -100,7 +105,7 @@ func (a *acceptance) recorded(ctx context.Context) (accepted *AcceptedGap, err e
 		return a.run(ctx)
 	}
 
-	action := &audit.Action{Flow: a.Flow, Action: "flow accept-gap", Selection: "what is missing up to " + a.At}
+	action := &audit.Action{Flow: a.Flow, Action: "flow accept-gap", Selection: "what is missing up to " + cmp.Or(a.At, "where the source can be read again")}
 	err = audited(ctx, a.target, a.TargetURI, action, a.By, func() (int, error) {
 		if accepted, err = a.run(ctx); err != nil {
 			return 0, err
@@ -128,7 +133,12 @@ func (a *acceptance) run(ctx context.Context) (*AcceptedGap, error) {
 		return a.renew(ctx, known)
 	}
 
-	if open := a.openGap(known); open != nil {
+	open, err := a.openGap(ctx, known)
+	if err != nil {
+		return nil, err
+	}
+
+	if open != nil {
 		if a.DryRun {
 			return &AcceptedGap{Gap: shownGap(open), Resumed: true, DryRun: true}, nil
 		}
@@ -144,7 +154,7 @@ func (a *acceptance) run(ctx context.Context) (*AcceptedGap, error) {
 		// It was needless; whether there is one now is another question.
 	}
 
-	wanted, err := a.plan(ctx)
+	wanted, err := a.plan(ctx, known)
 	if err != nil {
 		return nil, err
 	}
@@ -156,16 +166,35 @@ func (a *acceptance) run(ctx context.Context) (*AcceptedGap, error) {
 	return a.record(ctx, wanted)
 }
 
-// openGap returns the gap that was recorded and not finished and concerns the
-// stream that is there; nil when there is none.
-func (a *acceptance) openGap(known []gap.Document) *gap.Document {
+// openGap returns the gap that was recorded and not finished and concerns the stream
+// that is there; nil when there is none. One whose marker NATS has lost before every
+// partition was behind it is such a gap again.
+func (a *acceptance) openGap(ctx context.Context, known []gap.Document) (*gap.Document, error) {
 	for i := range known {
 		if g := &known[i]; g.State == gap.Open && (g.StreamID == a.stream.StreamID || g.ReplacedBy == a.stream.StreamID) {
-			return g
+			return g, nil
 		}
 	}
 
-	return nil
+	held, err := checkpoint.Load(ctx, a.target, a.Flow)
+	if err != nil {
+		return nil, mongoTrouble("TARGET_URI", a.TargetURI, err)
+	}
+
+	for number := range held {
+		if held[number].Gap == nil {
+			continue
+		}
+
+		if g := findGap(known, held[number].Gap.ID); g != nil && g.State == gap.Closed {
+			state, err := a.stateOf(ctx, g)
+			if err != nil || state != gap.Closed {
+				return g, a.natsError(err)
+			}
+		}
+	}
+
+	return nil, nil //nolint:nilnil // there is none, which is no error
 }
 
 // record writes the gap down and then has the stream go on behind it.
@@ -195,10 +224,23 @@ func errMoved(stream string) error {
 }
 
 // plan makes sure that there is a gap and that the source can be read behind it.
-func (a *acceptance) plan(ctx context.Context) (*gap.Document, error) {
+func (a *acceptance) plan(ctx context.Context, known []gap.Document) (*gap.Document, error) {
 	tail, err := a.stream.Tail(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("NATS at %s: %w", a.NATS.URL, err)
+	}
+
+	why, err := a.findHole(ctx, &tail)
+	if err != nil {
+		return nil, err
+	}
+
+	if why != "" {
+		return a.planHole(ctx, &tail, why, known)
+	}
+
+	if err := a.takeBack(ctx, known); err != nil {
+		return nil, err
 	}
 
 	if err := a.requireLost(ctx, &tail); err != nil {

@@ -79,10 +79,10 @@ func reached(tail *topology.Stored) event.Position {
 	return tail.Position
 }
 
-// parseAt understands "now", a time in RFC 3339, and a resume token: its _data
+// parseAt understands "now", which is meant where nothing is said, a time in RFC 3339, and a resume token: its _data
 // in hexadecimal, or the whole document in base64 as flow show prints it.
 func (a *acceptance) parseAt(ctx context.Context) (gap.Edge, error) {
-	if a.At == "now" {
+	if a.At == "" || a.At == "now" {
 		return a.now(ctx)
 	}
 

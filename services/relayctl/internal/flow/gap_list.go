@@ -33,7 +33,7 @@ type Gap struct {
 	Reason      string    `json:"reason"`
 	At          time.Time `json:"at"`
 	ReplacedBy  string    `json:"replaced_by"` // id of the stream that goes on behind it; empty: the same one
-	Lost        int64     `json:"lost_events"` // of the stream that is gone, applied nowhere: so many at least
+	Lost        int64     `json:"lost_events"` // captured and applied nowhere, of a stream that is gone or had a hole: so many at least
 	Divergence  *Accepted `json:"divergence"`  // null until it is accepted that the target may differ
 }
 

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,11 +22,16 @@ func (a *acceptance) finish(ctx context.Context, g *gap.Document) (gap.State, er
 		return a.finishRenewal(ctx, g)
 	}
 
-	state, err := a.stateOf(ctx, g)
+	stateOf := a.stateOf
+	if g.Generation > 0 {
+		stateOf = a.stateOfHole
+	}
+
+	state, err := stateOf(ctx, g)
 	if err == nil && state == gap.Open {
 		if err = a.publishMarker(ctx, g); err == nil || errors.Is(err, topology.ErrNotLast) {
 			// Whoever was faster has published it, or something else.
-			state, err = a.stateOf(ctx, g)
+			state, err = stateOf(ctx, g)
 		}
 	}
 
@@ -40,25 +46,26 @@ func (a *acceptance) finish(ctx context.Context, g *gap.Document) (gap.State, er
 	return state, nil
 }
 
-// stateOf tells by the message behind the gap's tail how far it has come.
+// stateOf tells by the message behind the gap's tail how far it has come. The server
+// may have lost messages in between, and remember their sequences.
 func (a *acceptance) stateOf(ctx context.Context, g *gap.Document) (gap.State, error) {
 	behind := uint64(g.Sequence) + 1 //nolint:gosec // never negative
 
-	m, err := a.stream.At(ctx, behind)
-	if errors.Is(err, topology.ErrNoMessage) {
-		state, _, err := a.stream.State(ctx)
-		if err != nil {
-			return "", err
-		}
-
-		if state.LastSeq >= behind {
-			return gap.Closed, nil // purged, whatever it was: rather a gap too many than one too few
-		}
-
-		return gap.Open, nil
+	state, _, err := a.stream.State(ctx)
+	if err != nil {
+		return "", err
 	}
 
-	if err != nil {
+	if state.FirstSeq > behind {
+		return gap.Closed, nil // purged, whatever it was: rather a gap too many than one too few
+	}
+
+	m, err := a.stream.Next(ctx, behind)
+
+	switch {
+	case errors.Is(err, topology.ErrNoMessage):
+		return gap.Open, nil
+	case err != nil:
 		return "", err
 	}
 
@@ -71,26 +78,32 @@ func (a *acceptance) stateOf(ctx context.Context, g *gap.Document) (gap.State, e
 
 // publishMarker publishes the message that the listener reads on from. It has
 // the token and position behind the gap, and everything else as the tail: no
-// event happened in between that anybody could count.
+// event happened in between that anybody could count. Behind a hole it begins a
+// generation, with the numbers of the record.
 func (a *acceptance) publishMarker(ctx context.Context, g *gap.Document) error {
 	tail, err := a.stream.Tail(ctx)
 	if err != nil {
 		return err
 	}
 
-	payload, err := a.markerPayload(ctx, g)
+	generation := tail.Generation
+	number, skipped := afterTail(&tail)
+
+	if g.Generation > 0 {
+		generation, number, skipped = uint64(g.Generation), uint64(g.Event), uint64(g.Skipped) //nolint:gosec // never negative
+	}
+
+	payload, err := a.markerPayload(ctx, g, &tail)
 	if err != nil {
 		return err
 	}
-
-	number, skipped := afterTail(&tail)
 
 	tail.Sequence = uint64(g.Sequence) //nolint:gosec // never negative; another tail by now is refused
 
 	_, err = a.stream.PublishAfter(ctx, a.js, tail, &event.Message{
 		Kind:        event.KindMarker,
 		StreamID:    tail.StreamID,
-		Generation:  tail.Generation,
+		Generation:  generation,
 		Position:    g.To.Position,
 		ResumeToken: g.To.ResumeToken,
 		Event:       number,
@@ -116,7 +129,7 @@ func afterTail(tail *topology.Stored) (number, skipped uint64) {
 }
 
 // markerPayload is that of the last marker, with the heads of now.
-func (a *acceptance) markerPayload(ctx context.Context, g *gap.Document) ([]byte, error) {
+func (a *acceptance) markerPayload(ctx context.Context, g *gap.Document, tail *topology.Stored) ([]byte, error) {
 	last, err := a.stream.LastMarker(ctx)
 	if err != nil {
 		return nil, err
@@ -127,15 +140,21 @@ func (a *acceptance) markerPayload(ctx context.Context, g *gap.Document) ([]byte
 		return nil, err
 	}
 
-	if marker.Heads, err = a.stream.Heads(ctx, &last, marker.GetHeads()); err != nil {
-		return nil, err
-	}
-
 	if err := a.renewSchema(ctx, &last, marker); err != nil {
 		return nil, err
 	}
 
-	marker.OpenTransaction = nil // its rest lies in the gap
+	if g.Generation > 0 {
+		err = a.beginGeneration(ctx, g, tail, marker)
+	} else {
+		marker.OpenTransaction = nil // its rest lies in the gap
+		marker.Heads, err = a.stream.Heads(ctx, &last, marker.GetHeads())
+	}
+
+	if err != nil {
+		return nil, err
+	}
+
 	marker.ReplacesStreamId = ""
 	marker.AcceptedGap = g.ID
 	marker.GapFrom = topology.EncodePosition(g.From.Position)
@@ -148,9 +167,29 @@ func (a *acceptance) markerPayload(ctx context.Context, g *gap.Document) ([]byte
 	return payload, nil
 }
 
+// beginGeneration makes the marker one that a generation begins with. What the stream
+// lacks by now is known from here on.
+func (a *acceptance) beginGeneration(ctx context.Context, g *gap.Document, tail *topology.Stored, marker *relayv1.Marker) error {
+	damage, err := topology.LookForDamage(ctx, a.nc, a.stream.Name())
+	if err != nil {
+		return err
+	}
+
+	marker.NumDeleted, marker.NumLost = damage.Deleted, damage.Lost
+	marker.Heads = make([]uint64, a.stream.Partitions)
+	marker.LastBarrier = 0 // whoever goes on from here has passed all before
+
+	if tail.Kind != event.KindMarker || !bytes.Equal(tail.ResumeToken, g.To.ResumeToken) {
+		marker.OpenTransaction = nil // its rest lies in the gap, or none is open where the source is read on
+	}
+
+	return nil
+}
+
 // renewSchema has the routing table be that of the source's catalog: what happened to
 // the schema in the gap nobody has seen. Collections that were known stay in their
-// partitions.
+// partitions, those of them that were dropped since, too: behind a hole their events may
+// come still.
 func (a *acceptance) renewSchema(ctx context.Context, last *topology.Stored, marker *relayv1.Marker) error {
 	if !a.stream.DDL {
 		return nil
@@ -176,6 +215,9 @@ func (a *acceptance) renewSchema(ctx context.Context, last *topology.Stored, mar
 	}
 
 	table.KeepPartitions(known)
+	table.RememberDropped(known)
+
+	marker.TablePlace = nil
 	table.Encode(marker)
 
 	return nil

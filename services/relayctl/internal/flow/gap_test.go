@@ -33,7 +33,7 @@ func newLostWorld(t *testing.T) *world {
 	return w
 }
 
-func newForgetfulWorld(t *testing.T) *world {
+func newForgetfulWorld(t *testing.T, more ...string) *world {
 	t.Helper()
 
 	w := newWorld(t)
@@ -45,7 +45,7 @@ func newForgetfulWorld(t *testing.T) *world {
 		_, _ = gap.Gaps(w.target).DeleteMany(context.WithoutCancel(t.Context()), bson.D{{Key: "flow", Value: w.flow()}})
 	})
 
-	_, err := w.init(t, "PARTITIONS", "4")
+	_, err := w.init(t, append(more, "PARTITIONS", "4")...)
 	require.NoError(t, err)
 
 	return w

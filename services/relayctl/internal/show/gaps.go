@@ -42,7 +42,7 @@ func gapState(g *relayv1.Gap) string {
 // lost is how many events were in the stream and are applied nowhere; of what was
 // not captured nobody knows how much it is.
 func lost(g *relayv1.Gap) string {
-	if g.GetReplacedBy() == "" {
+	if g.GetReplacedBy() == "" && g.GetLostEvents() == 0 {
 		return "unknown"
 	}
 
