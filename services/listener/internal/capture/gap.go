@@ -65,10 +65,11 @@ func (c *Capture) acceptedGap(ctx context.Context) (string, error) {
 	return marker.GetAcceptedGap(), err
 }
 
-// nameRange adds to the loss of history what is missing.
+// nameRange adds to the loss of history what is missing. What a rewind needed says
+// rangeLost.
 func (c *Capture) nameRange(ctx context.Context, tail *topology.Stored, err error) error {
 	var trouble *interruption
-	if !errors.As(err, &trouble) || trouble.state != HistoryLost {
+	if !errors.As(err, &trouble) || trouble.state != HistoryLost || c.rewindTo != nil {
 		return err
 	}
 

@@ -106,6 +106,12 @@ func tokenOf(t *testing.T, w *world) bson.Raw {
 // publishMarker publishes a marker behind the tail, as relayctl flow accept-gap does.
 func publishMarker(t *testing.T, w *world, stream *topology.Stream, token bson.Raw, marker *relayv1.Marker) {
 	t.Helper()
+	publishMarkerOf(t, w, stream, 0, token, marker)
+}
+
+// publishMarkerOf is publishMarker of a generation.
+func publishMarkerOf(t *testing.T, w *world, stream *topology.Stream, generation uint64, token bson.Raw, marker *relayv1.Marker) {
+	t.Helper()
 
 	tail, err := stream.Tail(t.Context())
 	require.NoError(t, err)
@@ -115,7 +121,7 @@ func publishMarker(t *testing.T, w *world, stream *topology.Stream, token bson.R
 	require.NoError(t, err)
 
 	_, err = w.js.PublishMsg(t.Context(), event.Encode(flow, &event.Message{
-		Kind: event.KindMarker, StreamID: stream.StreamID, ResumeToken: token, Position: tail.Position,
+		Kind: event.KindMarker, StreamID: stream.StreamID, Generation: generation, ResumeToken: token, Position: tail.Position,
 		Event: tail.Event, Skipped: tail.Skipped, Part: 1, Parts: 1, Attempt: 1, Size: len(payload), Payload: payload,
 	}, tail.ID), jetstream.WithExpectLastSequence(tail.Sequence))
 	require.NoError(t, err)

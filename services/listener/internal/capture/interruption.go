@@ -71,7 +71,7 @@ func streamTrouble(err error, flow string, seen bool) *interruption {
 }
 
 // acceptGap is the only way on without what is missing.
-const acceptGap = "to go on without what is missing, which is recorded for ever: relayctl flow accept-gap --at now --reason …; " +
+const acceptGap = "to go on without what is missing, which is recorded for ever: relayctl flow accept-gap --reason …; " +
 	"else copy the data again and start over with relayctl flow delete and relayctl flow init"
 
 // sourceTrouble classifies an error of the source's side.

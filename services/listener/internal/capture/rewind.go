@@ -325,7 +325,8 @@ func (s *session) rangeLost(err error, tail *chain.Tail) error {
 		state: HistoryLost,
 		err: fmt.Errorf("%s; it has to be published again behind event %d at %s, the checkpoint of partition %d, up to event %d at %s, and the source no longer has that: %w",
 			point.Why, point.Event, point.Position, point.Partition, tail.Last.Event, tail.Last.Position, err),
-		remedy: "restore the stream from a backup; or copy the data again, then record the gap with relayctl flow accept-gap, " +
-			"or start over with relayctl flow delete and relayctl flow init; and give the source a longer oplog",
+		remedy: "restore the stream from a backup; or, to have all partitions pass over what is missing, which is recorded for ever: " +
+			"relayctl flow accept-gap --reason …, then copy the data again; or start over with relayctl flow delete and relayctl flow init; " +
+			"and give the source a longer oplog",
 	}
 }

@@ -113,7 +113,8 @@ func TestHoleIsHealedByPublishingAgain(t *testing.T) {
 	require.Equal(t, uint64(1), tail.Generation)
 }
 
-// TestHoleThatTheSourceCannotHeal is a terminal state that names what is missing.
+// TestHoleThatTheSourceCannotHeal is a terminal state that names what is missing. The listener leaves it behind an accepted gap,
+// and one that is started later, which hears of the hole still, has nothing to rewind either.
 func TestHoleThatTheSourceCannotHeal(t *testing.T) {
 	t.Parallel()
 
@@ -123,7 +124,7 @@ func TestHoleThatTheSourceCannotHeal(t *testing.T) {
 	first, err := stream.At(t.Context(), 1)
 	require.NoError(t, err)
 
-	l := w.listen(t, nil)
+	l := w.listen(t, func(o *capture.Options) { o.GapPoll = 20 * time.Millisecond })
 	l.await(t, capture.Streaming)
 
 	for i := range int32(30) {
@@ -142,6 +143,49 @@ func TestHoleThatTheSourceCannotHeal(t *testing.T) {
 	require.Contains(t, reason, "behind event 0")
 	require.Contains(t, reason, "up to event 3")
 	require.Contains(t, reason, "relayctl flow accept-gap")
+	require.NotContains(t, reason, "are missing until", "what follows the tail is there")
+
+	tail, err := stream.Tail(t.Context())
+	require.NoError(t, err)
+	publishMarkerOf(t, w, stream, 1, tail.ResumeToken, &relayv1.Marker{AcceptedGap: "gap"})
+	l.await(t, capture.Streaming)
+
+	insert(t, w.source, orders, 5000, 5010)
+	require.Eventually(t, func() bool { return len(eventsOf(t, stream, 1)) == 10 }, patience, 50*time.Millisecond)
+
+	l.stop()
+	insert(t, w.source, orders, 5010, 5020)
+
+	l = w.listen(t, nil)
+	l.await(t, capture.Streaming)
+	w.reportHole(t, &first, first.ResumeToken)
+	require.Eventually(t, func() bool { return len(eventsOf(t, stream, 1)) == 20 }, patience, 50*time.Millisecond)
+	require.Equal(t, capture.Streaming, l.Status().State)
+	require.Equal(t, tail.Event+20, l.Status().Total)
+	require.Empty(t, eventsOf(t, stream, 2))
+}
+
+// eventsOf are the events of the stream's last generation, if it is this one or a later one.
+func eventsOf(t *testing.T, stream *topology.Stream, generation uint64) (found []topology.Stored) {
+	t.Helper()
+
+	state, _, err := stream.State(t.Context())
+	require.NoError(t, err)
+
+	for sequence := state.LastSeq; sequence >= state.FirstSeq; sequence-- {
+		m, err := stream.At(t.Context(), sequence)
+		require.NoError(t, err)
+
+		if m.Generation < generation {
+			break
+		}
+
+		if m.Kind == event.KindEvent {
+			found = append(found, m)
+		}
+	}
+
+	return found
 }
 
 // TestNothingFollowsATailThatLacksEvents: the tail counts an event that is in no partition, and the server says nothing of
