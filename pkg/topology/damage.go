@@ -20,6 +20,11 @@ type Damage struct {
 // Exceeds tells whether there is more than was known.
 func (d Damage) Exceeds(known Damage) bool { return d.Deleted > known.Deleted || d.Lost > known.Lost }
 
+// AtMost is the damage without what another one has not, in each figure by itself.
+func (d Damage) AtMost(other Damage) Damage {
+	return Damage{Deleted: min(d.Deleted, other.Deleted), Lost: min(d.Lost, other.Lost)}
+}
+
 // streamInfo is what of the server's answer nats.go leaves out, or is needed
 // beside it.
 type streamInfo struct {

@@ -46,6 +46,22 @@ type markers interface {
 	NextMarker(ctx context.Context, sequence uint64) (Stored, error)
 }
 
+// MarkerUpTo finds the last marker whose position is not beyond this one, of the latest
+// generation that has such. ok is false where none has. Errors as of Tail.
+func MarkerUpTo(ctx context.Context, s *Stream, position event.Position) (found Stored, ok bool, err error) {
+	last, err := s.LastMarker(ctx)
+	if err != nil {
+		return Stored{}, false, err
+	}
+
+	for generation := last.Generation; ; generation = found.Generation {
+		found, ok, err = LastMarkerUpTo(ctx, s, generation, position)
+		if err != nil || ok || found.Sequence == 0 {
+			return found, ok, err
+		}
+	}
+}
+
 // LastMarkerUpTo finds the last marker of a generation whose position is not beyond
 // this one. Generations and, within one, positions only grow along the stream, so it
 // takes a few dozen requests however long that is. Where the generation has none, the

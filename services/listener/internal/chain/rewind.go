@@ -55,26 +55,14 @@ func PlaceUpTo(ctx context.Context, stream *topology.Stream, to Place) (Place, e
 	return Place{marker.ResumeToken, marker.Position, marker.Event, marker.Skipped, to.Table}, nil
 }
 
-// markerUpTo returns the marker whose table PlaceUpTo takes: it looks into one
-// generation after the other, from the latest down.
+// markerUpTo returns the marker whose table PlaceUpTo takes.
 func markerUpTo(ctx context.Context, stream *topology.Stream, at event.Position) (topology.Stored, error) {
-	last, err := stream.LastMarker(ctx)
-	if err != nil {
-		return topology.Stored{}, err
+	m, ok, err := topology.MarkerUpTo(ctx, stream, at)
+	if err != nil || ok {
+		return m, err
 	}
 
-	for generation := last.Generation; ; {
-		m, ok, err := topology.LastMarkerUpTo(ctx, stream, generation, at)
-
-		switch {
-		case err != nil, ok:
-			return m, err
-		case m.Sequence == 0:
-			return stream.NextMarker(ctx, 1)
-		}
-
-		generation = m.Generation
-	}
+	return stream.NextMarker(ctx, 1)
 }
 
 // Rewind makes the ledger go on from an earlier place of the source's history,

@@ -14,11 +14,6 @@ import (
 // Damage is what the server says of messages that are missing.
 type Damage = topology.Damage
 
-// AtMost is the damage without what another one has not, in each figure by itself.
-func (d Damage) AtMost(other Damage) Damage {
-	return Damage{Deleted: min(d.Deleted, other.Deleted), Lost: min(d.Lost, other.Lost)}
-}
-
 // Point is where a new generation begins: the lowest checkpoint.
 type Point struct {
 	From       uint64 // generation that was found damaged

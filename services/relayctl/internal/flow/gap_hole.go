@@ -212,12 +212,12 @@ func (a *acceptance) requirePointLost(ctx context.Context, held map[int]checkpoi
 	token := lowest.ResumeToken
 
 	if a.stream.DDL {
-		marker, err := a.markerUpTo(ctx, lowest.Position)
+		marker, ok, err := topology.MarkerUpTo(ctx, a.stream, lowest.Position) // where the listener rewinds it to
 		if err != nil {
 			return a.natsError(err)
 		}
 
-		if marker != nil {
+		if ok {
 			token = marker.ResumeToken
 		}
 	}
@@ -235,27 +235,6 @@ func (a *acceptance) requirePointLost(ctx context.Context, held map[int]checkpoi
 		What: fmt.Sprintf("there is no gap: the stream has a hole (%s), and the source still has every change that follows the lowest checkpoint, that of partition %d",
 			why, lowest.Partition),
 		Next: "see that every partition has an owner, and restart the listener if it says HISTORY_LOST: it publishes everything behind that checkpoint again",
-	}
-}
-
-// markerUpTo returns the last marker up to this position: where the listener rewinds
-// a stream with schema changes to. Nil where there is none.
-func (a *acceptance) markerUpTo(ctx context.Context, at event.Position) (found *topology.Stored, err error) {
-	for sequence := uint64(1); ; {
-		m, err := a.stream.NextMarker(ctx, sequence)
-		if errors.Is(err, topology.ErrNoMessage) {
-			return found, nil
-		}
-
-		if err != nil {
-			return nil, err
-		}
-
-		if m.Position.Compare(at) <= 0 {
-			found = &m
-		}
-
-		sequence = m.Sequence + 1
 	}
 }
 

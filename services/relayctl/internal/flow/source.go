@@ -25,7 +25,8 @@ type isSource bool
 // connectMongo returns a client of a deployment. It waits for the deployment until ctx ends, but not for another
 // kind of deployment or better credentials. The caller disconnects.
 func connectMongo(ctx context.Context, variable string, uri settings.URI, source isSource) (*mongo.Client, mongodb.Hello, error) {
-	client, err := mongodb.Connect(uri, mongodb.Options{AppName: "atlas-relay relayctl", ServerSelectionTimeout: requestTimeout})
+	// The primary's history decides whether there is a gap, as it does for the listener.
+	client, err := mongodb.Connect(uri, mongodb.Options{AppName: "atlas-relay relayctl", ServerSelectionTimeout: requestTimeout, Primary: true})
 	if err != nil {
 		return nil, mongodb.Hello{}, mongoTrouble(variable, uri, err)
 	}
