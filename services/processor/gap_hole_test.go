@@ -88,7 +88,7 @@ func TestOwnersPassOverAHole(t *testing.T) {
 
 			highest := w.last.Position
 			w.passGap(t, 3, 0, event.Position{T: highest.T + 1})
-			w.requireBehindGap(t, tail.Sequence+2)
+			w.requireBehindGap(t, tail.Sequence+2, 3)
 			w.awaitParked(t, 2)
 
 			require.NoError(t, w.target.Database(w.ns.DB).RunCommand(t.Context(), bson.D{{Key: "collMod", Value: w.ns.Coll}, {Key: "validator", Value: bson.D{}}}).Err())
@@ -107,7 +107,7 @@ func TestOwnersPassOverAHole(t *testing.T) {
 }
 
 // requireBehindGap waits until every partition is at the marker of the gap.
-func (w *world) requireBehindGap(t *testing.T, sequence uint64) {
+func (w *world) requireBehindGap(t *testing.T, sequence, number uint64) {
 	t.Helper()
 
 	require.Eventually(t, func() bool {
@@ -121,7 +121,7 @@ func (w *world) requireBehindGap(t *testing.T, sequence uint64) {
 	}, patience, glance)
 
 	for _, d := range w.checkpoints(t) {
-		require.Equal(t, []int64{int64(sequence), 3, 0, 1}, []int64{d.Sequence, d.Event, d.Count, d.Generation})
+		require.Equal(t, []int64{int64(sequence), int64(number), 0, 1}, []int64{d.Sequence, d.Event, d.Count, d.Generation})
 	}
 }
 
@@ -169,4 +169,50 @@ func TestFencedOwnerTellsOfNoHole(t *testing.T) {
 			require.Zero(t, p.GetHoleGeneration())
 		}
 	}
+}
+
+// TestOwnersPassOverAHoleThatHasASchemaChange: most stand at a schema change whose own message is gone, and would for ever.
+// They pass it by, and the next one is made.
+func TestOwnersPassOverAHoleThatHasASchemaChange(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.partitions = 4
+	w.init(t)
+
+	p := w.start(t, nil)
+	w.firstWave(t)
+
+	lost := schemaEvent(t, event.CreateIndexes, w.ns, index("lost", false))
+	w.last = w.announce(t, &lost)
+	w.counts[0]++
+	w.insert(t, w.ids(t, 0, 2)[1]) // lost, too: it may build on the schema change
+
+	w.awaitState(t, 0, waitingRewind)
+
+	for partition := 1; partition < w.partitions; partition++ {
+		w.awaitState(t, partition, relayv1.PartitionState_PARTITION_STATE_PAUSED)
+	}
+
+	tail, err := w.stream.Tail(t.Context())
+	require.NoError(t, err)
+	w.fence(t, tail.Sequence)
+
+	at, number := w.last.Position, w.last.Event
+	at.Ordinal++
+
+	w.passGap(t, number, 0, at)
+	w.requireBehindGap(t, tail.Sequence+1, number)
+
+	ids := w.everywhere(t, 3)
+	for n := range ids {
+		w.insert(t, ids[n][2])
+	}
+
+	w.awaitSettled(t, checkpoint.Counters{Processed: 8})
+	w.change(t, event.CreateIndexes, w.ns, index("made", false))
+	w.awaitSettled(t, checkpoint.Counters{Processed: 9})
+	require.Equal(t, []string{"_id_", "made"}, w.indexNames(t, w.ns.Coll))
+	w.requireDocuments(t, 8)
+	p.awaitReady(t)
 }
