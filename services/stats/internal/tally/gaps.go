@@ -31,11 +31,14 @@ func judgeGaps(in *Input) []finding {
 
 // missed is what became of the changes in a gap.
 func missed(g *gap.Document) string {
-	if g.ReplacedBy == "" {
+	switch {
+	case g.ReplacedBy != "":
+		return fmt.Sprintf("all applied: their stream is gone, and with it %d events at least", g.Lost)
+	case g.Generation > 0:
+		return fmt.Sprintf("all applied: their stream had a hole, and %d events at least of it were passed over", g.Lost)
+	default:
 		return "captured"
 	}
-
-	return fmt.Sprintf("all applied: their stream is gone, and with it %d events at least", g.Lost)
 }
 
 // replaced tells whether the stream was made behind an accepted gap.

@@ -198,6 +198,9 @@ func TestStatus(t *testing.T) {
 		"gap": {func(in *tally.Input) {
 			in.Gaps = []gap.Document{{ID: "f/s/7", State: gap.Closed, Requested: gap.Acceptance{By: "ann@host", Reason: "short oplog"}}}
 		}, tally.Diverged, "not captured (gap f/s/7, accepted by ann@host: short oplog)"},
+		"hole that was passed over": {func(in *tally.Input) {
+			in.Gaps = []gap.Document{{State: gap.Closed, Generation: 3, Lost: 12}}
+		}, tally.Diverged, "a hole, and 12 events at least of it were passed over"},
 		"gap that is recorded and not finished": {func(in *tally.Input) { in.Gaps = []gap.Document{{State: gap.Open}} }, tally.Diverged, "not captured"},
 		"gap whose divergence is accepted": {func(in *tally.Input) {
 			in.Gaps = []gap.Document{{State: gap.Closed, Divergence: &gap.Acceptance{}}}
