@@ -26,6 +26,7 @@ export class Letters {
   #turn = 0; // of the last question: answers to earlier ones are late
   #loaded = 0; // when it was asked
   #waiting = 0; // timer of the next one
+  #asking = 0; // questions under way
 
   constructor() {
     byID("filter").onsubmit = (event) => {
@@ -78,8 +79,16 @@ export class Letters {
 
     if (this.#count !== n || (n !== "0" && Date.now() - this.#loaded > stale)) {
       this.#count = n;
-      this.#waiting ||= setTimeout(() => this.load(), Math.max(0, this.#loaded + pause - Date.now()));
+      this.#waiting ||= setTimeout(() => this.#reload(), Math.max(0, this.#loaded + pause - Date.now()));
     }
+  }
+
+  // reload waits for a question of a person that is under way, whose answer would be late else.
+  #reload() {
+    this.#waiting = 0;
+
+    if (this.#asking > 0) this.#count = null; // the next sample asks again
+    else this.load();
   }
 
   #filter() {
@@ -119,6 +128,8 @@ export class Letters {
       "filter.since": filter.since, "filter.error_code": filter.error_code, "filter.operation": filter.operation,
     };
 
+    this.#asking++;
+
     try {
       const state = byID("filter-state").value;
       const list = get(flowPath(this.#flow, "deadLetters"), { ...query, states: `PARKED_STATE_${state}`, page_size: size, page_token: token });
@@ -134,6 +145,8 @@ export class Letters {
       say(byID("letters-problem"), "");
     } catch (problem) {
       if (turn === this.#turn) say(byID("letters-problem"), `The list is of before: ${explain(problem)}`);
+    } finally {
+      this.#asking--;
     }
   }
 
