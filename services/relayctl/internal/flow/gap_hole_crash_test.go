@@ -89,22 +89,12 @@ func TestPassingAHoleAfterACrash(t *testing.T) {
 		t.Parallel()
 
 		w := newHoleWorld(t)
-		stream := w.open(t)
-
-		// The marker is refused, as if the process had died before it.
-		_, live, err := stream.State(t.Context())
-		require.NoError(t, err)
-
-		full := live
-		full.MaxBytes = 1
-		_, err = w.nats.JetStream(t).UpdateStream(t.Context(), full)
-		require.NoError(t, err)
-		_, err = w.acceptGap(t, "")
+		makeRoom := w.fill(t) // the marker is refused, as if the process had died before it
+		_, err := w.acceptGap(t, "")
 		require.Error(t, err)
 		require.Equal(t, gap.Open, w.recorded(t)[0].State)
 
-		_, err = w.nats.JetStream(t).UpdateStream(t.Context(), live)
-		require.NoError(t, err)
+		makeRoom()
 
 		accepted, err := w.acceptGap(t, "now") // not used
 		require.NoError(t, err)

@@ -202,22 +202,12 @@ func TestAcceptGapAfterACrash(t *testing.T) {
 		t.Parallel()
 
 		w := newLostWorld(t)
-		stream := w.open(t)
-
-		// The marker is refused, as if the process had died before it.
-		_, live, err := stream.State(t.Context())
-		require.NoError(t, err)
-
-		full := live
-		full.MaxBytes = 1
-		_, err = w.nats.JetStream(t).UpdateStream(t.Context(), full)
-		require.NoError(t, err)
-		_, err = w.acceptGap(t, "now")
+		stream, makeRoom := w.open(t), w.fill(t) // the marker is refused, as if the process had died before it
+		_, err := w.acceptGap(t, "now")
 		require.Error(t, err)
 		require.Equal(t, gap.Open, open(t, w).State)
 
-		_, err = w.nats.JetStream(t).UpdateStream(t.Context(), live)
-		require.NoError(t, err)
+		makeRoom()
 
 		token := open(t, w).To.ResumeToken
 		accepted, err := w.acceptGap(t, "now")

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -105,4 +106,23 @@ func requireRefused(t *testing.T, err error, contains ...string) {
 	for _, text := range contains {
 		require.Contains(t, err.Error()+refused.NextStep(), text)
 	}
+}
+
+// fill has the stream take no message until the function that it returns was called.
+func (w *world) fill(t *testing.T) (makeRoom func()) {
+	t.Helper()
+
+	_, live, err := w.open(t).State(t.Context())
+	require.NoError(t, err)
+
+	set := func(config jetstream.StreamConfig) {
+		_, err := w.nats.JetStream(t).UpdateStream(t.Context(), config)
+		require.NoError(t, err)
+	}
+
+	full := live
+	full.MaxBytes = 1
+	set(full)
+
+	return func() { set(live) }
 }
