@@ -235,8 +235,11 @@ func (c *Capture) setState(state State, reason string) {
 	}
 }
 
+// tailReader is chain.ReadTail or chain.Glance.
+type tailReader func(context.Context, *topology.Stream) (*chain.Tail, error)
+
 // openTail opens the flow's stream and reads its end.
-func (c *Capture) openTail(ctx context.Context) (*topology.Stream, *chain.Tail, error) {
+func (c *Capture) openTail(ctx context.Context, read tailReader) (*topology.Stream, *chain.Tail, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 
@@ -260,7 +263,7 @@ func (c *Capture) openTail(ctx context.Context) (*topology.Stream, *chain.Tail, 
 		)
 	}
 
-	tail, err := chain.ReadTail(ctx, stream)
+	tail, err := read(ctx, stream)
 	if err == nil {
 		err = failpoint.Error(failpoint.TailRead)
 	}

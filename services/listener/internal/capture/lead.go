@@ -9,6 +9,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/mongodb"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
+	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
 )
 
 // standbyCheck is how often a standby makes sure that it could take over.
@@ -88,7 +89,8 @@ func (c *Capture) concede(ctx context.Context, err error, worked time.Duration) 
 // for it, and stands by: one that cannot reach stream or source says that instead,
 // and leaves the lease to others.
 func (c *Capture) standBy(ctx context.Context) error {
-	stream, tail, err := c.openTail(ctx)
+	// Another listener may be publishing: it is no trouble that the end does not stand still.
+	stream, tail, err := c.openTail(ctx, chain.Glance)
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func (c *Capture) session(ctx context.Context) (streamed bool, err error) {
 
 // rightfulTail reads the stream's end, which must be ours to go on from.
 func (c *Capture) rightfulTail(ctx context.Context) (*topology.Stream, *chain.Tail, room, error) {
-	stream, tail, err := c.openTail(ctx)
+	stream, tail, err := c.openTail(ctx, chain.ReadTail)
 	if err != nil {
 		return nil, nil, room{}, err
 	}

@@ -42,6 +42,8 @@ type world struct {
 	source *mongo.Client
 	nats   *natstest.Server
 	js     jetstream.JetStream
+
+	client func(jetstream.JetStream) jetstream.JetStream // what listeners reach NATS by; nil: as it is
 }
 
 func newWorld(tb testing.TB, mongoOptions mongotest.Options) *world {
@@ -145,6 +147,10 @@ func (w *world) listen(tb testing.TB, change func(*capture.Options)) *listener {
 
 	js, err := jetstream.New(nc)
 	require.NoError(tb, err)
+
+	if w.client != nil {
+		js = w.client(js)
+	}
 
 	o := capture.Options{Flow: flow, InitPoll: 50 * time.Millisecond}
 	if change != nil {

@@ -65,7 +65,7 @@ func ReadTail(ctx context.Context, stream *topology.Stream) (*Tail, error) {
 	}
 
 	for range tailReadings {
-		tail, err := readTail(ctx, stream)
+		tail, err := Glance(ctx, stream)
 		if err != nil {
 			return nil, err
 		}
@@ -89,8 +89,10 @@ func ReadTail(ctx context.Context, stream *topology.Stream) (*Tail, error) {
 	return nil, fmt.Errorf("read the end of stream %s %d times: %w", stream.Name(), tailReadings, ErrTailMoves)
 }
 
-// readTail is one reading, in which all but Sequence is filled in.
-func readTail(ctx context.Context, stream *topology.Stream) (*Tail, error) {
+// Glance reads the stream's end once: enough to see that one could go on from it, which
+// a standby does while another listener publishes. What it returns may be of different moments,
+// and lacks Sequence: only ReadTail's is to go on from. Errors as of ReadTail, but for ErrTailMoves.
+func Glance(ctx context.Context, stream *topology.Stream) (*Tail, error) {
 	last, err := stream.Tail(ctx)
 	if err != nil {
 		return nil, err
