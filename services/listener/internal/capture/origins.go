@@ -100,7 +100,15 @@ func (s *session) markerDue(idle bool) bool {
 func (s *session) idle(now time.Time) bool {
 	quiet := now.Sub(s.lastPublish)
 
-	return quiet >= s.options.MarkerIdle || s.unasked && quiet >= proveAfter
+	return quiet >= s.options.MarkerIdle || s.unasked() && quiet >= proveAfter
+}
+
+// unasked tells whether messages wait for their proof and no reply is to come: a marker asks for one.
+func (s *session) unasked() bool {
+	unproven, _ := s.publisher.Outstanding()
+	_, asked := s.publisher.Deadline()
+
+	return unproven > 0 && !asked
 }
 
 func (s *session) openTransaction() *relayv1.OpenTransaction {

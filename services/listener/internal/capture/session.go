@@ -43,7 +43,6 @@ type session struct {
 	origins *origin.Tracker
 
 	lastPublish time.Time
-	unasked     bool // the last message published asked for no reply
 	room        room
 	traces      traces
 }

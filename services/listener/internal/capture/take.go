@@ -121,7 +121,6 @@ func (s *session) send(ctx context.Context, m *event.Message, dry bool) error {
 	}
 
 	s.lastPublish = s.options.Clock.Time()
-	s.unasked = !dry
 
 	if err := s.publisher.Publish(s.lastPublish, m, dry); err != nil {
 		return streamTrouble(err, s.options.Flow, true)
