@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/chromedp/chromedp/kb"
@@ -67,6 +68,49 @@ func TestPageLateAnswers(t *testing.T) {
 	b.eval("window.release()")
 	b.is("window.late", 2.0)
 	require.Empty(t, b.text("#letter-event"))
+	b.requireNoTrouble()
+}
+
+// TestPageDialogsOpenedAgain right when they were closed: the browser tells of the closing after the dialog shows something
+// else. It is filled all the same.
+func TestPageDialogsOpenedAgain(t *testing.T) {
+	s := openWith(t, quickToFail())
+	s.picky()
+	s.replicate()
+
+	for n := range 2 {
+		s.place(bson.D{{Key: "_id", Value: n}, {Key: "bad", Value: true}})
+	}
+
+	b := browse(t, s.relay.PageURL())
+	b.is("document.querySelectorAll('#letters tbody tr').length", 2.0)
+
+	opens := func(dialog, button string) { // twice, in one task of the browser
+		b.eval(fmt.Sprintf(`(() => {
+			const press = () => document.querySelector(%[2]q).click();
+			press();
+			document.querySelector(%[1]q).close();
+			press();
+			return true;
+		})()`, dialog, button))
+	}
+
+	opens("#letter", "#letters tbody tr:first-child button")
+	b.shows("#letter-facts", "DocumentValidationFailure")
+
+	opens("#confirm", "#letter-replay")
+	b.shows("#confirm-what", "This will replay 1 of 1")
+	b.press(kb.Escape)
+	b.is("document.querySelector('#confirm').open", false)
+
+	opens("#detail", "#tiles button")
+	b.shows("#detail-title", "Partition 0")
+
+	before := b.text("#detail-facts")
+	b.awaits("#detail-facts", "follow the samples", func(text string) bool { return text != before })
+
+	b.press(kb.Escape)
+	b.is("document.querySelector('#detail').open", false)
 	b.requireNoTrouble()
 }
 

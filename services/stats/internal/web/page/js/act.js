@@ -1,7 +1,7 @@
 // Replay, refetch and discard, after a question that says how many.
 
 import { explain, flowPath, post } from "./api.js";
-import { byID, say, setText } from "./dom.js";
+import { byID, openDialog, say, setText } from "./dom.js";
 import { count } from "./format.js";
 
 const verbs = {
@@ -16,7 +16,6 @@ let turn = 0; // of the question: a count for one that is closed is late
 // to.
 export function act(flow, verb, selection) {
   const dialog = byID("confirm");
-  const own = ++turn;
   const send = (more) => post(flowPath(flow, `deadLetters:${verb}`), { selection, requested_by: byID("confirm-who").value.trim() || "page", ...more });
   let answer = null;
   let sending = null; // what was confirmed is done, also when the question is closed meanwhile
@@ -38,11 +37,14 @@ export function act(flow, verb, selection) {
   byID("confirm-typed").oninput = () => { byID("confirm-do").disabled = !phrase || (asks && byID("confirm-typed").value.trim() !== phrase); };
 
   return new Promise((resolve) => {
-    byID("confirm-cancel").onclick = () => dialog.close();
-    dialog.onclose = () => {
+    openDialog(dialog, () => {
       turn++;
       Promise.resolve(sending).then(() => resolve(answer));
-    };
+    });
+
+    const own = turn;
+
+    byID("confirm-cancel").onclick = () => dialog.close();
     byID("confirm-form").onsubmit = (event) => {
       event.preventDefault();
       byID("confirm-do").disabled = true;
@@ -62,7 +64,6 @@ export function act(flow, verb, selection) {
       }
     }
 
-    dialog.showModal();
     byID(byID("confirm-who").value ? "confirm-why" : "confirm-who").focus();
 
     send({ validate_only: true }).then(({ outcome }) => {

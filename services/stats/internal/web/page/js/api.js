@@ -1,6 +1,6 @@
 // Questions to /v1. Where a token is needed the person is asked for one, once.
 
-import { byID, setText } from "./dom.js";
+import { byID, openDialog, setText } from "./dom.js";
 
 const stored = "relay-token";
 let asking = null; // the answer to the open question for a token
@@ -70,12 +70,11 @@ function askForToken(error) {
       given = true;
       dialog.close();
     };
-    dialog.onclose = () => {
+    openDialog(dialog, () => {
       refused = !given;
       asking = null;
       resolve(given);
-    };
-    dialog.showModal();
+    });
   });
 
   return asking;

@@ -1,26 +1,22 @@
 // The dialog with the details of one thing, which follow the samples while it is open.
 
-import { byID, el, setText } from "./dom.js";
+import { byID, el, openDialog, setText } from "./dom.js";
 
-// showDetail opens the dialog, if it is not open, and returns how to fill it.
-export function showDetail(title, onClose) {
-  const dialog = byID("detail");
-
-  setText(byID("detail-title"), title);
-  if (onClose) dialog.onclose = onClose;
-
-  byID("detail-close").onclick = () => dialog.close();
-  if (!dialog.open) dialog.showModal();
-
-  return { facts };
+// openDetail opens the dialog; onClose is called when it is closed, or shows something else.
+export function openDetail(onClose) {
+  byID("detail-close").onclick = hideDetail;
+  openDialog(byID("detail"), onClose);
 }
 
 export const hideDetail = () => byID("detail").close();
 
-function facts(all) {
+// showDetail fills the dialog while it is open.
+export function showDetail(title, facts) {
   const list = byID("detail-facts");
-  const known = all.filter(([, value]) => value);
+  const known = facts.filter(([, value]) => value);
   const key = known.map(([name]) => name).join();
+
+  setText(byID("detail-title"), title);
 
   if (list.dataset.key !== key) {
     list.dataset.key = key;

@@ -58,3 +58,21 @@ export function rows(table, key, make) {
   body.dataset.key = key;
   body.replaceChildren(...make());
 }
+
+const closings = new WeakMap(); // what to do when a dialog is closed
+
+// openDialog shows a dialog; onClose is called once, when it is closed, at the latest when it is opened again: the browser
+// tells of a closing later than it happens, and the same dialog may be open for something else by then.
+export function openDialog(dialog, onClose = () => {}) {
+  closed(dialog);
+  closings.set(dialog, onClose);
+  dialog.onclose = () => { if (!dialog.open) closed(dialog); };
+  if (!dialog.open) dialog.showModal();
+}
+
+function closed(dialog) {
+  const onClose = closings.get(dialog);
+
+  closings.delete(dialog);
+  onClose?.();
+}

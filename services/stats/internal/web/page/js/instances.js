@@ -1,6 +1,6 @@
 // The running processes, as they report themselves.
 
-import { hideDetail, showDetail } from "./detail.js";
+import { hideDetail, openDetail, showDetail } from "./detail.js";
 import { byID, el, row, rows, setText } from "./dom.js";
 import { bytes, count, plural, position, ranges, seconds, since, span, when, word } from "./format.js";
 import { instanceName } from "./partitions.js";
@@ -46,16 +46,16 @@ export class Instances {
   }
 
   #open(id) {
+    openDetail(() => { this.#shown = null; });
     this.#shown = id;
-    showDetail("", () => { this.#shown = null; });
     this.#fill();
   }
 
   #fill() {
     const i = this.#all.find((one) => one.id === this.#shown);
-    if (!i) return showDetail(byID("detail-title").textContent).facts([["State", "gone: it no longer reports"]]);
+    if (!i) return showDetail(byID("detail-title").textContent, [["State", "gone: it no longer reports"]]);
 
-    showDetail(`${i.role === "listener" ? "Listener" : "Processor"} ${i.name}`).facts([
+    showDetail(`${i.role === "listener" ? "Listener" : "Processor"} ${i.name}`, [
       ["State", `${i.state}, ${this.#states.since(i.id)}`],
       ["Reason", i.reason],
       ["Partitions", i.partitions],

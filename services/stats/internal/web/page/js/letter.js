@@ -2,7 +2,7 @@
 
 import { explain, flowPath, get } from "./api.js";
 import { mark } from "./compare.js";
-import { byID, el, say, setText } from "./dom.js";
+import { byID, el, openDialog, say, setText } from "./dom.js";
 import { count, error, namespace, position, when, word } from "./format.js";
 
 let turn = 0; // of the dialog: an answer to one that was opened before, or is closed, is late
@@ -12,14 +12,15 @@ export async function showLetter(flow, name, onAct) {
   const dialog = byID("letter");
   const path = flowPath(flow, `deadLetters/${name.split("/").map(encodeURIComponent).join("/")}`);
 
+  openDialog(dialog, forget);
+
+  const own = turn;
+
   byID("letter-facts").replaceChildren();
   byID("letter-actions").replaceChildren();
   byID("letter-content").hidden = true;
   byID("letter-masked").hidden = false;
   say(byID("letter-refused"), "");
-  forget();
-
-  const own = turn;
 
   byID("letter-close").onclick = () => dialog.close();
   byID("letter-show").onclick = () => showContent(path, own);
@@ -31,9 +32,6 @@ export async function showLetter(flow, name, onAct) {
       onAct(verb);
     };
   }
-
-  dialog.onclose = forget;
-  dialog.showModal();
 
   try {
     const answer = await get(path, { view: "DEAD_LETTER_VIEW_BASIC" });

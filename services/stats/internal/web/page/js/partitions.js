@@ -1,6 +1,6 @@
 // The partitions: how much waits in each, and who owns it.
 
-import { hideDetail, showDetail } from "./detail.js";
+import { hideDetail, openDetail, showDetail } from "./detail.js";
 import { byID, el, setText } from "./dom.js";
 import { count, plural, position, ranges, seconds, short, span, word } from "./format.js";
 import { rove } from "./rove.js";
@@ -51,8 +51,8 @@ export class Partitions {
   }
 
   #open(number) {
+    openDetail(() => { this.#shown = null; });
     this.#shown = number;
-    showDetail(`Partition ${number}`, () => { this.#shown = null; });
     this.#fill();
   }
 
@@ -62,7 +62,7 @@ export class Partitions {
 
     const owner = this.#stats.processors.find((o) => o.instance.id === p.owner_instance)?.instance;
 
-    showDetail(`Partition ${p.partition}`).facts([
+    showDetail(`Partition ${p.partition}`, [
       ["State", `${wordOf(stateOf(p))}, ${p.state_time ? since(Date.parse(p.state_time), Date.parse(this.#stats.sample_time)) : this.#states.since(p.partition)}`],
       ["Reason", p.reason],
       ["Owner", owner ? `${instanceName(owner)}, ownership ${count(p.epoch)}` : "none that reports"],

@@ -1,7 +1,7 @@
 // What people have paused: the flow, or namespaces of it, by whom, and how to go on.
 
 import { explain, post } from "./api.js";
-import { byID, el, say, setText } from "./dom.js";
+import { byID, el, openDialog, say, setText } from "./dom.js";
 import { namespace, since, when } from "./format.js";
 
 const whoStored = "relay-who";
@@ -23,6 +23,7 @@ function split(name) {
 
 export class Pause {
   #flow = "";
+  #turn = 0; // of the dialog: an answer to one that is closed is late
 
   constructor() {
     byID("hold").onclick = () => this.#ask("pause", "");
@@ -83,12 +84,14 @@ export class Pause {
       this.#send(flow, kind, kind === "resume" ? name : byID("hold-what").value.trim());
     };
 
-    dialog.showModal();
+    openDialog(dialog, () => { this.#turn++; });
     byID(byID("hold-who").value ? "hold-why" : "hold-who").focus();
   }
 
   async #send(flow, kind, name) {
+    const own = this.#turn;
     const who = byID("hold-who").value.trim();
+
     byID("hold-do").disabled = true;
     localStorage.setItem(whoStored, who);
 
@@ -96,9 +99,11 @@ export class Pause {
       await post(`/v1/flows/${encodeURIComponent(flow)}:${kind}`, {
         requested_by: who, reason: byID("hold-why").value.trim(), ...(name && { namespaces: [split(name)] }),
       });
-      byID("hold-dialog").close();
+      if (own === this.#turn) byID("hold-dialog").close();
       document.dispatchEvent(new Event("acted"));
     } catch (error) {
+      if (own !== this.#turn) return;
+
       say(byID("hold-problem"), explain(error));
       byID("hold-do").disabled = false;
     }
