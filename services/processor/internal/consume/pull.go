@@ -41,6 +41,11 @@ const (
 	pullHeartbeat = 2 * time.Second
 )
 
+// countNoMessages has the client ask again by bytes alone. Of a pull that is refused, being too small for the next message,
+// it takes off as many messages as the pull was for, all there may be (jetstream.pullSubscription.checkPending of nats.go
+// 1.55): by their number, which never falls below this, it would ask for as many bytes as were refused, again and again.
+const countNoMessages = -1
+
 // pull is the flow of messages from a consumer, bounded by bytes.
 //
 // It is bounded by bytes alone. A server whose pull is used up to the byte ends it
@@ -70,6 +75,7 @@ func startPull(consumer jetstream.Consumer, bytes int) (*pull, error) {
 
 	p.consume, err = consumer.Consume(p.hand,
 		jetstream.PullMaxBytes(bytes),
+		jetstream.PullThresholdMessages(countNoMessages),
 		jetstream.PullExpiry(pullExpiry),
 		jetstream.PullHeartbeat(pullHeartbeat),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { p.trouble(err) }),

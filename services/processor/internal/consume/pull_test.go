@@ -73,6 +73,37 @@ func TestPullThatEndsToTheByte(t *testing.T) {
 	}
 }
 
+// TestPullsThatAreTooSmallEnd: what is left of a pull is too small for a large message, and so may be the pull beside it. The
+// server refuses both. A client that makes up for each by another one of the same size, because it counts messages (nats.go
+// 1.55, jetstream.pullSubscription.checkPending), asks for ever with one processor, and some ten thousand times with two.
+func TestPullsThatAreTooSmallEnd(t *testing.T) {
+	t.Parallel()
+
+	const part, parts = 64 << 10, 30 // from the 10th on they have a digit more
+
+	w := newWorld(t, natstest.Options{})
+	payload := w.publish(t, part*(parts-1)+part/2, part)
+
+	pulls, err := w.js.Conn().SubscribeSync("$JS.API.CONSUMER.MSG.NEXT.>")
+	require.NoError(t, err)
+
+	consumer, err := w.stream.CreateConsumer(t.Context(), 0, 1, w.from.StreamSequence())
+	require.NoError(t, err)
+
+	reader, err := consume.NewReader(consumer, &w.from, consume.NewBudget(16<<20), part+4<<10)
+	require.NoError(t, err)
+	t.Cleanup(reader.Stop)
+
+	d := next(t, reader)
+	require.Equal(t, bson.Raw(payload), d.Event.Raw)
+	d.Release()
+
+	asked, _, err := pulls.Pending()
+	require.NoError(t, err)
+	t.Logf("%d pulls for %d messages", asked, parts)
+	require.Less(t, asked, 10*parts)
+}
+
 // TestReaderTakesTheMemoryOfWhatItPulls: the client's iterator has a channel of a million places where the number of
 // messages is not bounded, 8 MB for each partition (nats.go 1.55, jetstream.pullConsumer.Messages). Not parallel: it
 // looks at all that the process allocates.
