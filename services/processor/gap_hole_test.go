@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,19 +14,19 @@ import (
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 )
 
-// fence fences all partitions for a gap behind this message, as accept-gap does.
-func (w *world) fence(t *testing.T, after uint64) {
+// fence fences all partitions for this gap behind this message, as accept-gap does.
+func (w *world) fence(t *testing.T, gap string, after uint64) {
 	t.Helper()
 
 	_, err := checkpoint.Checkpoints(w.target).UpdateMany(t.Context(), bson.D{{Key: "flow", Value: w.flow}}, bson.D{
 		{Key: "$inc", Value: bson.D{{Key: "epoch", Value: 1}}},
-		{Key: "$set", Value: bson.D{{Key: "owner", Value: int64(1)}, {Key: "gap", Value: checkpoint.GapAhead{ID: "gap", After: int64(after)}}}},
+		{Key: "$set", Value: bson.D{{Key: "owner", Value: int64(1)}, {Key: "gap", Value: checkpoint.GapAhead{ID: gap, After: int64(after)}}}},
 	})
 	require.NoError(t, err)
 }
 
-// passGap publishes the marker of the gap, with these numbers.
-func (w *world) passGap(t *testing.T, number, skipped uint64, position event.Position) {
+// passGap publishes the marker of the gap, with this number of events.
+func (w *world) passGap(t *testing.T, number uint64, position event.Position) {
 	t.Helper()
 
 	payload, err := proto.Marshal(&relayv1.Marker{Heads: make([]uint64, w.partitions), AcceptedGap: "gap"})
@@ -34,7 +35,7 @@ func (w *world) passGap(t *testing.T, number, skipped uint64, position event.Pos
 	w.counts = [partitions]uint64{}
 	m := w.last
 	m.Kind, m.Partition, m.Namespace, m.Pin, m.Count, m.Size, m.Payload = event.KindMarker, 0, event.Namespace{}, event.PinNone, 0, len(payload), payload
-	m.Generation, m.Event, m.Skipped, m.Position = m.Generation+1, number, skipped, position
+	m.Generation, m.Event, m.Skipped, m.Position = m.Generation+1, number, 0, position
 
 	_, err = w.js.PublishMsg(t.Context(), event.Encode(w.flow, &m, w.lastID))
 	require.NoError(t, err)
@@ -77,7 +78,7 @@ func TestOwnersPassOverAHole(t *testing.T) {
 
 			tail, err := w.stream.Tail(t.Context())
 			require.NoError(t, err)
-			w.fence(t, tail.Sequence+1)
+			w.fence(t, "gap", tail.Sequence+1)
 			w.insert(t, other[1]) // an owner that the fence does not stop applies it
 
 			if !running {
@@ -87,7 +88,7 @@ func TestOwnersPassOverAHole(t *testing.T) {
 			require.Contains(t, w.awaitState(t, 2, relayv1.PartitionState_PARTITION_STATE_PAUSED), "accept-gap again")
 
 			highest := w.last.Position
-			w.passGap(t, 3, 0, event.Position{T: highest.T + 1})
+			w.passGap(t, 3, event.Position{T: highest.T + 1})
 			w.requireBehindGap(t, tail.Sequence+2, 3)
 			w.awaitParked(t, 2)
 
@@ -147,8 +148,8 @@ func TestFencedOwnerTellsOfNoHole(t *testing.T) {
 
 	tail, err := w.stream.Tail(t.Context())
 	require.NoError(t, err)
-	w.fence(t, tail.Sequence)
-	w.passGap(t, 0, 0, event.Position{T: w.last.Position.T + 1})
+	w.fence(t, "gap", tail.Sequence)
+	w.passGap(t, 0, event.Position{T: w.last.Position.T + 1})
 	require.Eventually(t, func() bool {
 		d := w.checkpoints(t)[1]
 
@@ -168,6 +169,28 @@ func TestFencedOwnerTellsOfNoHole(t *testing.T) {
 		for _, p := range r.GetPartitions() {
 			require.Zero(t, p.GetHoleGeneration())
 		}
+	}
+}
+
+// TestFencedForAnotherGap: the marker of a gap is no place to go on from for who is fenced for another one.
+func TestFencedForAnotherGap(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.init(t)
+	w.start(t, nil)
+	w.insert(t, w.ids(t, 1, 1)[0])
+	w.awaitSettled(t, checkpoint.Counters{Processed: 1})
+
+	tail, err := w.stream.Tail(t.Context())
+	require.NoError(t, err)
+	w.fence(t, "another", tail.Sequence)
+	w.passGap(t, 1, event.Position{T: w.last.Position.T + 1})
+
+	require.Eventually(t, func() bool { return strings.Contains(w.reportOn(t, 2).GetReason(), "is another marker") }, patience, glance)
+
+	for _, d := range w.checkpoints(t) {
+		require.NotNil(t, d.Gap)
 	}
 }
 
@@ -196,12 +219,12 @@ func TestOwnersPassOverAHoleThatHasASchemaChange(t *testing.T) {
 
 	tail, err := w.stream.Tail(t.Context())
 	require.NoError(t, err)
-	w.fence(t, tail.Sequence)
+	w.fence(t, "gap", tail.Sequence)
 
 	at, number := w.last.Position, w.last.Event
 	at.Ordinal++
 
-	w.passGap(t, number, 0, at)
+	w.passGap(t, number, at)
 	w.requireBehindGap(t, tail.Sequence+1, number)
 
 	ids := w.everywhere(t, 3)
