@@ -27,18 +27,27 @@ const holdAnswers = `(() => {
   return true;
 })()`
 
-// TestPageLateAnswers: what was asked for a dead letter is never shown as another's, nor in a dialog that was closed.
-func TestPageLateAnswers(t *testing.T) {
+// browseLetters opens the page of a flow with so many dead letters.
+func browseLetters(t *testing.T, letters int) *browser {
+	t.Helper()
+
 	s := openWith(t, quickToFail())
 	s.picky()
 	s.replicate()
 
-	for n := range 2 {
+	for n := range letters {
 		s.place(bson.D{{Key: "_id", Value: n}, {Key: "bad", Value: true}})
 	}
 
 	b := browse(t, s.relay.PageURL())
-	b.is("document.querySelectorAll('#letters tbody tr').length", 2.0)
+	b.is("document.querySelectorAll('#letters tbody tr').length", float64(letters))
+
+	return b
+}
+
+// TestPageLateAnswers: what was asked for a dead letter is never shown as another's, nor in a dialog that was closed.
+func TestPageLateAnswers(t *testing.T) {
+	b := browseLetters(t, 2)
 
 	name := func(row string) string {
 		text, _ := b.eval("document.querySelectorAll('#letters tbody input')[" + row + "].value").(string)
@@ -74,16 +83,7 @@ func TestPageLateAnswers(t *testing.T) {
 // TestPageDialogsOpenedAgain right when they were closed: the browser tells of the closing after the dialog shows something
 // else. It is filled all the same.
 func TestPageDialogsOpenedAgain(t *testing.T) {
-	s := openWith(t, quickToFail())
-	s.picky()
-	s.replicate()
-
-	for n := range 2 {
-		s.place(bson.D{{Key: "_id", Value: n}, {Key: "bad", Value: true}})
-	}
-
-	b := browse(t, s.relay.PageURL())
-	b.is("document.querySelectorAll('#letters tbody tr').length", 2.0)
+	b := browseLetters(t, 2)
 
 	opens := func(dialog, button string) { // twice, in one task of the browser
 		b.eval(fmt.Sprintf(`(() => {

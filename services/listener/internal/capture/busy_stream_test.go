@@ -1,7 +1,6 @@
 package capture_test
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
 	"github.com/atlas-relay/atlas-relay/pkg/mongotest"
+	"github.com/atlas-relay/atlas-relay/pkg/natstest"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/capture"
 )
 
@@ -27,13 +27,13 @@ func TestStandbyOfABusyStream(t *testing.T) {
 	reads, goOn, quiet := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	slow := *w
 	slow.client = func(js jetstream.JetStream) jetstream.JetStream {
-		return interrupted{js, func() {
+		return natstest.Interrupt(js, event.MarkerSubject(flow), func() {
 			select {
 			case reads <- struct{}{}:
 				<-goOn
 			case <-quiet:
 			}
-		}}
+		})
 	}
 	standby := slow.listen(t, ttl(never))
 
@@ -60,31 +60,4 @@ func TestStandbyOfABusyStream(t *testing.T) {
 	insert(t, w.source, orders, last, last+10)
 	awaitTotal(t, stream, uint64(last)+11)
 	require.Equal(t, sequence(0, last+10), read(t, stream).ids(t, orders))
-}
-
-// interrupted is a client for which something happens right before it asks for a stream's last marker.
-type interrupted struct {
-	jetstream.JetStream
-
-	happens func()
-}
-
-func (i interrupted) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
-	s, err := i.JetStream.Stream(ctx, name)
-
-	return interruptedStream{s, i.happens}, err
-}
-
-type interruptedStream struct {
-	jetstream.Stream
-
-	happens func()
-}
-
-func (i interruptedStream) GetLastMsgForSubject(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
-	if subject == event.MarkerSubject(flow) {
-		i.happens()
-	}
-
-	return i.Stream.GetLastMsgForSubject(ctx, subject) //nolint:wrapcheck // the client's own answer
 }

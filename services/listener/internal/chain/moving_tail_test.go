@@ -1,19 +1,18 @@
 package chain_test
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/natstest"
 	"github.com/atlas-relay/atlas-relay/pkg/topology"
 	relayv1 "github.com/atlas-relay/atlas-relay/proto/relay/v1"
 	"github.com/atlas-relay/atlas-relay/services/listener/internal/chain"
@@ -116,7 +115,7 @@ func TestTailThatWasReplacedIsReadAgain(t *testing.T) {
 			require.NoError(t, other.Handle(<-other.Replies()))
 		})
 
-		seen, err := topology.Open(t.Context(), interrupted{server.JetStream(t), replace}, flow)
+		seen, err := topology.Open(t.Context(), natstest.Interrupt(server.JetStream(t), event.MarkerSubject(flow), replace), flow)
 		require.NoError(t, err)
 
 		tail, err := chain.ReadTail(t.Context(), seen)
@@ -124,31 +123,4 @@ func TestTailThatWasReplacedIsReadAgain(t *testing.T) {
 		require.Equal(t, uint64(1), tail.Last.Event)
 		require.Zero(t, tail.Missing())
 	})
-}
-
-// interrupted is a client for which something happens right before it asks for a stream's last marker.
-type interrupted struct {
-	jetstream.StreamManager
-
-	happens func()
-}
-
-func (i interrupted) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
-	s, err := i.StreamManager.Stream(ctx, name)
-
-	return interruptedStream{s, i.happens}, err
-}
-
-type interruptedStream struct {
-	jetstream.Stream
-
-	happens func()
-}
-
-func (i interruptedStream) GetLastMsgForSubject(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
-	if subject == event.MarkerSubject(flow) {
-		i.happens()
-	}
-
-	return i.Stream.GetLastMsgForSubject(ctx, subject) //nolint:wrapcheck // the client's own answer
 }
