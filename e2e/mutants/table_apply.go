@@ -83,6 +83,13 @@ func consumed() []Mutant {
 			Old:  `	if p.encoded != c.following || p.number < c.next {`,
 			New:  `	if p.number < c.next {`,
 		},
+		{
+			Name: "pulls-by-messages", File: processor + "consume/pull.go",
+			What: "A pull that was too small for the next message is asked for again, as large as it was.",
+			Old: `		jetstream.PullThresholdMessages(countNoMessages),
+`,
+			New: ``,
+		},
 	}
 }
 

@@ -40,6 +40,18 @@ func captured() []Mutant {
 			Old:  `	if !notBefore.IsZero() {`,
 			New:  `	if notBefore.IsZero() {`,
 		},
+		{
+			Name: "standby-wants-the-end-to-stand-still", File: listener + "capture/lead.go",
+			What: "A standby is in trouble when the active listener publishes while it reads the stream's end.",
+			Old:  `	stream, tail, err := c.openTail(ctx, chain.Glance)`,
+			New:  `	stream, tail, err := c.openTail(ctx, chain.ReadTail)`,
+		},
+		{
+			Name: "unasked-messages-are-never-proven", File: listener + "capture/origins.go",
+			What: "A marker asks for a reply where one is to come anyway, and not where none is.",
+			Old:  `	return unproven > 0 && !asked`,
+			New:  `	return unproven > 0 && asked`,
+		},
 	}
 }
 

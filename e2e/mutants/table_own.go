@@ -56,6 +56,18 @@ func owned() []Mutant {
 			Old:  `	return c.last != nil && c.mine && held.Owner != c.owner`,
 			New:  `	return c.last != nil && c.mine && held.Epoch < c.last.Epoch`,
 		},
+		{
+			Name: "gap-of-any-marker", File: processor + "ownership/anew.go",
+			What: "A checkpoint that is fenced for a gap moves behind the marker of whatever gap comes next.",
+			Old:  `	if m.StreamID != stream.StreamID || marker.GetAcceptedGap() != held.Gap.ID {`,
+			New:  `	if m.StreamID != stream.StreamID || marker.GetAcceptedGap() == "" {`,
+		},
+		{
+			Name: "hole-of-a-former-owner", File: processor + "ownership/rewind.go",
+			What: "Who met a hole tells it to the listener though somebody else owns the partition by now.",
+			Old:  `	if !present || now.Epoch != p.held.Epoch || now.Owner != p.held.Owner {`,
+			New:  `	if !present || now.Epoch < p.held.Epoch {`,
+		},
 	}
 }
 

@@ -84,6 +84,12 @@ func viewed() []Mutant {
 			New: ``,
 		},
 		{
+			Name: "gap-in-the-same-generation", File: relayctl + "flow/gap_marker.go",
+			What: "The marker that passes over a hole begins no generation: partitions go on in the one that has the hole.",
+			Old:  `		generation, number, skipped = uint64(g.Generation), uint64(g.Event), uint64(g.Skipped) //nolint:gosec // never negative`,
+			New:  `		number, skipped = uint64(g.Event), uint64(g.Skipped)`,
+		},
+		{
 			Name: "unknown-token-is-nobody-in-particular", File: stats + "access/access.go",
 			What: "Who shows a token that nobody has is let in as one without a token.",
 			Old:  `			return Identity{}, ErrBadToken`,
