@@ -1,56 +1,25 @@
 package collect_test
 
 import (
-	"context"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/atlas-relay/atlas-relay/pkg/checkpoint"
 	"github.com/atlas-relay/atlas-relay/pkg/event"
+	"github.com/atlas-relay/atlas-relay/pkg/natstest"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/collect"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/deadletter"
 	"github.com/atlas-relay/atlas-relay/services/stats/internal/tally"
 )
 
-// restless is JetStream where something happens each time before a sample asks for the last message of a subject: when
-// it knows the tail already.
-type restless struct {
-	jetstream.JetStream
-
-	happen func(subject string)
-}
-
-func (r restless) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
-	stream, err := r.JetStream.Stream(ctx, name)
-
-	return restlessStream{stream, r.happen}, err
-}
-
-type restlessStream struct {
-	jetstream.Stream
-
-	happen func(subject string)
-}
-
-func (r restlessStream) GetLastMsgForSubject(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
-	r.happen(subject)
-
-	return r.Stream.GetLastMsgForSubject(ctx, subject)
-}
-
 // sampleWhile samples once; happen is called when it knows the tail, before it asks for the end of the first partition.
 func sampleWhile(t *testing.T, w *world, happen func()) tally.Stats {
 	t.Helper()
 
-	js := restless{w.js, func(subject string) {
-		if subject == event.PartitionFilter(w.name, 0) {
-			happen()
-		}
-	}}
+	js := natstest.Interrupt(w.js, event.PartitionFilter(w.name, 0), happen)
 
 	s, err := collect.NewFlow(w.name, js, w.target, deadletter.New(w.name, w.target), startBook(t, w)).Sample(t.Context())
 	require.NoError(t, err)
@@ -172,14 +141,12 @@ func TestAMarkerMeanwhileIsNotConsistent(t *testing.T) {
 	w.settle(t, 0, 2)
 
 	times := 0
-	js := restless{w.js, func(subject string) {
-		if subject == event.MarkerSubject(w.name) {
-			times++
+	js := natstest.Interrupt(w.js, event.MarkerSubject(w.name), func() {
+		times++
 
-			w.event(t, 0, time.Now())
-			w.publish(t, w.marker(t))
-		}
-	}}
+		w.event(t, 0, time.Now())
+		w.publish(t, w.marker(t))
+	})
 
 	s, err := collect.NewFlow(w.name, js, w.target, deadletter.New(w.name, w.target), startBook(t, w)).Sample(t.Context())
 	require.NoError(t, err)
@@ -198,11 +165,7 @@ func TestAStillStreamIsReadOnce(t *testing.T) {
 	w.event(t, 0, time.Now())
 
 	asked := 0
-	js := restless{w.js, func(subject string) {
-		if subject == event.PartitionFilter(w.name, 0) {
-			asked++
-		}
-	}}
+	js := natstest.Interrupt(w.js, event.PartitionFilter(w.name, 0), func() { asked++ })
 	f := collect.NewFlow(w.name, js, w.target, deadletter.New(w.name, w.target), startBook(t, w))
 
 	first, err := f.Sample(t.Context())
