@@ -63,7 +63,7 @@ const closings = new WeakMap(); // what to do when a dialog is closed
 
 // openDialog shows a dialog; onClose is called once, when it is closed, at the latest when it is opened again: the browser
 // tells of a closing later than it happens, and the same dialog may be open for something else by then.
-export function openDialog(dialog, onClose = () => {}) {
+export function openDialog(dialog, onClose) {
   closed(dialog);
   closings.set(dialog, onClose);
   dialog.onclose = () => { if (!dialog.open) closed(dialog); };
