@@ -68,6 +68,13 @@ func (b *browser) navigate(url string) {
 	require.NoError(b.t, chromedp.Do(b.ctx, chromedp.Navigate(url)))
 }
 
+// reload waits for the new page. A script that asks for it (location.reload) returns while the old page is still there, and
+// what is asked next is answered by the old one, or refused by the browser.
+func (b *browser) reload() {
+	b.t.Helper()
+	require.NoError(b.t, chromedp.Do(b.ctx, chromedp.Reload()))
+}
+
 // listen notes what must not happen in the page: an exception, something that the policy refuses.
 func (b *browser) listen(event any) {
 	var trouble string

@@ -177,7 +177,7 @@ func TestPageOfALargeFlow(t *testing.T) {
 	// A place can be sent to somebody.
 	b.eval(`location.hash = "#flow=test&section=instances"`)
 	b.is("document.activeElement?.id", "instances-title")
-	b.eval("location.reload()")
+	b.reload()
 	b.is("document.activeElement?.id", "instances-title")
 	b.shows("#word", "OK")
 
