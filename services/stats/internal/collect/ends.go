@@ -28,10 +28,18 @@ type ends struct {
 
 	counts []uint64          // of each partition's last event, by partition
 	last   []topology.Stored // its last message; the zero one when there is none, or when it came after the tail
+	first  []behind          // its first message that is pending, as last asked for
 
 	// exact is false when counts may be of later than the tail: a marker came
 	// meanwhile, or a rewind.
 	exact bool
+}
+
+// behind is the first message behind a checkpoint. It may be of 1 MiB, and of a
+// partition that waits it is the same one at each sample.
+type behind struct {
+	checkpoint int64 // the sequence of the checkpoint
+	message    topology.Stored
 }
 
 // areOf tells whether the stream still ends with this tail.
@@ -64,6 +72,7 @@ func readEnds(ctx context.Context, stream *topology.Stream, state *jetstream.Str
 	e := &ends{
 		streamID: stream.StreamID, stored: state.LastTime, tail: withoutContent(tail),
 		counts: make([]uint64, stream.Partitions), last: make([]topology.Stored, stream.Partitions),
+		first: make([]behind, stream.Partitions),
 		exact: marker.Sequence <= tail.Sequence,
 	}
 
@@ -158,8 +167,8 @@ func withoutContent(m topology.Stored) topology.Stored {
 }
 
 // heads joins them with the checkpoints, which say what is pending; the age of
-// the oldest pending event is the lag.
-func (e *ends) heads(ctx context.Context, stream *topology.Stream, checkpoints map[int]checkpoint.Document) ([]tally.Head, error) {
+// the oldest pending event is the lag. Messages before the sequence from are gone.
+func (e *ends) heads(ctx context.Context, stream *topology.Stream, from uint64, checkpoints map[int]checkpoint.Document) ([]tally.Head, error) {
 	heads := make([]tally.Head, len(e.counts))
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -174,7 +183,7 @@ func (e *ends) heads(ctx context.Context, stream *topology.Stream, checkpoints m
 		}
 
 		group.Go(func() (err error) {
-			heads[partition].Oldest, err = e.oldest(ctx, stream, partition, d)
+			heads[partition].Oldest, err = e.oldest(ctx, stream, partition, from, d)
 
 			return err
 		})
@@ -189,22 +198,28 @@ func (e *ends) heads(ctx context.Context, stream *topology.Stream, checkpoints m
 
 // oldest finds the first message behind the checkpoint of a partition of which
 // something is pending; nil for one that is no longer there.
-func (e *ends) oldest(ctx context.Context, stream *topology.Stream, partition int, d checkpoint.Document) (*tally.Waiting, error) {
+func (e *ends) oldest(ctx context.Context, stream *topology.Stream, partition int, from uint64, d checkpoint.Document) (*tally.Waiting, error) {
 	found := e.last[partition]
 
 	// The usual case in a flow that keeps up needs no request of its own. A
 	// partition without a message has zero parts.
 	if tally.Pending(e.counts[partition], d) > 1 || found.Parts != 1 || found.IsCopy() {
-		var err error
+		known := &e.first[partition]
 
-		found, err = stream.NextOf(ctx, partition, uint64(max(d.Sequence, 0))+1)
-		if errors.Is(err, topology.ErrNoMessage) {
-			return nil, nil //nolint:nilnil // there is none, which is no error
+		if known.checkpoint != d.Sequence || known.message.Sequence < from {
+			m, err := stream.NextOf(ctx, partition, uint64(max(d.Sequence, 0))+1)
+			if errors.Is(err, topology.ErrNoMessage) {
+				return nil, nil //nolint:nilnil // there is none, which is no error
+			}
+
+			if err != nil {
+				return nil, err
+			}
+
+			*known = behind{checkpoint: d.Sequence, message: withoutContent(m)}
 		}
 
-		if err != nil {
-			return nil, err
-		}
+		found = known.message
 	}
 
 	return &tally.Waiting{Position: found.Position, Stored: found.Time}, nil

@@ -1,6 +1,7 @@
 package collect_test
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -183,4 +184,64 @@ func TestAStillStreamIsReadOnce(t *testing.T) {
 	w.event(t, 0, time.Now())
 	await(t, f, func(s *tally.Stats) bool { return *s.Pending == 1 && *s.Total == 2 })
 	require.Equal(t, 2, asked)
+}
+
+// TestOldestPendingIsReadOnce: it may be of 1 MiB, and of a partition that waits it is the same one at each sample.
+func TestOldestPendingIsReadOnce(t *testing.T) {
+	t.Parallel()
+
+	w := newWorld(t)
+	w.create(t)
+
+	now := time.Now()
+	for hours := range 4 { // messages 2 to 5
+		w.event(t, 0, now.Add(time.Duration(hours-9)*time.Hour-time.Minute))
+	}
+
+	requests, err := w.nc.SubscribeSync("$JS.API.STREAM.MSG.GET." + w.stream.Name())
+	require.NoError(t, err)
+
+	// asked counts the requests for a message by where it stands, since it was called last.
+	asked := func() (n int) {
+		require.NoError(t, w.nc.Flush(), "the server's copies of them may come behind the answers")
+
+		unread, _, err := requests.Pending()
+		require.NoError(t, err)
+
+		for range unread {
+			m, err := requests.NextMsg(time.Second)
+			require.NoError(t, err)
+
+			if bytes.Contains(m.Data, []byte(`"next_by_subj"`)) {
+				n++
+			}
+		}
+
+		return n
+	}
+
+	f := w.flow(t)
+	last := tally.Stats{}
+	// sampled waits for a new sample, and returns how many hours ago its oldest pending change was.
+	sampled := func(condition func(*tally.Stats) bool) int {
+		before := last.Time
+		last = await(t, f, func(s *tally.Stats) bool { return s.Time.After(before) && condition(s) })
+
+		return int(last.Partitions[0].Lag.Hours())
+	}
+	pending := func(n uint64) func(*tally.Stats) bool { return func(s *tally.Stats) bool { return *s.Pending == n } }
+
+	require.Equal(t, 9, sampled(pending(4)))
+	require.Equal(t, 1, asked())
+	require.Equal(t, 9, sampled(pending(4)))
+	require.Zero(t, asked(), "it stands where it stood")
+
+	w.settle(t, 0, 2)
+	require.Equal(t, 8, sampled(pending(3)))
+	require.Equal(t, 1, asked(), "the checkpoint has moved")
+
+	// Somebody purges what was not applied.
+	require.NoError(t, w.stream.Purge(t.Context(), 4))
+	require.Equal(t, 7, sampled(func(s *tally.Stats) bool { return s.Stream.FirstSequence == 4 }))
+	require.NotZero(t, asked(), "it is gone")
 }

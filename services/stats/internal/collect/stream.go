@@ -76,7 +76,7 @@ func (f *Flow) figures(ctx context.Context, checkpoints map[int]checkpoint.Docum
 		f.ends = e
 	}
 
-	heads, err := e.heads(ctx, stream, checkpoints)
+	heads, err := e.heads(ctx, stream, state.FirstSeq, checkpoints)
 	if err != nil {
 		return nil, false, err
 	}
