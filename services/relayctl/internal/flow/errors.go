@@ -12,6 +12,7 @@ import (
 	"github.com/atlas-relay/atlas-relay/pkg/natsconn"
 	"github.com/atlas-relay/atlas-relay/pkg/settings"
 	"github.com/atlas-relay/atlas-relay/pkg/tlsfiles"
+	"github.com/atlas-relay/atlas-relay/pkg/topology"
 )
 
 // RefusedError is something that waiting does not make right.
@@ -114,4 +115,35 @@ func mongoTrouble(variable string, uri settings.URI, err error) error {
 
 func isRefusal(err error) bool {
 	return errors.Is(err, mongodb.ErrStandalone) || errors.Is(err, mongodb.ErrInvalidURI) || mongodb.IsUnauthorized(err)
+}
+
+// openTrouble says what to do about a stream that is not the flow's, or no longer as it was made.
+func openTrouble(url fmt.Stringer, flow string, err error) error {
+	switch {
+	case errors.Is(err, topology.ErrForeignStream):
+		return &RefusedError{What: "the name of the flow's stream is taken", Err: err, Next: "choose another FLOW, or remove that stream"}
+	case errors.Is(err, topology.ErrConfigDiffers):
+		return &RefusedError{What: "the flow's stream was changed", Err: err, Next: "undo it with nats stream edit " + topology.StreamName(flow)}
+	default:
+		return fmt.Errorf("NATS at %s: %w", url, err)
+	}
+}
+
+// createTrouble: the server refuses a stream that its store cannot hold (10047
+// without room on the disk, 10028 and 10122 above the account's limit), and one
+// with more replicas than it has servers (10074 without a cluster, 10005).
+func createTrouble(err error) error {
+	var refused *jetstream.APIError
+	if !errors.As(err, &refused) {
+		return err
+	}
+
+	switch refused.ErrorCode {
+	case 10047, 10028, 10122:
+		return &RefusedError{What: "NATS has no room for the stream", Err: err, Next: "set a smaller STREAM_MAX_BYTES, or raise max_file_store of the server"}
+	case 10005, 10074:
+		return &RefusedError{What: "NATS has too few servers for STREAM_REPLICAS", Err: err, Next: "name a cluster in NATS_URL with as many servers that have JetStream, or fewer replicas"}
+	default:
+		return err
+	}
 }
