@@ -17,12 +17,6 @@ import (
 
 const waitLimit = 10 * time.Second
 
-// A handshake on a machine with much to do takes its time.
-const (
-	patience      = time.Minute
-	reconnectPoll = 5 * time.Millisecond
-)
-
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }

@@ -91,7 +91,7 @@ func TestCertificatesMayChange(t *testing.T) {
 	server.serve(tlstest.NewAuthority(t, "second"))
 	server.issue()
 	require.NoError(t, server.Resume())
-	require.Eventually(t, nc.IsConnected, patience, reconnectPoll)
+	server.AwaitReconnect(t, nc)
 	require.NotEqual(t, before, serial(t, nc))
 }
 
@@ -109,7 +109,7 @@ func TestFilesThatCannotBeUsedDoNotCutOff(t *testing.T) {
 	tlstest.Write(t, server.dir, "client.key", []byte("half of a k"))
 	require.NoError(t, os.Remove(server.at.CA))
 	require.NoError(t, server.Resume())
-	require.Eventually(t, nc.IsConnected, patience, reconnectPoll)
+	server.AwaitReconnect(t, nc)
 	require.Contains(t, log.String(), "NATS_CA")
 }
 

@@ -98,6 +98,18 @@ func (s *Server) Addr() string {
 	return net.JoinHostPort(loopback, strconv.Itoa(s.options.Port))
 }
 
+// id is of this run of the server; the next one has another. Empty while it is stopped.
+func (s *Server) id() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	if s.srv == nil {
+		return ""
+	}
+
+	return s.srv.ID()
+}
+
 // StoreDir is where JetStream keeps its files. They may be read or damaged while the server is stopped.
 func (s *Server) StoreDir() string {
 	return s.options.StoreDir

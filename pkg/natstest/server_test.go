@@ -1,11 +1,9 @@
 package natstest_test
 
 import (
-	"context"
 	"net"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -23,27 +21,19 @@ func TestStreamSurvivesRestart(t *testing.T) {
 	t.Parallel()
 
 	server := natstest.New(t)
-	js := server.JetStream(t)
+	nc := server.Connect(t)
 	url := server.URL()
 
-	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}})
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}})
 	require.NoError(t, err)
 	_, err = js.Publish(t.Context(), "s.1", []byte("kept"))
 	require.NoError(t, err)
 
 	server.Restart(t)
 	require.Equal(t, url, server.URL())
-
-	var stream jetstream.Stream
-	// The connection may not know yet that its server was away: then nobody answers.
-	require.Eventually(t, func() bool {
-		once, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-
-		stream, err = js.Stream(once, "S")
-
-		return err == nil
-	}, patience, time.Millisecond)
+	server.AwaitReconnect(t, nc)
 
 	message, err := stream.GetMsg(t.Context(), 1)
 	require.NoError(t, err)

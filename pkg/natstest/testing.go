@@ -76,6 +76,18 @@ func (s *Server) Restart(tb testing.TB) {
 	require.NoError(tb, s.Resume())
 }
 
+// reconnectPatience is long for a TLS handshake on a machine with much to do.
+const reconnectPatience = time.Minute
+
+// AwaitReconnect waits until a connection is one to the server as it runs now. Right after Resume a connection says that it is
+// connected: it does not know yet that it was cut.
+func (s *Server) AwaitReconnect(tb testing.TB, nc *nats.Conn) {
+	tb.Helper()
+
+	id := s.id()
+	require.Eventually(tb, func() bool { return nc.IsConnected() && nc.ConnectedServerId() == id }, reconnectPatience, reconnectWait)
+}
+
 // electionPatience bounds how long servers take to agree on leaders; it is below 10 s on an idle machine.
 const electionPatience = time.Minute
 

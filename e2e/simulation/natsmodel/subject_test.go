@@ -155,7 +155,7 @@ func newReal(t *testing.T) *subject {
 			server.Stop()
 			server.LoseLastBlock(t, topology.StreamName(flow))
 			require.NoError(t, server.Resume())
-			require.Eventually(t, nc.IsConnected, 30*time.Second, 10*time.Millisecond)
+			server.AwaitReconnect(t, nc)
 		},
 	}
 	s.remake = func(t *testing.T, maxBytes int64) jetstream.Stream {
