@@ -149,11 +149,12 @@ func (b *browser) awaits(selector, what string, condition func(text string) bool
 
 	last := ""
 	err := harness.Await(ctx, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
-		var err error
+		text, err := chromedp.Run(ctx, chromedp.Evaluate[string](textOf(selector)))
+		if err == nil {
+			last = text
+		}
 
-		last, err = chromedp.Run(ctx, chromedp.Evaluate[string](textOf(selector)))
-
-		return err == nil && condition(last), err
+		return err == nil && condition(text), err
 	})
 	require.NoError(b.t, err, "%s should %s, says %q; status %q, reasons %q", selector, what, last, b.text("#word"), b.text("#reasons"))
 }
@@ -168,11 +169,12 @@ func (b *browser) is(expression string, want any) {
 	var last any
 
 	err := harness.Await(ctx, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
-		var err error
+		value, err := chromedp.Run(ctx, chromedp.Evaluate[any](expression))
+		if err == nil {
+			last = value
+		}
 
-		last, err = chromedp.Run(ctx, chromedp.Evaluate[any](expression))
-
-		return last == want, err
+		return err == nil && value == want, err
 	})
 	require.NoError(b.t, err, "%s should be %v, is %v", expression, want, last)
 }

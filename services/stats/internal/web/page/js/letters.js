@@ -105,6 +105,9 @@ export class Letters {
   }
 
   async load(token = "") {
+    // A page more leaves those that are listed as they were: if they were to be asked for anew, the next sample does it.
+    if (token && (this.#waiting || this.#asking > 0)) this.#count = null;
+
     clearTimeout(this.#waiting);
     this.#waiting = 0;
     this.#loaded = Date.now();
