@@ -140,21 +140,33 @@ func (b *browser) text(selector string) string {
 	return text
 }
 
+// until asks for an expression of JavaScript until its value fulfils a condition, and returns the last value.
+func (b *browser) until(expression string, condition func(value any) bool) (last any, err error) {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+
+	err = harness.Await(ctx, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
+		value, err := chromedp.Run(ctx, chromedp.Evaluate[any](expression))
+		if err != nil {
+			return false, err
+		}
+
+		last = value
+
+		return condition(value), nil
+	})
+
+	return last, err
+}
+
 // awaits waits until the text of an element fulfils a condition.
 func (b *browser) awaits(selector, what string, condition func(text string) bool) {
 	b.t.Helper()
 
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
+	last, err := b.until(textOf(selector), func(value any) bool {
+		text, isText := value.(string)
 
-	last := ""
-	err := harness.Await(ctx, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
-		text, err := chromedp.Run(ctx, chromedp.Evaluate[string](textOf(selector)))
-		if err == nil {
-			last = text
-		}
-
-		return err == nil && condition(text), err
+		return isText && condition(text)
 	})
 	require.NoError(b.t, err, "%s should %s, says %q; status %q, reasons %q", selector, what, last, b.text("#word"), b.text("#reasons"))
 }
@@ -163,19 +175,7 @@ func (b *browser) awaits(selector, what string, condition func(text string) bool
 func (b *browser) is(expression string, want any) {
 	b.t.Helper()
 
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-
-	var last any
-
-	err := harness.Await(ctx, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
-		value, err := chromedp.Run(ctx, chromedp.Evaluate[any](expression))
-		if err == nil {
-			last = value
-		}
-
-		return err == nil && value == want, err
-	})
+	last, err := b.until(expression, func(value any) bool { return value == want })
 	require.NoError(b.t, err, "%s should be %v, is %v", expression, want, last)
 }
 

@@ -199,28 +199,31 @@ func (e *ends) heads(ctx context.Context, stream *topology.Stream, from uint64, 
 // oldest finds the first message behind the checkpoint of a partition of which
 // something is pending; nil for one that is no longer there.
 func (e *ends) oldest(ctx context.Context, stream *topology.Stream, partition int, from uint64, d checkpoint.Document) (*tally.Waiting, error) {
-	found := e.last[partition]
-
 	// The usual case in a flow that keeps up needs no request of its own. A
 	// partition without a message has zero parts.
-	if tally.Pending(e.counts[partition], d) > 1 || found.Parts != 1 || found.IsCopy() {
-		known := &e.first[partition]
-
-		if known.checkpoint != d.Sequence || known.message.Sequence < from {
-			m, err := stream.NextOf(ctx, partition, uint64(max(d.Sequence, 0))+1)
-			if errors.Is(err, topology.ErrNoMessage) {
-				return nil, nil //nolint:nilnil // there is none, which is no error
-			}
-
-			if err != nil {
-				return nil, err
-			}
-
-			*known = behind{checkpoint: d.Sequence, message: withoutContent(m)}
-		}
-
-		found = known.message
+	if last := &e.last[partition]; tally.Pending(e.counts[partition], d) <= 1 && last.Parts == 1 && !last.IsCopy() {
+		return waiting(last), nil
 	}
 
-	return &tally.Waiting{Position: found.Position, Stored: found.Time}, nil
+	known := &e.first[partition]
+	if known.checkpoint == d.Sequence && known.message.Sequence >= from {
+		return waiting(&known.message), nil
+	}
+
+	m, err := stream.NextOf(ctx, partition, uint64(max(d.Sequence, 0))+1)
+	if errors.Is(err, topology.ErrNoMessage) {
+		return nil, nil //nolint:nilnil // there is none, which is no error
+	}
+
+	if err != nil {
+		return nil, err
+	}
+
+	*known = behind{checkpoint: d.Sequence, message: withoutContent(m)}
+
+	return waiting(&m), nil
+}
+
+func waiting(m *topology.Stored) *tally.Waiting {
+	return &tally.Waiting{Position: m.Position, Stored: m.Time}
 }
