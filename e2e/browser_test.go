@@ -179,6 +179,13 @@ func (b *browser) is(expression string, want any) {
 	require.NoError(b.t, err, "%s should be %v, is %v", expression, want, last)
 }
 
+// says waits until an element has this text and no other.
+func (b *browser) says(selector, want string) {
+	b.t.Helper()
+
+	b.awaits(selector, "be "+want, func(text string) bool { return text == want })
+}
+
 func (b *browser) shows(selector, part string) {
 	b.t.Helper()
 

@@ -57,12 +57,7 @@ func TestPageDeadLetters(t *testing.T) {
 		s.place(bson.D{{Key: "_id", Value: n}, {Key: "bad", Value: true}})
 	}
 
-	is := func(selector, want string) {
-		t.Helper()
-		b.awaits(selector, "be "+want, func(text string) bool { return text == want })
-	}
-
-	is("#letters-count", "61")
+	b.says("#letters-count", "61")
 
 	// What the target has stands beside the change, and what differs is marked.
 	b.tabTo("#letters tbody button")
@@ -85,13 +80,13 @@ func TestPageDeadLetters(t *testing.T) {
 	b.press(kb.Enter)
 	b.confirm("61 of 61", "try", "replay 61")
 	b.shows("#letters-done", "Replayed 61 of 61")
-	is("#operation-counts", "61 failed again")
+	b.says("#operation-counts", "61 failed again")
 	b.shows("#operation-failures", "(121)")
 	b.shows("#operation-failures", "and 56 more")
 
 	// It is still there when the page is loaded again.
 	require.NoError(t, chromedp.Do(b.ctx, chromedp.Reload()))
-	is("#operation-counts", "61 failed again")
+	b.says("#operation-counts", "61 failed again")
 	b.shows("#operation-title", "Replay done")
 	b.tabTo("#operation-failed")
 	b.press(kb.Enter)
@@ -102,12 +97,12 @@ func TestPageDeadLetters(t *testing.T) {
 	b.shows("#letters tbody", "update")
 	b.tabTo("#letters tbody input")
 	b.press(" ")
-	is("#selection", "1 selected.")
+	b.says("#selection", "1 selected.")
 	b.tabTo("#refetch-selected")
 	b.press(kb.Enter)
 	b.confirm("refetch 1 of 1", "older", "")
-	is("#operation-counts", "1 applied")
-	is("#letters-count", "60")
+	b.says("#operation-counts", "1 applied")
+	b.says("#letters-count", "60")
 	require.True(t, s.targetHas(bson.D{{Key: "_id", Value: "x"}, {Key: "v", Value: 1}, {Key: "bad", Value: true}}))
 
 	b.tabTo("#select-matching")
@@ -115,9 +110,9 @@ func TestPageDeadLetters(t *testing.T) {
 	b.tabTo("#replay-selected")
 	b.press(kb.Enter)
 	b.confirm("60 of 60", "mended", "replay 60")
-	is("#operation-counts", "60 applied")
-	is("#letters-count", "0")
-	is("#letters tbody", "")
+	b.says("#operation-counts", "60 applied")
+	b.says("#letters-count", "0")
+	b.says("#letters tbody", "")
 	b.shows("#word", "OK")
 	b.shows("#audit tbody", "dead-letters refetch")
 	b.requireNoTrouble()

@@ -60,13 +60,9 @@ func TestPage(t *testing.T) {
 	}
 
 	figure := func(name string) string { return `[data-figure="` + name + `"] span` }
-	is := func(selector, want string) {
-		t.Helper()
-		b.awaits(selector, "be "+want, func(text string) bool { return text == want })
-	}
 
-	is(figure("Captured"), "50")
-	is(figure("Processed"), "50")
+	b.says(figure("Captured"), "50")
+	b.says(figure("Processed"), "50")
 	b.shows("#sum", "Adds up")
 	b.shows("#charts .u-legend", "/s")
 	require.InDelta(t, 4, b.eval("document.querySelectorAll('#charts canvas').length"), 0)
@@ -75,7 +71,7 @@ func TestPage(t *testing.T) {
 	const evil = `<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>`
 
 	s.place(bson.D{{Key: "_id", Value: evil}, {Key: "bad", Value: true}, {Key: evil, Value: "<b>" + evil + "</b>"}})
-	is("#letters-count", "1")
+	b.says("#letters-count", "1")
 	b.shows("#word", "DIVERGED")
 	b.shows("#letters tbody", s.db+".orders")
 	b.shows("#groups", "(121)")
@@ -105,8 +101,8 @@ func TestPage(t *testing.T) {
 	b.tabTo("#confirm-why")
 	b.press("m", "e", "n", "d", "e", "d", kb.Enter)
 	b.shows("#letters-done", "Replayed 1 of 1")
-	is("#letters-count", "0")
-	is("#letters tbody", "")
+	b.says("#letters-count", "0")
+	b.says("#letters tbody", "")
 	b.shows("#word", "OK")
 	b.shows("#audit tbody", "mended")
 	b.shows("#audit tbody", "ann from 127.0.0.1")
@@ -116,10 +112,10 @@ func TestPage(t *testing.T) {
 
 	// What nobody can be asked for is unknown, not 0.
 	require.NoError(t, s.world.NATS.Stop(t.Context()))
-	is(figure("Captured"), "unknown")
+	b.says(figure("Captured"), "unknown")
 	b.shows(`[data-figure="Captured"] small`, "because NATS")
 	require.NoError(t, s.world.NATS.Start())
-	is(figure("Captured"), "51")
+	b.says(figure("Captured"), "51")
 	b.shows("#word", "OK")
 
 	// The service is away, and comes back.
@@ -137,9 +133,9 @@ func TestPage(t *testing.T) {
 	b.shows("#freshness", "frozen")
 	s.place(bson.D{{Key: "_id", Value: "later"}})
 	s.await("the change applied", func(sample *relayv1.Stats) bool { return sample.GetTotalChanges() == 52 })
-	is(figure("Captured"), "51")
+	b.says(figure("Captured"), "51")
 	b.press(kb.Enter)
-	is(figure("Captured"), "52")
+	b.says(figure("Captured"), "52")
 
 	b.requireNoTrouble()
 }
@@ -173,7 +169,7 @@ func TestPagePauses(t *testing.T) {
 	b.is("document.querySelector('#hold').checkVisibility()", false)
 
 	s.place(bson.D{{Key: "_id", Value: 1}})
-	b.awaits(`[data-figure="Pending"] span`, "be 1", func(text string) bool { return text == "1" })
+	b.says(`[data-figure="Pending"] span`, "1")
 	b.looksRight("8-paused")
 
 	b.tabTo("#held button")
@@ -182,7 +178,7 @@ func TestPagePauses(t *testing.T) {
 	b.is("document.activeElement?.id", "hold-why") // who was asked before
 	b.press("d", "o", "n", "e", kb.Enter)
 	b.is("document.querySelector('#held').checkVisibility()", false)
-	b.awaits(`[data-figure="Processed"] span`, "be 1", func(text string) bool { return text == "1" })
+	b.says(`[data-figure="Processed"] span`, "1")
 	b.shows("#word", "OK")
 
 	// A namespace alone; the others go on.
@@ -204,7 +200,7 @@ func TestPagePauses(t *testing.T) {
 	b.press(kb.Enter)
 	b.shows("#hold-title", "Resume "+s.db+".orders")
 	b.press("d", "o", "n", "e", kb.Enter)
-	b.awaits(`[data-figure="Processed"] span`, "be all", func(text string) bool { return text == strconv.Itoa(placed) })
+	b.says(`[data-figure="Processed"] span`, strconv.Itoa(placed))
 	b.shows("#word", "OK")
 	b.shows("#audit tbody", "mend")
 	b.requireNoTrouble()
